@@ -1,8 +1,22 @@
-"""Frozen, strictly checked configuration models."""
+"""Configuration: TOML into frozen, strictly checked models, with dotted overrides and every mistake named at once."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from rlkit import plugins
+from rlkit.errors import ConfigError
 
 
 class Model(BaseModel):
@@ -15,3 +29,202 @@ class PluginConfig(Model):
     """The base of every plug-in's table: which plug-in, by entry-point name or "package.module:attr"."""
 
     name: str = Field(description='Name of the plug-in, or "package.module:attr".')
+
+
+class TrainConfig(Model):
+    """How long to train, on what, and what to write down."""
+
+    steps: int = Field(gt=0, description="Environment steps in total, over all environments.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="The root of all randomness of the run.")
+    num_envs: int = Field(
+        default=1,
+        ge=1,
+        le=4096,
+        description="Environments stepped together. Updates per step stay the same; more environments make data older.",
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description='"auto" takes cuda, then mps, then cpu; or "cpu", "cuda", "cuda:1", "mps".',
+    )
+    threads: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="torch's CPU threads. 1 is fastest for small networks; bit-exact repetition needs the same number.",
+    )
+    log_every: int = Field(default=1000, ge=1, description="Environment steps between two rows of metrics.")
+    checkpoint_every: int = Field(
+        default=50_000, ge=0, description="Environment steps between checkpoints; 0: only at the end and when stopped."
+    )
+    keep_checkpoints: int = Field(default=2, ge=1, description="How many of the newest checkpoints stay on disk.")
+    reseed_after: int = Field(
+        default=10_000,
+        ge=1,
+        description="Steps of one environment after which its next episode begins from a new seed. Resuming plays back "
+        "at most this many steps and one episode: small values resume fast, large ones re-seed rarely.",
+    )
+    sinks: tuple[str, ...] = Field(
+        default=("tensorboard", "jsonl"), description='Where metrics go: names or "package.module:attr".'
+    )
+
+
+class EvaluationConfig(Model):
+    """How a policy is scored: episodes of its own environments, from fixed seeds, without exploration bonus."""
+
+    every: int = Field(default=0, ge=0, description="Environment steps between evaluations; 0: only at the end.")
+    episodes: int = Field(default=20, ge=1, description="Episodes of an evaluation while training.")
+    final_episodes: int = Field(default=100, ge=1, description="Episodes of the evaluation at the end of training.")
+    num_envs: int = Field(default=1, ge=1, le=4096, description="Environments evaluated together.")
+    epsilon: float = Field(default=0.0, ge=0, le=1, description="Share of uniformly random actions; 0 is greedy.")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A resolved configuration: every value is set, and every plug-in exists."""
+
+    label: str  # the experiment's name: the file's name without ending, "/" kept for packaged ones
+    env: PluginConfig
+    agent: PluginConfig
+    train: TrainConfig
+    evaluation: EvaluationConfig
+
+    def tables(self) -> dict[str, Any]:
+        """Everything but the label, as plain data that TOML can hold."""
+        names = ("env", "agent", "train", "evaluation")
+        return {name: getattr(self, name).model_dump(mode="json", exclude_none=True) for name in names}
+
+    def to_toml(self) -> str:
+        return f"# experiment: {self.label}\n\n" + tomli_w.dumps(self.tables())
+
+    def digest(self) -> str:
+        """12 hex digits that differ where two experiments differ; seed, device, threads and sinks do not count."""
+        tables = self.tables()
+        for key in ("seed", "device", "threads", "sinks", "log_every", "checkpoint_every", "keep_checkpoints"):
+            tables["train"].pop(key)
+        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def packaged() -> dict[str, Traversable]:
+    """Name → file of every packaged config, e.g. "quickstart" or "minatar/breakout"."""
+    found: dict[str, Traversable] = {}
+
+    def collect(folder: Traversable, prefix: str) -> None:
+        for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+            if entry.is_dir() and not entry.name.startswith("_"):
+                collect(entry, f"{prefix}{entry.name}/")
+            elif entry.name.endswith(".toml"):
+                found.setdefault(prefix + entry.name.removesuffix(".toml"), entry)
+
+    for point in plugins.installed(plugins.CONFIGS).values():
+        collect(resources.files(point.value), "")
+    return found
+
+
+def read(source: str | Path) -> tuple[str, dict[str, Any]]:
+    """(label, raw tables) of a TOML file or a packaged config's name. Raises ConfigError."""
+    path = Path(source)
+    known = packaged()
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+        first = text.partition("\n")[0]
+        label = first.removeprefix("# experiment: ") if first.startswith("# experiment: ") else path.stem
+    elif str(source) in known:
+        label, text = str(source), known[str(source)].read_text(encoding="utf-8")
+    else:
+        hint = plugins.nearest(str(source), list(known))
+        raise ConfigError(f"no config {str(source)!r}{hint}: neither a file nor a packaged one ({', '.join(known)})")
+    try:
+        return label, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from error
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """ "agent.learning_rate=1e-4" → ("agent.learning_rate", 0.0001); what is no TOML value is taken as a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not all(part for part in key.strip().split(".")):
+        raise ConfigError(f"--set {text!r}: expected KEY=VALUE, for example agent.learning_rate=1e-4")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def override(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `tables` with dotted keys set."""
+    changed: dict[str, Any] = json.loads(json.dumps(tables, default=str))
+    for dotted, value in values.items():
+        *parents, last = dotted.split(".")
+        table = changed
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set {dotted}: {parent!r} is a value, not a table")
+        table[last] = value
+    return changed
+
+
+def resolve(label: str, tables: Mapping[str, Any]) -> Config:
+    """Checks everything at once. Raises ConfigError that names each wrong key and what is allowed."""
+    problems: list[str] = []
+    fields: dict[str, Any] = {
+        "train": (TrainConfig, ...),
+        "evaluation": (EvaluationConfig, EvaluationConfig()),
+    }
+    for table, group in (("env", plugins.ENVS), ("agent", plugins.AGENTS)):
+        try:
+            name = tables[table]["name"]
+            fields[table] = (plugins.load(group, str(name)).config, ...)
+        except (KeyError, TypeError):
+            problems.append(
+                f"{table}.name: missing; give [{table}] name = one of {', '.join(plugins.installed(group))}"
+            )
+        except ConfigError as error:
+            problems.append(f"{table}.name: {error}")
+        fields.setdefault(table, (dict[str, Any], {}))
+    whole: type[BaseModel] = create_model("Config", __base__=Model, **fields)
+    try:
+        # JSON mode, since strict checking of Python values would refuse a list for a tuple
+        parsed = whole.model_validate_json(json.dumps(tables, default=str), strict=True)
+    except ValidationError as error:
+        problems += [explain(dict(detail), whole) for detail in error.errors(include_url=False)]
+    if problems:
+        raise ConfigError(
+            f"{label}: " + ("" if len(problems) == 1 else f"{len(problems)} problems:\n  ") + "\n  ".join(problems)
+        )
+    return Config(label, **{name: getattr(parsed, name) for name in ("env", "agent", "train", "evaluation")})
+
+
+def explain(detail: Mapping[str, Any], root: type[BaseModel]) -> str:
+    """One line for one of pydantic's errors: the dotted key, what is wrong, what is allowed."""
+    location = [str(part) for part in detail["loc"]]
+    key = ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        allowed = _fields_at(root, location[:-1])
+        return f"{key}: unknown key{plugins.nearest(location[-1], allowed)}; allowed: {', '.join(allowed)}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    got = "" if detail["type"] == "missing" else f", got {json.dumps(detail['input'], default=str)[:80]}"
+    return f"{key}: {message}{got}" if key else f"{message}{got}"
+
+
+def _fields_at(root: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """The field names of the model that lies at `location` below `root`."""
+    models = [root]
+    for part in location:
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        if fields:  # parts that are no field are pydantic's union tags and list positions
+            models = [model for field in fields for model in _models_in(field.annotation)]
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def load(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Reads, overrides and resolves a config file or a packaged config. Raises ConfigError."""
+    label, tables = read(source)
+    return resolve(label, override(tables, overrides or {}))

@@ -1,4 +1,4 @@
-"""When things are due, as pure functions of counters: nothing drifts, and nothing depends on the number of environments."""
+"""When things are due, as pure functions of counters: nothing drifts, nothing depends on the number of environments."""
 
 from __future__ import annotations
 

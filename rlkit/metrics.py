@@ -1,0 +1,111 @@
+"""Meters: measurements between two rows of metrics, kept as tensors until they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import torch
+
+from rlkit.types import Histogram, Image, Metrics, State, StepBatch
+
+Row: TypeAlias = Mapping[str, float | Histogram | Image]
+"""One row of metrics as sinks get it."""
+
+
+class Sink(Protocol):
+    """Where metrics go. Plugs in by the entry-point group ``rlkit.sinks``: a callable (SinkContext) → Sink."""
+
+    def write(self, env_steps: int, row: Row) -> None: ...
+    def close(self) -> None: ...
+
+
+class Meters:
+    """Sums and counts per name; the mean since the last `take` is what gets written. Histograms: the latest."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor | float] = {}
+        self._counts: dict[str, int] = {}
+        self._pictures: dict[str, Histogram | Image] = {}
+
+    def add(self, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            if isinstance(value, Histogram | Image):
+                self._pictures[name] = value
+            elif name in self._sums:
+                self._sums[name] = self._sums[name] + value
+                self._counts[name] += 1
+            else:
+                self._sums[name] = value
+                self._counts[name] = 1
+
+    def take(self) -> dict[str, float | Histogram | Image]:
+        """The means since the last call; reads tensors, so it waits for the device."""
+        row: dict[str, float | Histogram | Image] = {
+            name: float(total) / self._counts[name] for name, total in self._sums.items()
+        }
+        row.update(self._pictures)
+        self._sums, self._counts, self._pictures = {}, {}, {}
+        return row
+
+    def state_dict(self) -> State:
+        return {
+            "sums": {
+                name: total if isinstance(total, torch.Tensor) else float(total) for name, total in self._sums.items()
+            },
+            "counts": dict(self._counts),
+        }
+
+    def load_state_dict(self, state: State, device: torch.device) -> None:
+        self._sums = {
+            name: total.to(device) if isinstance(total, torch.Tensor) else total
+            for name, total in state["sums"].items()
+        }
+        self._counts = dict(state["counts"])
+
+
+class EpisodeMeter:
+    """Raw returns and lengths of training episodes, per environment."""
+
+    def __init__(self, num_envs: int) -> None:
+        self._return = np.zeros(num_envs, dtype=np.float64)
+        self._length = np.zeros(num_envs, dtype=np.int64)
+        self.episodes = 0
+        self.recent: list[float] = []  # the returns of the latest 100 episodes
+
+    def add(self, step: StepBatch) -> list[dict[str, float]]:
+        """Takes in a step; one row of metrics for each episode that ended with it."""
+        self._return += step.reward
+        self._length += 1
+        ended = step.ended
+        if not ended.any():
+            return []
+        rows = [
+            {"episode/return": float(self._return[env]), "episode/length": float(self._length[env])}
+            for env in np.flatnonzero(ended)
+        ]
+        self.episodes += len(rows)
+        self.recent = (self.recent + [row["episode/return"] for row in rows])[-100:]
+        self._return[ended] = 0
+        self._length[ended] = 0
+        return rows
+
+    def forget(self) -> None:
+        """Drops the unfinished episodes."""
+        self._return[:] = 0
+        self._length[:] = 0
+
+    def state_dict(self) -> State:
+        return {
+            "return": self._return.copy(),
+            "length": self._length.copy(),
+            "episodes": self.episodes,
+            "recent": list(self.recent),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._return = state["return"].copy()
+        self._length = state["length"].copy()
+        self.episodes = state["episodes"]
+        self.recent = list(state["recent"])

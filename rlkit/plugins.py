@@ -1,0 +1,54 @@
+"""Plug-ins by name: entry points, looked up lazily, or "package.module:attr"."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from rlkit.errors import ConfigError
+
+AGENTS = "rlkit.agents"
+ENVS = "rlkit.envs"
+SINKS = "rlkit.sinks"
+CONFIGS = "rlkit.configs"
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Name → entry point of a group, sorted by name; imports nothing."""
+    return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """ " (did you mean ...?)" where a known word is close, else ""."""
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def import_object(path: str) -> Any:
+    """The object that "package.module:attr" names. Raises ConfigError where there is none."""
+    module_name, _, attribute = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split(".") if attribute else []:
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{path!r}: there is no module {error.name!r}; is its package installed?") from error
+    except AttributeError as error:
+        raise ConfigError(f"{path!r}: module {module_name!r} has no {attribute!r}") from error
+    return found
+
+
+def load(group: str, name: str) -> Any:
+    """The plug-in called `name` in `group`. Raises ConfigError with the known names where there is none."""
+    if ":" in name:
+        return import_object(name)
+    known = installed(group)
+    if name not in known:
+        kind = group.partition(".")[2]
+        raise ConfigError(
+            f"no plug-in {name!r} among the {kind}{nearest(name, list(known))}; installed: {', '.join(known)}; "
+            'or give "package.module:attr"'
+        )
+    return known[name].load()

@@ -1,0 +1,106 @@
+"""The only caller of `act` and of the environments: one policy in N environments, every row a real transition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.agent import Policy
+from rlkit.environments import Environments
+from rlkit.errors import RlkitError
+from rlkit.tape import Tape
+from rlkit.types import ActorState, Mode, Observation, RawStep, State, StepBatch
+
+
+class Recorder(Protocol):
+    """Says which seeds environments are reset with, and may keep what they were told and answered."""
+
+    def first_seeds(self) -> NDArray[np.int64]: ...
+    def seeds_after(self, ended: NDArray[np.bool_]) -> NDArray[np.int64]: ...
+    def add_reset(self, observation: Observation, mask: NDArray[np.bool_]) -> None: ...
+    def add_step(self, action: NDArray[np.int64], step: RawStep) -> None: ...
+
+
+class Rollout:
+    """Steps N environments: `start` once, then act, send, receive, reset_ended, again and again."""
+
+    def __init__(self, environments: Environments, recorder: Recorder, rng: np.random.Generator, mode: Mode) -> None:
+        self._environments = environments
+        self._recorder = recorder
+        self._rng = rng
+        self._mode = mode
+        self._num_actions = environments.spec.num_actions
+        self._num_envs = environments.spec.num_envs
+        self._observation: Observation
+        self._state: ActorState = {}
+        self._action: NDArray[np.int64]
+        self._extras: Mapping[str, NDArray[Any]] = {}
+        self._ended = np.zeros(self._num_envs, dtype=np.bool_)
+
+    @property
+    def observation(self) -> Observation:
+        """What the next act will see."""
+        return self._observation
+
+    def start(self, policy: Policy) -> None:
+        """Begins an episode everywhere, from new seeds."""
+        everyone = np.ones(self._num_envs, dtype=np.bool_)
+        self._observation = self._environments.reset(everyone, self._recorder.first_seeds())
+        self._recorder.add_reset(self._observation, everyone)
+        self._state = policy.initial_state(self._num_envs)
+
+    def act(self, policy: Policy) -> None:
+        output = policy.act(self._observation, self._state, self._rng, self._mode)
+        self._action, self._state, self._extras = output.action, output.state, output.extras
+        # an invalid action hangs some emulators for ever; unsigned, a negative one is too large as well
+        if self._action.shape != (self._num_envs,) or (self._action.view(np.uint64) >= self._num_actions).any():
+            expected = f"{self._num_envs} integers in 0..{self._num_actions - 1}"
+            raise RlkitError(f"the policy gave actions {self._action!r}; expected {expected}")
+
+    def send(self) -> None:
+        self._environments.send(self._action)
+
+    def receive(self) -> StepBatch:
+        raw = self._environments.receive()
+        self._recorder.add_step(self._action, raw)
+        step = StepBatch(
+            before=self._observation,
+            action=self._action,
+            reward=raw.reward,
+            discount=raw.discount,
+            terminated=raw.terminated,
+            truncated=raw.truncated,
+            after=raw.after,
+            extras=self._extras,
+        )
+        self._observation = raw.after
+        self._ended = step.ended
+        return step
+
+    def reset_ended(self) -> None:
+        """Begins a new episode, by mask, wherever one ended in the latest step."""
+        if self._ended.any():
+            self._observation = self._environments.reset(self._ended, self._recorder.seeds_after(self._ended))
+            self._recorder.add_reset(self._observation, self._ended)
+
+    def state_dict(self) -> State:
+        """The actor's state and random stream, and whether each environment stands at an episode's beginning."""
+        return {
+            "actor": dict(self._state),
+            "first": self._observation.first.copy(),
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def resume(self, state: State, tape: Tape) -> bool:
+        """Plays `tape` back and goes on from there; False if the environments did not arrive where they were.
+
+        In that case nothing of the old episodes is used: call `start`.
+        """
+        self._rng.bit_generator.state = state["rng"]
+        self._state = state["actor"]
+        observation, strayed = tape.play_back(self._environments)
+        self._observation = observation
+        return not strayed.any() and bool((observation.first == state["first"]).all())

@@ -1,0 +1,105 @@
+"""The sinks that come with rlkit: TensorBoard and JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlkit.config import Config
+from rlkit.metrics import Row
+from rlkit.types import Histogram, Image
+
+FINAL = "final/"  # what is written after the last learn; gone when a finished run is extended
+
+
+@dataclass(frozen=True, slots=True)
+class SinkContext:
+    """What a sink is made with."""
+
+    folder: Path  # the run directory
+    config: Config
+    protocol: Mapping[str, str]
+    resumed_at: int  # env_steps of the checkpoint that the run goes on from; 0 at the beginning
+
+
+def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"agent": {"learning_rate": ..}} → {"agent.learning_rate": ..}."""
+    row: dict[str, Any] = {}
+    for key, value in tables.items():
+        row |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return row
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics file; a last line that was cut by a crash is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class JsonLinesSink:
+    """RUN/metrics.jsonl, one object a row: {"env_steps": .., "episode/return": .., ...}; scalars only."""
+
+    def __init__(self, context: SinkContext) -> None:
+        path = context.folder / "metrics.jsonl"
+        kept = [
+            row
+            for row in read_rows(path)
+            if row["env_steps"] <= context.resumed_at and not any(key.startswith(FINAL) for key in row)
+        ]
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        temporary.replace(path)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, env_steps: int, row: Row) -> None:
+        scalars = {name: value for name, value in row.items() if isinstance(value, float | int)}
+        self._file.write(json.dumps({"env_steps": env_steps, **scalars}) + "\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoardSink:
+    """Event files in RUN/tensorboard; the x-axis is environment steps."""
+
+    def __init__(self, context: SinkContext) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+        purge = context.resumed_at + 1 if context.resumed_at else None
+        self._writer: Any = SummaryWriter(str(context.folder / "tensorboard"), purge_step=purge)  # type: ignore[no-untyped-call]
+        if not context.resumed_at:
+            self._describe(context)
+
+    def _describe(self, context: SinkContext) -> None:
+        from torch.utils.tensorboard.summary import hparams
+
+        self._writer.add_text("config", f"```toml\n{context.config.to_toml()}```")
+        protocol = "\n".join(f"| {key} | {value} |" for key, value in context.protocol.items())
+        self._writer.add_text("protocol", f"| | |\n|---|---|\n{protocol}")
+        values = {
+            key: value if isinstance(value, str | bool | int | float) else str(value)
+            for key, value in flat(context.config.tables()).items()
+        }
+        for summary in hparams(values, {"final/return_mean": 0.0, "evaluation/return_mean": 0.0}):
+            self._writer.file_writer.add_summary(summary)
+
+    def write(self, env_steps: int, row: Row) -> None:
+        for name, value in row.items():
+            if isinstance(value, Histogram):
+                self._writer.add_histogram(name, value.values, env_steps)
+            elif isinstance(value, Image):
+                self._writer.add_image(name, value.pixels, env_steps, dataformats="HWC")
+            else:
+                self._writer.add_scalar(name, value, env_steps)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()

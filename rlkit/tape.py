@@ -1,0 +1,162 @@
+"""An environment's state is its seed and its actions: the tape that keeps both, proves them, and plays them back."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.environments import Environments
+from rlkit.seeding import Streams
+from rlkit.types import Observation, RawStep, State
+
+
+def _bytes_of_rows(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """(N, bytes) view of an (N, ...) array."""
+    return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
+
+
+class RowHash:
+    """A running checksum per environment of everything it answered: observations, rewards, ends."""
+
+    def __init__(self, num_envs: int) -> None:
+        self.value = [0] * num_envs
+
+    def reset(self, env: int) -> None:
+        self.value[env] = 0
+
+    def add_observation(self, obs: NDArray[Any], rows: NDArray[np.intp]) -> None:
+        data = _bytes_of_rows(obs)
+        for env in rows:
+            self.value[env] = zlib.crc32(data[env], self.value[env])
+
+    def add_step(self, step: RawStep) -> None:
+        data, reward = _bytes_of_rows(step.after.obs), _bytes_of_rows(step.reward)
+        terminated, truncated = step.terminated.tolist(), step.truncated.tolist()
+        for env, value in enumerate(self.value):
+            value = zlib.crc32(reward[env], zlib.crc32(data[env], value))
+            self.value[env] = zlib.crc32(b"\1" if terminated[env] else b"\2" if truncated[env] else b"\0", value)
+
+
+class Tape:
+    """The actions of N environments since each one's latest seed.
+
+    `actions` is a (T, N) matrix; environment e's part begins at row `start[e]`, where it was reset with `seed[e]`.
+    An environment gets a new seed at its first episode end after `reseed_after` steps; its closed part is then
+    written to `folder` (one .npy file, named by environment, first step and seed) and forgotten.
+    """
+
+    def __init__(self, streams: Streams, num_envs: int, reseed_after: int, folder: Path | None = None) -> None:
+        self._streams = streams
+        self._reseed_after = reseed_after
+        self._folder = folder
+        self._actions = np.zeros((1024, num_envs), dtype=np.int64)
+        self._length = 0  # rows in use
+        self._dropped = 0  # rows that lay before them since the run began
+        self._start = np.zeros(num_envs, dtype=np.int64)
+        self._resets = np.zeros(num_envs, dtype=np.int64)  # seeds given out, per environment
+        self._hash = RowHash(num_envs)
+
+    def _seed(self, env: int) -> int:
+        return self._streams.seed("environment", env, int(self._resets[env]))
+
+    def first_seeds(self) -> NDArray[np.int64]:
+        """(N,) a new seed for every environment: begins all tapes anew."""
+        for env in range(len(self._start)):
+            self._restart(env)
+        self._drop_rows()
+        return self._seeds()
+
+    def seeds_after(self, ended: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(N,) the seeds to reset the ended environments with; -1 where an environment's generator goes on."""
+        seeds = np.full(len(ended), -1, dtype=np.int64)
+        due = ended & (self._length - self._start >= self._reseed_after)
+        if due.any():
+            for env in np.flatnonzero(due):
+                self._close(int(env))
+                self._restart(int(env))
+                seeds[env] = self._seed(int(env))
+            self._drop_rows()
+        return seeds
+
+    def add_reset(self, observation: Observation, mask: NDArray[np.bool_]) -> None:
+        self._hash.add_observation(observation.obs, np.flatnonzero(mask))
+
+    def add_step(self, action: NDArray[np.int64], step: RawStep) -> None:
+        if self._length == len(self._actions):
+            self._actions = np.concatenate([self._actions, np.zeros_like(self._actions)])
+        self._actions[self._length] = action
+        self._length += 1
+        self._hash.add_step(step)
+
+    def _restart(self, env: int) -> None:
+        self._start[env] = self._length
+        self._resets[env] += 1
+        self._hash.reset(env)
+
+    def _close(self, env: int) -> None:
+        if self._folder is not None:
+            first = self._dropped + int(self._start[env])
+            part = self._actions[self._start[env] : self._length, env]
+            np.save(self._folder / f"env{env:04d}-step{first:012d}-seed{self._seed(env)}.npy", part.astype(np.int32))
+
+    def _drop_rows(self) -> None:
+        """Forgets the rows before every environment's start."""
+        unused = int(self._start.min())
+        if unused:
+            self._actions[: self._length - unused] = self._actions[unused : self._length]
+            self._length -= unused
+            self._start -= unused
+            self._dropped += unused
+
+    def _seeds(self) -> NDArray[np.int64]:
+        return np.array([self._seed(env) for env in range(len(self._start))], dtype=np.int64)
+
+    def state_dict(self) -> State:
+        return {
+            "actions": self._actions[: self._length].copy(),
+            "dropped": self._dropped,
+            "start": self._start.copy(),
+            "resets": self._resets.copy(),
+            "hash": list(self._hash.value),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._actions = np.concatenate([state["actions"], np.zeros((1024, len(self._start)), dtype=np.int64)])
+        self._length = len(state["actions"])
+        self._dropped = state["dropped"]
+        self._start = state["start"].copy()
+        self._resets = state["resets"].copy()
+        self._hash.value = list(state["hash"])
+
+    def play_back(
+        self, environments: Environments, on_row: Callable[[int], None] = lambda rows: None
+    ) -> tuple[Observation, NDArray[np.bool_]]:
+        """Brings fresh environments to where the tape ends.
+
+        Every environment is fed the whole tape, and reset with its seed at its own start row: what it was fed before
+        does not matter. Returns the current observation and (N,) which environments did not arrive where they were.
+        """
+        seeds = self._seeds()
+        check = RowHash(len(seeds))
+        everyone = np.ones(len(seeds), dtype=np.bool_)
+        observation = environments.reset(everyone, seeds)
+        check.add_observation(observation.obs, np.flatnonzero(everyone))
+        for row in range(self._length):
+            environments.send(self._actions[row].copy())
+            step = environments.receive()
+            check.add_step(step)
+            observation = step.after
+            begins = self._start == row + 1
+            mask = step.terminated | step.truncated | begins
+            if mask.any():
+                for env in np.flatnonzero(begins):
+                    check.reset(int(env))
+                observation = environments.reset(mask, np.where(begins, seeds, -1))
+                check.add_observation(observation.obs, np.flatnonzero(mask))
+            on_row(row + 1)
+        return observation, np.array(check.value) != np.array(self._hash.value)
