@@ -71,5 +71,5 @@ class AgentPlugin(Protocol[C]):
     def agent(self, config: C, spec: EnvSpec, context: AgentContext) -> Agent:
         """A fresh agent. Raises SpecError where the spec does not suit, CapacityError where memory does not suffice."""
 
-    def describe(self, config: C, spec: EnvSpec) -> Mapping[str, str]:
-        """What `rlkit check` prints of it: network, parameters, memory of the replay; allocates no replay."""
+    def describe(self, config: C, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
+        """What `rlkit check` prints for a run of `env_steps`: network, memory of the replay, updates. No replay is made."""

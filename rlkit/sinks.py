@@ -74,7 +74,7 @@ class TensorBoardSink:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         purge = context.resumed_at + 1 if context.resumed_at else None
-        self._writer: Any = SummaryWriter(str(context.folder / "tensorboard"), purge_step=purge)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(context.folder / "tensorboard"), purge_step=purge)
         if not context.resumed_at:
             self._describe(context)
 
@@ -88,7 +88,8 @@ class TensorBoardSink:
             key: value if isinstance(value, str | bool | int | float) else str(value)
             for key, value in flat(context.config.tables()).items()
         }
-        for summary in hparams(values, {"final/return_mean": 0.0, "evaluation/return_mean": 0.0}):
+        scores = {"final/return_mean": 0.0, "evaluation/return_mean": 0.0}
+        for summary in hparams(values, scores):  # type: ignore[no-untyped-call]
             self._writer.file_writer.add_summary(summary)
 
     def write(self, env_steps: int, row: Row) -> None:

@@ -1,0 +1,55 @@
+"""The command line: `rlkit train | resume | evaluate | view | list | check`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import click
+from rich.console import Console
+
+from rlkit.errors import RlkitError
+
+
+class Group(click.Group):
+    """Commands whose errors end in one line and an exit code instead of a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+        def show(message: Warning | str, *details: Any, **more: Any) -> None:
+            console.print(f"[yellow]Note:[/] {message}" if isinstance(message, UserWarning) else str(message))
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("always", category=UserWarning, module=r"rlkit|click")
+            warnings.showwarning = show
+            try:
+                return super().invoke(context)
+            except RlkitError as error:
+                console.print("[red]Error:[/] ", end="")
+                console.print(str(error), markup=False)
+                sys.exit(error.exit_code)
+            except OSError as error:
+                console.print("[red]Error:[/] ", end="")
+                console.print(f"{error.strerror or error} ({error.filename or 'while writing'})", markup=False)
+                sys.exit(1)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rlkit")
+def main() -> None:
+    """Train, resume, evaluate and watch reinforcement-learning agents.
+
+    \b
+    rlkit train quickstart                 train a packaged config
+    rlkit resume runs/quickstart-seed0     go on with a stopped run
+    rlkit evaluate runs/quickstart-seed0   score its policy
+    rlkit view                             watch all runs in TensorBoard
+    """
+
+
+from rlkit.cli import inspect, runs  # noqa: E402  the commands register themselves with `main`
+
+__all__ = ["inspect", "main", "runs"]

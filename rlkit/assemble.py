@@ -1,0 +1,171 @@
+"""From a config to everything that trains: plug-ins, environments, agent, sinks, trainer, in one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from rlkit import plugins
+from rlkit.agent import Agent, AgentContext, Policy
+from rlkit.config import Config
+from rlkit.environments import Environments
+from rlkit.errors import ConfigError
+from rlkit.evaluation import Scores, evaluate, protocol_of
+from rlkit.metrics import Sink
+from rlkit.rollout import Rollout
+from rlkit.run import RunDirectory
+from rlkit.seeding import Streams
+from rlkit.sinks import SinkContext
+from rlkit.tape import Tape
+from rlkit.trainer import Stop, Trainer
+from rlkit.types import Mode, Purpose, State
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a config means. Raises ConfigError where the machine has none such."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    device = torch.device(name)
+    missing = {"cuda": not cuda or (device.index or 0) >= torch.cuda.device_count(), "mps": not mps, "cpu": False}
+    if missing[device.type]:
+        raise ConfigError(f"train.device: torch finds no {name!r} on this machine; use 'auto' or 'cpu'")
+    return device
+
+
+@dataclass
+class Evaluator:
+    """Scores a policy under the config's protocol; its environments are made when first needed."""
+
+    config: Config
+    environments: Environments | None = None
+
+    def __call__(self, policy: Policy, episodes: int) -> Scores:
+        evaluation = self.config.evaluation
+        if self.environments is None:
+            plugin = plugins.load(plugins.ENVS, self.config.env.name)
+            self.environments = plugin.make(self.config.env, min(evaluation.num_envs, episodes), Purpose.EVALUATE)
+        streams = Streams(self.config.train.seed).child("evaluation")
+        return evaluate(policy, self.environments, streams, episodes, evaluation.epsilon)
+
+    def protocol(self, episodes: int, parameters: str) -> dict[str, str]:
+        environment = plugins.load(plugins.ENVS, self.config.env.name).protocol(self.config.env)
+        return protocol_of(environment, episodes, self.config.evaluation.epsilon, parameters)
+
+    def close(self) -> None:
+        if self.environments is not None:
+            self.environments.close()
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The part of a config that a checkpoint belongs to; the rest may change between two halves of a run."""
+    tables = config.tables()
+    train = {key: tables["train"][key] for key in ("seed", "num_envs")}
+    return {"env": tables["env"], "agent": tables["agent"], "train": train}
+
+
+@dataclass
+class RunStore:
+    """Where a trainer's checkpoints and policies go."""
+
+    run: RunDirectory
+    config: Config
+
+    def save_checkpoint(self, env_steps: int, state: State) -> None:
+        content = {**state, "config": identity(self.config)}
+        self.run.checkpoints.save(env_steps, content, self.config.train.keep_checkpoints)
+
+    def save_policy(self, name: str, state: State, env_steps: int) -> None:
+        self.run.save_policy(name, state, env_steps)
+
+
+@dataclass
+class Session:
+    """A trainer and what must be closed after it."""
+
+    trainer: Trainer
+    run: RunDirectory
+    evaluator: Evaluator
+    device: torch.device
+    environments: Environments
+    sinks: list[Sink] = field(default_factory=list)
+
+    def close(self) -> None:
+        self.environments.close()
+        self.evaluator.close()
+        for sink in self.sinks:
+            sink.close()
+
+
+def make_agent(config: Config, environments: Environments, device: torch.device) -> Agent:
+    streams = Streams(config.train.seed)
+    plugin = plugins.load(plugins.AGENTS, config.agent.name)
+    agent: Agent = plugin.agent(config.agent, environments.spec, AgentContext(streams.child("agent"), device))
+    return agent
+
+
+def assemble(
+    config: Config,
+    open_run: Callable[[torch.device], RunDirectory],
+    *,
+    resumed_at: int = 0,
+    stop: Stop | None = None,
+    on_progress: Callable[[Trainer], None] = lambda trainer: None,
+) -> Session:
+    """Builds all that `config` names. `open_run` is called once nothing can be refused any more.
+
+    Raises ConfigError and its kin for what does not exist, does not fit together, or does not fit into memory.
+    """
+    train = config.train
+    device = choose_device(train.device)
+    sink_factories = [plugins.load(plugins.SINKS, name) for name in train.sinks]
+    environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, train.num_envs, Purpose.TRAIN)
+    evaluator = Evaluator(config)
+    try:
+        agent = make_agent(config, environments, device)
+        run = open_run(device)
+        streams = Streams(train.seed).child("rollout")
+        tape = Tape(streams, train.num_envs, train.reseed_after, run.tapes)
+        trainer = Trainer(
+            agent=agent,
+            rollout=Rollout(environments, tape, streams.generator("act"), Mode.EXPLORE),
+            tape=tape,
+            train=train,
+            evaluation=config.evaluation,
+            evaluate=lambda episodes: evaluator(agent, episodes),
+            sinks=[],
+            store=RunStore(run, config),
+            stop=stop or Stop(),
+            on_progress=on_progress,
+        )
+        protocol = evaluator.protocol(config.evaluation.episodes, "of the moment, while training")
+        context = SinkContext(run.path, config, protocol, resumed_at)
+        trainer.sinks = sinks = [factory(context) for factory in sink_factories]
+    except BaseException:
+        environments.close()
+        raise
+    return Session(trainer, run, evaluator, device, environments, sinks)
+
+
+def describe(config: Config) -> dict[str, str]:
+    """What a config would do, for `rlkit check`: builds one environment and the network, no replay."""
+    train, evaluation = config.train, config.evaluation
+    device = choose_device(train.device)
+    environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, 1, Purpose.TRAIN)
+    spec = replace(environments.spec, num_envs=train.num_envs)
+    environments.close()
+    agent = plugins.load(plugins.AGENTS, config.agent.name).describe(config.agent, spec, train.steps)
+    every = f"every {evaluation.every:,} steps, {evaluation.episodes} episodes; " if evaluation.every else ""
+    return {
+        "observations": str(spec.observation_space),
+        "actions": str(spec.num_actions),
+        "environments": f"{train.num_envs}, {train.steps:,} steps in total",
+        "device": f"{device}, {train.threads} thread(s)",
+        **agent,
+        "evaluation": f"{every}{evaluation.final_episodes} episodes at the end, epsilon {evaluation.epsilon:g}",
+        "checkpoints": f"every {train.checkpoint_every:,} steps" if train.checkpoint_every else "at the end",
+        "digest": config.digest(),
+    }

@@ -1,0 +1,147 @@
+"""Scoring a policy: episodes from fixed seeds under a stated protocol, in environments of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.agent import Policy
+from rlkit.environments import Environments
+from rlkit.rollout import Rollout
+from rlkit.seeding import Streams
+from rlkit.types import ActorOutput, ActorState, Mode, Observation, RawStep, State, StepBatch
+
+
+class RandomActions:
+    """A policy whose actions are replaced by uniformly random ones with probability `epsilon`, row by row."""
+
+    def __init__(self, policy: Policy, epsilon: float, num_actions: int, rng: np.random.Generator) -> None:
+        self._policy = policy
+        self._epsilon = epsilon
+        self._num_actions = num_actions
+        self._rng = rng
+
+    def initial_state(self, num_envs: int) -> ActorState:
+        return self._policy.initial_state(num_envs)
+
+    def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        output = self._policy.act(observation, state, rng, mode)
+        coin = self._rng.random(len(output.action)) < self._epsilon
+        uniform = self._rng.integers(0, self._num_actions, len(output.action))
+        return replace(output, action=np.where(coin, uniform, output.action))
+
+    def load_policy_state(self, state: State) -> None:
+        self._policy.load_policy_state(state)
+
+
+class EpisodeSeeds:
+    """Environment e's k-th episode is seeded by a function of (root, e, k), whatever the policy does."""
+
+    def __init__(self, streams: Streams, num_envs: int) -> None:
+        self._streams = streams
+        self._episode = np.zeros(num_envs, dtype=np.int64)
+
+    def first_seeds(self) -> NDArray[np.int64]:
+        return self.seeds_after(np.ones(len(self._episode), dtype=np.bool_))
+
+    def seeds_after(self, ended: NDArray[np.bool_]) -> NDArray[np.int64]:
+        seeds = np.full(len(ended), -1, dtype=np.int64)
+        for env in np.flatnonzero(ended):
+            seeds[env] = self._streams.seed("episode", int(env), int(self._episode[env]))
+            self._episode[env] += 1
+        return seeds
+
+    def add_reset(self, observation: Observation, mask: NDArray[np.bool_]) -> None:
+        pass
+
+    def add_step(self, action: NDArray[np.int64], step: RawStep) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Raw returns and lengths of evaluated episodes, ordered by environment, then by episode."""
+
+    returns: NDArray[np.float64]  # (episodes,)
+    lengths: NDArray[np.int64]  # (episodes,) in environment steps
+
+    def summary(self) -> dict[str, float]:
+        return {
+            "return_mean": float(self.returns.mean()),
+            "return_median": float(np.median(self.returns)),
+            "return_iqm": iqm(self.returns),
+            "return_min": float(self.returns.min()),
+            "return_max": float(self.returns.max()),
+            "length_mean": float(self.lengths.mean()),
+        }
+
+
+def iqm(values: NDArray[Any]) -> float:
+    """Interquartile mean: the mean of the middle half (Agarwal et al. 2021)."""
+    cut = len(values) // 4
+    return float(np.sort(values)[cut : len(values) - cut].mean())
+
+
+def bootstrap_interval(
+    values: NDArray[Any],
+    statistic: Callable[[NDArray[Any]], float] = iqm,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of a statistic of independent `values` (n,); the same at every call."""
+    rng = np.random.default_rng(0)
+    draws = rng.integers(0, len(values), size=(resamples, len(values)))
+    estimates = np.array([statistic(values[row]) for row in draws])
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(estimates, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def evaluate(
+    policy: Policy,
+    environments: Environments,
+    streams: Streams,
+    episodes: int,
+    epsilon: float,
+    on_step: Callable[[StepBatch], None] = lambda step: None,
+) -> Scores:
+    """Plays `episodes` episodes in all; each environment's first episodes/N count, so ending early is no advantage."""
+    num_envs = environments.spec.num_envs
+    if epsilon > 0:
+        policy = RandomActions(policy, epsilon, environments.spec.num_actions, streams.generator("random actions"))
+    rollout = Rollout(environments, EpisodeSeeds(streams, num_envs), streams.generator("act"), Mode.EVALUATE)
+    rollout.start(policy)
+    quota = np.array([episodes // num_envs + (env < episodes % num_envs) for env in range(num_envs)])
+    returns: list[list[float]] = [[] for _ in range(num_envs)]
+    lengths: list[list[int]] = [[] for _ in range(num_envs)]
+    running, length = np.zeros(num_envs), np.zeros(num_envs, dtype=np.int64)
+    while any(len(done) < due for done, due in zip(returns, quota, strict=True)):
+        rollout.act(policy)
+        rollout.send()
+        step = rollout.receive()
+        on_step(step)
+        running += step.reward
+        length += 1
+        for env in np.flatnonzero(step.ended):
+            if len(returns[env]) < quota[env]:
+                returns[env].append(float(running[env]))
+                lengths[env].append(int(length[env]))
+            running[env], length[env] = 0, 0
+        rollout.reset_ended()
+    return Scores(np.array([value for row in returns for value in row]), np.array([n for row in lengths for n in row]))
+
+
+def protocol_of(environment: Mapping[str, str], episodes: int, epsilon: float, parameters: str) -> dict[str, str]:
+    """What a score depends on, in words; printed with it."""
+    return {
+        **environment,
+        "evaluation": f"{episodes} separate episodes, fixed seeds",
+        "evaluation epsilon": f"{epsilon:g}"
+        + (" (greedy)" if epsilon == 0 else " (share of uniformly random actions)"),
+        "parameters": parameters,
+        "return": "raw, undiscounted, not clipped",
+    }

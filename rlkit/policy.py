@@ -1,0 +1,74 @@
+"""A trained policy without its replay and optimizer: loaded from a run, called on one's own observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit import plugins
+from rlkit.agent import Policy
+from rlkit.assemble import choose_device
+from rlkit.config import Config
+from rlkit.errors import SpecError
+from rlkit.run import RunDirectory
+from rlkit.types import ActorState, EnvSpec, Mode, Observation, Purpose
+
+
+@dataclass
+class LoadedPolicy:
+    """A policy to call: `action = policy(observation)`, one environment, greedy; `reset()` at an episode's end."""
+
+    policy: Policy
+    spec: EnvSpec
+    config: Config
+    env_steps: int
+    _state: ActorState = field(init=False)
+    _first: bool = field(default=True, init=False)
+    _rng: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.config.train.seed)
+        self._state = self.policy.initial_state(1)
+
+    def reset(self) -> None:
+        """The next observation begins an episode; needed only by policies with a memory."""
+        self._first = True
+
+    def __call__(self, observation: Any, signals: Mapping[str, NDArray[Any]] | None = None) -> int:
+        """The action for one observation (*O) as the config's environments give it; SpecError for another shape."""
+        space = self.spec.observation_space
+        obs = np.asarray(observation, dtype=space.dtype)
+        if obs.shape != space.shape:
+            raise SpecError(f"the observation has shape {obs.shape}; this policy takes {space.shape} ({space})")
+        seen = Observation(
+            obs[None],
+            {name: np.asarray(value)[None] for name, value in (signals or {}).items()},
+            np.array([self._first]),
+        )
+        output = self.policy.act(seen, self._state, self._rng, Mode.EVALUATE)
+        self._state, self._first = output.state, False
+        return int(output.action[0])
+
+
+def load_policy(
+    path: str | Path, checkpoint: str = "last", *, overrides: Mapping[str, Any] | None = None
+) -> LoadedPolicy:
+    """The policy of a run: `checkpoint` is "last", "best", or a step of which there is a checkpoint.
+
+    Builds one environment for its spaces, and no replay. Raises RunError where there is no such checkpoint.
+    """
+    run = RunDirectory.open(Path(path))
+    config = run.config(dict(overrides or {}))
+    state, env_steps = run.load_policy(checkpoint)
+    environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, 1, Purpose.EVALUATE)
+    spec = environments.spec
+    environments.close()
+    plugin = plugins.load(plugins.AGENTS, config.agent.name)
+    policy: Policy = plugin.policy(config.agent, spec, choose_device(config.train.device))
+    policy.load_policy_state(state)
+    return LoadedPolicy(policy, spec, config, env_steps)

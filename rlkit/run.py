@@ -1,0 +1,146 @@
+"""The run directory: what lies where, who may write to it, and what is said about the run."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rlkit.checkpoint import CheckpointStore, load_state, save_state, write_text
+from rlkit.config import Config, load
+from rlkit.errors import RunError
+from rlkit.types import State
+
+PACKAGES = ("rlkit", "torch", "numpy", "gymnasium", "ale-py", "minatar", "minigrid")
+
+
+def versions() -> dict[str, str]:
+    """The versions that a run's numbers depend on; packages that are not installed are left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """The processor and its size, for the note beside a number."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists() and (match := re.search(r"model name\s*:\s*(.+)", info.read_text())):
+        model = match.group(1)
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}"
+
+
+def today() -> str:
+    return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """RUN/: config.toml, run.json, checkpoints/, policies/, tapes/, metrics.jsonl, tensorboard/, result.json."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config: Config, info: dict[str, Any]) -> RunDirectory:
+        """A new one. Raises RunError where something lies there already."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} exists; go on with it by 'rlkit resume {path}', or choose another with --run")
+        try:
+            (path / "tapes").mkdir(parents=True)
+            write_text(path / "config.toml", config.to_toml())
+            write_text(path / "run.json", json.dumps(info, indent=1) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write to {path}: {error.strerror}") from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing one. Raises RunError where there is none."""
+        if not (path / "config.toml").is_file():
+            raise RunError(f"{path} is no run directory: it has no config.toml")
+        return cls(path)
+
+    def config(self, overrides: dict[str, Any] | None = None) -> Config:
+        return load(self.path / "config.toml", overrides)
+
+    def info(self) -> dict[str, Any]:
+        """What run.json says."""
+        try:
+            found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / 'run.json'} cannot be read: {error}") from error
+        return found
+
+    def amend(self, **changes: Any) -> None:
+        """Changes entries of run.json."""
+        write_text(self.path / "run.json", json.dumps({**self.info(), **changes}, indent=1) + "\n")
+
+    @property
+    def checkpoints(self) -> CheckpointStore:
+        return CheckpointStore(self.path / "checkpoints")
+
+    @property
+    def tapes(self) -> Path:
+        return self.path / "tapes"
+
+    def save_policy(self, name: str, state: State, env_steps: int) -> None:
+        """Keeps parameters alone, as policies/NAME ("best", "final")."""
+        content = {"env_steps": env_steps, "policy": state}
+        save_state(self.path / "policies" / name, content, self.path / "policies" / "objects")
+
+    def load_policy(self, which: str) -> tuple[State, int]:
+        """(the policy's state, its env_steps). `which`: "last", "best", or the step of a checkpoint."""
+        policies = self.path / "policies"
+        names = {"last": "final", "best": "best"}
+        if which in names and (policies / names[which]).exists():
+            content = load_state(policies / names[which], policies / "objects")
+            return content["policy"], content["env_steps"]
+        steps = self.checkpoints.steps()
+        if which == "last" and steps:
+            return self.checkpoints.load(steps[-1], "agent/policy"), steps[-1]
+        if which.isdigit() and int(which) in steps:
+            return self.checkpoints.load(int(which), "agent/policy"), int(which)
+        there = [name for name in ("last", "best") if (name == "last" and steps) or (policies / names[name]).exists()]
+        known = ", ".join([*there, *map(str, steps)]) or "none yet"
+        raise RunError(f"{self.path} has no checkpoint {which!r}; there are: {known}")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Only one process at a time may write to a run. Raises RunError where another one does."""
+        import fcntl  # not on Windows: training needs Linux or macOS, acting and evaluating do not
+
+        with (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                raise RunError(f"{self.path} is being written to by another process (pid {owner})") from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or path-2, path-3, ... whichever does not exist yet."""
+    number, candidate = 1, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

@@ -1,0 +1,191 @@
+"""The training loop: act, send, learn, receive, observe; and when to log, evaluate and keep a checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from rlkit.agent import Agent
+from rlkit.config import EvaluationConfig, TrainConfig
+from rlkit.errors import RlkitError
+from rlkit.evaluation import Scores
+from rlkit.metrics import EpisodeMeter, Meters, Sink
+from rlkit.pacing import crossed
+from rlkit.rollout import Rollout
+from rlkit.sinks import FINAL
+from rlkit.tape import Tape
+from rlkit.types import State
+
+
+class Store(Protocol):
+    """Where the trainer leaves what must outlive it."""
+
+    def save_checkpoint(self, env_steps: int, state: State) -> None: ...
+    def save_policy(self, name: str, state: State, env_steps: int) -> None: ...
+
+
+@dataclass
+class Stop:
+    """A request to stop after the current step; signal handlers set it, the loop reads it."""
+
+    signal: int | None = None
+
+
+@dataclass
+class Trainer:
+    """One agent in one rollout, up to `train.steps` environment steps.
+
+    The order of a step never changes: the agent learns while the environments run, so the policy acts one step behind
+    the newest update whether anything overlaps or not.
+    """
+
+    agent: Agent
+    rollout: Rollout
+    tape: Tape
+    train: TrainConfig
+    evaluation: EvaluationConfig
+    evaluate: Callable[[int], Scores]  # episodes → scores of the agent as it is
+    sinks: Sequence[Sink]
+    store: Store
+    stop: Stop = field(default_factory=Stop)
+    on_progress: Callable[[Trainer], None] = lambda trainer: None
+    env_steps: int = 0
+    best: float | None = None  # the best mean return of an evaluation
+    curve: list[dict[str, float]] = field(default_factory=list)  # one row per evaluation
+
+    def __post_init__(self) -> None:
+        self.meters = Meters()
+        self.episodes = EpisodeMeter(self.train.num_envs)
+        self.seconds = 0.0  # spent training, evaluation left out, earlier processes included
+        self._clock = time.perf_counter()
+        self._clock_steps = self._clock_updates = 0
+
+    def start(self) -> None:
+        self.rollout.start(self.agent)
+        self._clock = time.perf_counter()
+
+    def run(self) -> Scores | None:
+        """Trains to the end and gives the final scores, or None if it was stopped; leaves a checkpoint either way."""
+        while self.env_steps < self.train.steps:
+            before = self.env_steps
+            self.step()
+            self.at_due_times(before)
+            if self.stop.signal is not None:
+                self.save_checkpoint()
+                return None
+        self.save_checkpoint()
+        # a checkpoint never contains the last learn: else a finished run, extended, would not equal a longer one
+        self.meters.add(self.agent.learn())
+        return self.finish()
+
+    def step(self) -> None:
+        """One step of all environments."""
+        self.rollout.act(self.agent)
+        self.rollout.send()
+        metrics = self.agent.learn()
+        step = self.rollout.receive()
+        self.agent.observe(step)
+        self.rollout.reset_ended()
+        self.env_steps += self.train.num_envs
+        if metrics:
+            self.meters.add(metrics)
+        for row in self.episodes.add(step):
+            self.meters.add(row)
+
+    def at_due_times(self, before: int) -> None:
+        """Logs, evaluates and keeps a checkpoint where a multiple of its period lies in (before, env_steps]."""
+        now = self.env_steps
+        if crossed(self.train.log_every, before, now):
+            self.log()
+        if crossed(self.evaluation.every, before, now):
+            self.evaluate_now()
+        if crossed(self.train.checkpoint_every, before, now) and now < self.train.steps:
+            self.save_checkpoint()
+
+    def log(self) -> None:
+        row = {**self.meters.take(), **self._gauges(), **self._speed()}
+        self._write(row)
+        broken = [name for name, value in row.items() if value != value]
+        if broken:
+            raise RlkitError(f"at step {self.env_steps} {', '.join(broken)} is not a number; try a lower learning rate")
+        self.on_progress(self)
+
+    def _gauges(self) -> dict[str, Any]:
+        meters = Meters()
+        meters.add(self.agent.gauges())
+        return {
+            **meters.take(),
+            "progress/updates": float(self.agent.updates),
+            "progress/episodes": self.episodes.episodes,
+        }
+
+    def _speed(self) -> dict[str, float]:
+        """Everything under "time/" differs between a run and its repetition."""
+        elapsed = max(time.perf_counter() - self._clock, 1e-9)
+        row = {
+            "time/env_steps_per_second": (self.env_steps - self._clock_steps) / elapsed,
+            "time/updates_per_second": (self.agent.updates - self._clock_updates) / elapsed,
+            "time/hours": (self.seconds + elapsed) / 3600,
+        }
+        self._restart_clock()
+        return row
+
+    def _restart_clock(self) -> None:
+        self.seconds += time.perf_counter() - self._clock
+        self._clock = time.perf_counter()
+        self._clock_steps, self._clock_updates = self.env_steps, self.agent.updates
+
+    def evaluate_now(self) -> None:
+        paused = time.perf_counter()
+        summary = self.evaluate(self.evaluation.episodes).summary()
+        self.curve.append({"env_steps": self.env_steps, **summary})
+        self._write({f"evaluation/{name}": value for name, value in summary.items()})
+        if self.best is None or summary["return_mean"] > self.best:
+            self.best = summary["return_mean"]
+            self.store.save_policy("best", self.agent.state_dict()["policy"], self.env_steps)
+        self._clock += time.perf_counter() - paused
+
+    def finish(self) -> Scores:
+        """The final evaluation and the policy's export."""
+        self.store.save_policy("final", self.agent.state_dict()["policy"], self.env_steps)
+        scores = self.evaluate(self.evaluation.final_episodes)
+        self._write({f"{FINAL}{name}": value for name, value in scores.summary().items()})
+        return scores
+
+    def _write(self, row: dict[str, Any]) -> None:
+        for sink in self.sinks:
+            sink.write(self.env_steps, row)
+
+    def save_checkpoint(self) -> None:
+        self.store.save_checkpoint(self.env_steps, self.state_dict())
+
+    def state_dict(self) -> State:
+        """Everything that the rest of the run, and of its metrics, depends on."""
+        return {
+            "agent": self.agent.state_dict(),
+            "rollout": self.rollout.state_dict(),
+            "tape": self.tape.state_dict(),
+            "meters": self.meters.state_dict(),
+            "episodes": self.episodes.state_dict(),
+            "env_steps": self.env_steps,
+            "best": self.best,
+            "curve": self.curve,
+            "seconds": self.seconds,
+        }
+
+    def resume(self, state: State, device: Any) -> bool:
+        """Goes on from a state_dict; False if the environments could not be brought back: then with fresh episodes."""
+        self.agent.load_state_dict(state["agent"])
+        self.tape.load_state_dict(state["tape"])
+        self.meters.load_state_dict(state["meters"], device)
+        self.episodes.load_state_dict(state["episodes"])
+        self.env_steps, self.best, self.curve = state["env_steps"], state["best"], list(state["curve"])
+        exact = self.rollout.resume(state["rollout"], self.tape)
+        if not exact:
+            self.episodes.forget()
+            self.rollout.start(self.agent)
+        self._restart_clock()
+        self.seconds = state["seconds"]
+        return exact

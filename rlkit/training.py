@@ -1,0 +1,250 @@
+"""Train a config, resume a run, evaluate it: what the command line does, for Python."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlkit.assemble import Evaluator, Session, assemble, choose_device, identity
+from rlkit.checkpoint import write_text
+from rlkit.config import Config, load
+from rlkit.errors import RlkitError, RunError
+from rlkit.evaluation import Scores, bootstrap_interval
+from rlkit.policy import load_policy
+from rlkit.run import RunDirectory, free_name, machine, today, versions
+from rlkit.sinks import flat
+from rlkit.trainer import Stop, Trainer
+
+Progress = Callable[[Trainer], None]
+
+
+class Stopped(RlkitError):
+    """A signal ended the run after a checkpoint was written; `exit_code` is the shell's for that signal."""
+
+    def __init__(self, run: RunDirectory, env_steps: int, number: int) -> None:
+        super().__init__(f"stopped at step {env_steps}; go on with: rlkit resume {run.path}")
+        self.run = run
+        self.exit_code = 128 + number
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """SIGINT and SIGTERM ask for a stop after the current step; a second one ends the process at once."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: Any) -> None:
+        stop.signal = number
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def train(
+    config: Config | str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    run: str | Path | None = None,
+    on_progress: Progress = lambda trainer: None,
+) -> RunDirectory:
+    """Trains a config (a file, a packaged one's name, or an object) to its end.
+
+    `overrides` are dotted keys, {"train.steps": 1000}. The run lies in `run`, by default runs/NAME-seedS or the next
+    free name. Raises ConfigError before anything is written, Stopped after a signal.
+    """
+    if not isinstance(config, Config):
+        config = load(config, overrides)
+    name = config.label.replace("/", "-")
+    path = Path(run) if run is not None else free_name(Path("runs") / f"{name}-seed{config.train.seed}")
+
+    def create(device: torch.device) -> RunDirectory:
+        return RunDirectory.create(path, config, run_info(config, device))
+
+    with _threads(config.train.threads), stop_on_signals() as stop:
+        session = assemble(config, create, stop=stop, on_progress=on_progress)
+        try:
+            with session.run.lock():
+                session.trainer.start()
+                return _finish(session, config, session.trainer.run())
+        finally:
+            session.close()
+
+
+def run_info(config: Config, device: torch.device) -> dict[str, Any]:
+    """What run.json says of how a run was made."""
+    return {
+        "experiment": config.label,
+        "digest": config.digest(),
+        "seed": config.train.seed,
+        "device": str(device),
+        "threads": config.train.threads,
+        "versions": versions(),
+        "machine": machine(),
+        "date": today(),
+        "approximate": [],
+    }
+
+
+def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress = lambda trainer: None) -> RunDirectory:
+    """Goes on with a run from its newest sound checkpoint, as if nothing had happened; `steps` is a new total.
+
+    Warns where a checkpoint is damaged (an older one is taken), where versions changed, and where the environments do
+    not play back (the run goes on with fresh episodes and is marked as approximate). Raises RunError where nothing
+    can be resumed.
+    """
+    run = RunDirectory.open(Path(path))
+    config = run.config({} if steps is None else {"train.steps": steps})
+    with run.lock():
+        env_steps, state = _newest_sound(run)
+        if env_steps > config.train.steps:
+            raise RunError(
+                f"{run.path} is at step {env_steps} already; --steps is a total, {config.train.steps} is less"
+            )
+        if env_steps == config.train.steps and (run.path / "result.json").exists():
+            raise RunError(
+                f"{run.path} is finished at step {env_steps}; 'rlkit resume {run.path} --steps N' extends it"
+            )
+        _warn_of_changes(run, config)
+        with _threads(config.train.threads), stop_on_signals() as stop:
+            session = assemble(config, lambda device: run, resumed_at=env_steps, stop=stop, on_progress=on_progress)
+            try:
+                exact = session.trainer.resume(state, session.device)
+                write_text(run.path / "config.toml", config.to_toml())
+                if not exact:
+                    run.amend(approximate=[*run.info()["approximate"], env_steps])
+                    warnings.warn(
+                        f"{run.path}: the environments did not play back to where they were at step {env_steps}; "
+                        "the run goes on with fresh episodes and is marked as approximate",
+                        stacklevel=2,
+                    )
+                return _finish(session, config, session.trainer.run())
+            finally:
+                session.close()
+
+
+def _newest_sound(run: RunDirectory) -> tuple[int, dict[str, Any]]:
+    problems: list[str] = []
+    for env_steps, state in run.checkpoints.newest():
+        if not isinstance(state, RunError):
+            for problem in problems:
+                warnings.warn(f"{problem}; going on from step {env_steps} instead", stacklevel=3)
+            return env_steps, state
+        problems.append(str(state))
+    raise RunError("; ".join(problems) or f"{run.path} has no checkpoint yet; train it anew")
+
+
+def _refuse_another(run: RunDirectory, config: Config, state: Mapping[str, Any]) -> None:
+    """Raises RunError where the checkpoint was made under another agent, environment, seed or number of them."""
+    then, now = flat(state["config"]), flat(identity(config))
+    changed = [
+        f"{key} was {then.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted({*then, *now})
+        if then.get(key) != now.get(key)
+    ]
+    if changed:
+        raise RunError(f"{run.path}: config.toml is not the one its checkpoints were made under: {'; '.join(changed)}")
+
+
+def _warn_of_changes(run: RunDirectory, config: Config) -> None:
+    info, now = run.info(), versions()
+    changed = [f"{name} {old} → {now.get(name)}" for name, old in info["versions"].items() if now.get(name) != old]
+    device = str(choose_device(config.train.device))
+    if device != info["device"]:
+        changed.append(f"device {info['device']} → {device}")
+    if config.train.threads != info["threads"]:
+        changed.append(f"threads {info['threads']} → {config.train.threads}")
+    if changed:
+        warnings.warn(f"{run.path}: resumed with {', '.join(changed)}; the numbers may differ slightly", stacklevel=3)
+
+
+def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirectory:
+    trainer, run = session.trainer, session.run
+    if scores is None:
+        raise Stopped(run, trainer.env_steps, trainer.stop.signal or signal.SIGINT)
+    protocol = session.evaluator.protocol(config.evaluation.final_episodes, f"final, at {trainer.env_steps} steps")
+    result = {
+        "format": 1,
+        "library": "rlkit",
+        **run.info(),
+        "env_steps": trainer.env_steps,
+        "updates": trainer.agent.updates,
+        "train_seconds": round(trainer.seconds, 1),
+        "config": config.tables(),
+        "protocol": protocol,
+        "curve": trainer.curve,
+        "final": {
+            "episodes": len(scores.returns),
+            "returns": scores.returns.tolist(),
+            "lengths": scores.lengths.tolist(),
+        },
+    }
+    write_text(run.path / "result.json", json.dumps(result) + "\n")
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Scores with what they depend on."""
+
+    scores: Scores
+    protocol: dict[str, str]
+    env_steps: int
+
+    def to_dict(self) -> dict[str, Any]:
+        low, high = bootstrap_interval(self.scores.returns)
+        return {
+            "protocol": self.protocol,
+            "env_steps": self.env_steps,
+            **self.scores.summary(),
+            "return_iqm_interval_95": [low, high],
+            "returns": self.scores.returns.tolist(),
+            "lengths": self.scores.lengths.tolist(),
+        }
+
+
+def evaluate_run(
+    path: str | Path,
+    *,
+    checkpoint: str = "last",
+    overrides: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Scores a run's policy in fresh environments, `evaluation.final_episodes` episodes. Writes nothing."""
+    loaded = load_policy(path, checkpoint, overrides=overrides)
+    episodes = loaded.config.evaluation.final_episodes
+    evaluator = Evaluator(loaded.config)
+    try:
+        with _threads(loaded.config.train.threads):
+            scores = evaluator(loaded.policy, episodes)
+    finally:
+        evaluator.close()
+    return Evaluation(
+        scores, evaluator.protocol(episodes, f"{checkpoint}, at {loaded.env_steps} steps"), loaded.env_steps
+    )
