@@ -72,4 +72,4 @@ class AgentPlugin(Protocol[C]):
         """A fresh agent. Raises SpecError where the spec does not suit, CapacityError where memory does not suffice."""
 
     def describe(self, config: C, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
-        """What `rlkit check` prints for a run of `env_steps`: network, memory of the replay, updates. No replay is made."""
+        """What `rlkit check` prints for a run of `env_steps`: network, replay's memory, updates; makes no replay."""

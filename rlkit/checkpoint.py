@@ -68,10 +68,15 @@ class _Writer:
         return name
 
 
-def _digest(piece: NDArray[Any]) -> str:
-    content = hashlib.blake2b(f"{piece.dtype.str}{piece.shape}".encode(), digest_size=20)
-    content.update(piece.reshape(-1).view(np.uint8).data)
+def _hash(*parts: Any) -> str:
+    content = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        content.update(part)
     return content.hexdigest()
+
+
+def _digest(piece: NDArray[Any]) -> str:
+    return _hash(f"{piece.dtype.str}{piece.shape}".encode(), piece.reshape(-1).view(np.uint8).data)
 
 
 def _write(path: Path, write: Callable[[Any], Any]) -> None:
@@ -116,8 +121,9 @@ def save_state(folder: Path, state: State, objects: Path) -> None:
         _sync_directory(temporary)
         with arrays.open("rb+") as file:
             os.fsync(file.fileno())
-        digest = hashlib.blake2b(arrays.read_bytes(), digest_size=20).hexdigest()
-        content = {"format": FORMAT, "arrays": digest, "objects": sorted(set(writer.names)), "state": tree}
+        objects_used = sorted(set(writer.names))
+        digests = {"arrays": _hash(arrays.read_bytes()), "tree": _hash(json.dumps([objects_used, tree]).encode())}
+        content = {"format": FORMAT, **digests, "objects": objects_used, "state": tree}
         write_text(temporary / "state.json", json.dumps(content))
         if folder.exists():
             shutil.rmtree(folder)
@@ -138,10 +144,14 @@ def load_state(folder: Path, objects: Path, only: str | None = None) -> dict[str
         if content["format"] != FORMAT:
             raise RunError(f"checkpoint {folder} has format {content['format']}; this version reads format {FORMAT}")
         path = folder / "arrays.safetensors"
-        if hashlib.blake2b(path.read_bytes(), digest_size=20).hexdigest() != content["arrays"]:
-            raise RunError(f"checkpoint {folder} is damaged: arrays.safetensors is not what was written")
-        arrays = load_file(path)
         tree = content["state"]
+        for name, data in (
+            ("arrays", path.read_bytes()),
+            ("tree", json.dumps([content["objects"], tree]).encode()),
+        ):
+            if _hash(data) != content[name]:
+                raise RunError(f"checkpoint {folder} is damaged: its {name} are not what was written")
+        arrays = load_file(path)
         for part in only.split("/") if only else []:
             tree = tree[part]
         decoded: dict[str, Any] = _decode(tree, arrays, objects)

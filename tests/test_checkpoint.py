@@ -1,0 +1,129 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlkit import checkpoint
+from rlkit.checkpoint import CheckpointStore
+from rlkit.errors import RlkitError, RunError
+from rlkit.testing.state import state_hash
+
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**130), 2**130),
+    st.floats(allow_nan=False),
+    st.text(),
+    st.sampled_from(["float32", "int64", "uint8", "bool", "uint64"]).map(lambda dtype: np.arange(6).astype(dtype)),
+    st.sampled_from([torch.float32, torch.int64, torch.bool]).map(lambda dtype: torch.ones(2, 3).to(dtype)),
+    st.just(np.array(3.5)),
+    st.just(np.zeros((0, 4), np.float32)),
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab/.c", min_size=1), inner, max_size=3),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.text("xyz", min_size=1), TREES, max_size=4))
+def test_any_state_comes_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, state: dict) -> None:
+    store = CheckpointStore(tmp_path_factory.mktemp("run"))
+    store.save(5, state, keep=1)
+    loaded = store.load(5)
+    assert state_hash(loaded) == state_hash(state)
+    assert str(loaded).count("tensor(") == str(state).count("tensor(")
+
+
+def big_state(offset: int = 0) -> dict:
+    frames = np.arange(3_000_000, dtype=np.int64)  # 24 MB: six pieces
+    frames[2_999_999] += offset
+    return {"agent": {"frames": frames, "policy": {"w": torch.arange(4.0)}}, "step": offset}
+
+
+def test_large_arrays_are_written_once(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, big_state(0), keep=2)
+    first = {path.name for path in store.objects.iterdir()}
+    store.save(2, big_state(1), keep=2)
+    both = {path.name for path in store.objects.iterdir()}
+    assert len(first) == 6
+    assert len(both - first) == 1
+    for step, offset in ((1, 0), (2, 1)):
+        assert state_hash(store.load(step)) == state_hash(big_state(offset))
+    store.save(3, big_state(1), keep=1)
+    assert store.steps() == [3]
+    assert {path.name for path in store.objects.iterdir()} <= both
+    assert len(list(store.objects.iterdir())) == 6
+
+
+def test_a_subtree_is_loaded_alone(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, big_state(), keep=1)
+    for path in store.objects.iterdir():
+        path.unlink()
+    assert torch.equal(store.load(1, "agent/policy")["w"], torch.arange(4.0))
+
+
+@pytest.mark.parametrize("victim", ["state.json", "arrays.safetensors", "object"])
+@pytest.mark.parametrize("how", ["truncated", "emptied", "missing", "bit flipped"])
+def test_damage_is_noticed(tmp_path: Path, victim: str, how: str) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, big_state(), keep=1)
+    path = next(store.objects.iterdir()) if victim == "object" else store.folder(1) / victim
+    content = path.read_bytes()
+    if how == "missing":
+        path.unlink()
+    elif how == "bit flipped":
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    else:
+        path.write_bytes(content[: len(content) // 2 if how == "truncated" else 0])
+    with pytest.raises(RunError, match="damaged"):
+        store.load(1)
+
+
+def test_a_full_disk_leaves_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, big_state(0), keep=1)
+    real = os.fsync
+    for failing in range(3):
+        calls = iter(range(100))
+
+        def fsync(descriptor: int, calls=calls, failing=failing) -> None:
+            if next(calls) == failing:
+                raise OSError(28, "No space left on device")
+            real(descriptor)
+
+        monkeypatch.setattr(checkpoint.os, "fsync", fsync)
+        with pytest.raises(RlkitError, match="No space left"):
+            store.save(2, big_state(7), keep=1)
+        monkeypatch.undo()
+        assert store.steps() == [1]
+        assert state_hash(store.load(1)) == state_hash(big_state(0))
+        assert not list(tmp_path.glob(".*"))
+    store.save(2, big_state(7), keep=1)
+    assert state_hash(store.load(2)) == state_hash(big_state(7))
+
+
+def test_code_is_refused(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    with pytest.raises(TypeError, match="/agent/net"):
+        store.save(1, {"agent": {"net": torch.nn.Linear(1, 1)}}, keep=1)
+    with pytest.raises(TypeError, match="/a"):
+        store.save(1, {"a": {"$tensor": "x"}}, keep=1)
+    assert not store.steps()
+
+
+def test_a_newer_format_is_refused_with_its_number(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, {"a": 1}, keep=1)
+    path = store.folder(1) / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(RunError, match="format 99"):
+        store.load(1)
