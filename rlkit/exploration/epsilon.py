@@ -1,0 +1,65 @@
+"""Epsilon-greedy exploration: a linear schedule, and one coin for each environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from rlkit.config import Model
+
+
+class EpsilonConfig(Model):
+    """The table `epsilon` of an agent that explores epsilon-greedily."""
+
+    start: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="Probability of a random action where the decay begins. 1: only random actions.",
+    )
+    end: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="Probability of a random action after the decay. 0: none, and what was never tried stays untried.",
+    )
+    steps: int = Field(
+        10_000,
+        ge=0,
+        description="Environment steps of all environments together from start to end, counted from learning_starts. "
+        "0: end at once.",
+    )
+
+    @model_validator(mode="after")
+    def _decays(self) -> Self:
+        if self.end > self.start:
+            raise ValueError(f"epsilon.end = {self.end} must not exceed epsilon.start = {self.start}: epsilon decays")
+        return self
+
+    def value(self, env_steps: int) -> float:
+        """Epsilon after `env_steps` steps of the decay: linear, then constant."""
+        if env_steps >= self.steps:
+            return self.end
+        return self.start + (self.end - self.start) * (max(0, env_steps) / self.steps)
+
+
+def epsilon_greedy(
+    epsilon: float,
+    greedy: Callable[[], NDArray[np.int64]],
+    num_envs: int,
+    num_actions: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Actions (N,): uniformly random ones with probability `epsilon`, in each environment by its own coin, else greedy.
+
+    Draws 2 N numbers whatever comes out, so that runs that differ in a value stay on the same stream; `greedy` gives
+    (N,) and is not asked where every coin says random.
+    """
+    coins = rng.random((2, num_envs))
+    explore: NDArray[Any] = coins[0] < epsilon
+    uniform = (coins[1] * num_actions).astype(np.int64)  # a double below 1 times A stays below A, rounded too
+    return uniform if explore.all() else np.where(explore, uniform, greedy())

@@ -1,0 +1,111 @@
+"""From an input to features: convolutions of the literature, a flattening, or a module of the user's own.
+
+The contract of an encoder: a callable that takes the input's shape without the batch, (C, H, W) for images, and returns
+an `nn.Module` with an int attribute `output_size`, which maps float32 (B, *shape) to float32 (B, output_size). It draws
+its parameters from torch's global generator, which is seeded for the run while it is built.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+from torch import Tensor, nn
+
+from rlkit.errors import ConfigError, SpecError
+from rlkit.plugins import import_object
+
+EncoderFactory: TypeAlias = Callable[[tuple[int, ...]], nn.Module]
+
+
+class Flat(nn.Module):
+    """No convolution: every input as a vector."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.output_size = math.prod(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.dim() == 2 else x.flatten(1)
+
+
+class Convolutions(nn.Module):
+    """Convolutions with ReLU, each (channels, kernel, stride), without padding; then flattened."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], layers: tuple[tuple[int, int, int], ...]) -> None:
+        super().__init__()
+        if len(shape) != 3:
+            raise SpecError(
+                f'encoder "{name}" needs images (C, H, W), not inputs of shape {shape}: use encoder = "mlp"'
+            )
+        modules: list[nn.Module] = []
+        channels, height, width = shape
+        for out_channels, kernel, stride in layers:
+            height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+            if min(height, width) < 1:
+                smallest = _smallest_side(layers)
+                raise SpecError(
+                    f'encoder "{name}" needs images of at least {smallest} x {smallest}, not {shape} (C, H, W)'
+                )
+            modules += [nn.Conv2d(channels, out_channels, kernel, stride), nn.ReLU()]
+            channels = out_channels
+        self.layers = nn.Sequential(*modules, nn.Flatten())
+        self.output_size = channels * height * width
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out
+
+
+def _smallest_side(layers: tuple[tuple[int, int, int], ...]) -> int:
+    side = 1
+    for _, kernel, stride in reversed(layers):
+        side = (side - 1) * stride + kernel
+    return side
+
+
+def nature(shape: tuple[int, ...]) -> nn.Module:
+    """The convolutions of Mnih et al. 2015 (Methods, Model architecture): 32 8x8/4, 64 4x4/2, 64 3x3/1."""
+    return Convolutions("nature", shape, ((32, 8, 4), (64, 4, 2), (64, 3, 1)))
+
+
+def minatar(shape: tuple[int, ...]) -> nn.Module:
+    """The convolution of Young and Tian 2019 (MinAtar, section 4): 16 3x3/1."""
+    return Convolutions("minatar", shape, ((16, 3, 1),))
+
+
+ENCODERS: dict[str, tuple[EncoderFactory, tuple[int, ...]]] = {
+    "mlp": (Flat, (120, 84)),
+    "nature": (nature, (512,)),
+    "minatar": (minatar, (128,)),
+}
+"""By name: the encoder, and the sizes of the fully connected layers that belong to it in the source."""
+
+
+def default_hidden(encoder: str) -> tuple[int, ...]:
+    """The fully connected layers that follow `encoder` unless the config says otherwise; none after a user's own."""
+    return ENCODERS[encoder][1] if encoder in ENCODERS else ()
+
+
+def build_encoder(encoder: str, shape: tuple[int, ...]) -> nn.Module:
+    """The encoder by name or "module:attr"; ConfigError for one that breaks the contract, SpecError for shapes."""
+    module = ENCODERS[encoder][0](shape) if encoder in ENCODERS else _load(encoder)(shape)
+    if not isinstance(module, nn.Module) or not isinstance(getattr(module, "output_size", None), int):
+        raise ConfigError(f'encoder "{encoder}" must return a torch nn.Module with an int attribute output_size')
+    return module
+
+
+def output_size(encoder: nn.Module) -> int:
+    """The number of features that an encoder gives."""
+    size = encoder.output_size
+    assert isinstance(size, int)  # build_encoder saw to it
+    return size
+
+
+def _load(path: str) -> EncoderFactory:
+    factory = import_object(path)
+    if not callable(factory):
+        raise ConfigError(f'encoder "{path}" must be a callable that takes the input\'s shape')
+    loaded: EncoderFactory = factory
+    return loaded

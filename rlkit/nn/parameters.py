@@ -1,0 +1,31 @@
+"""Parameters in and out of modules, as flat mappings of names to tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlkit.errors import ConfigError
+
+
+def parameter_state(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name, detached; they share memory with the module."""
+    return dict(module.state_dict())
+
+
+def load_parameters(module: nn.Module, state: Mapping[str, Any], what: str) -> None:
+    """Copies `state` into `module` in place; raises ConfigError, before it changes anything, where it does not fit."""
+    own = parameter_state(module)
+    for name in sorted(own.keys() ^ state.keys()):
+        raise ConfigError(f"{what} does not fit: {name} is {'missing' if name in own else 'not part of it'}")
+    loaded = {name: torch.as_tensor(value) for name, value in state.items()}
+    for name, tensor in own.items():
+        if loaded[name].shape != tensor.shape:
+            found, needed = tuple(loaded[name].shape), tuple(tensor.shape)
+            raise ConfigError(f"{what} does not fit: {name} has shape {found}, this network needs {needed}")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(loaded[name])

@@ -1,0 +1,159 @@
+"""One gradient update of a Q-network: an online network, a target network that follows it, an optimizer."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from rlkit.config import Model
+from rlkit.nn.parameters import load_parameters, parameter_state
+from rlkit.qlearning.losses import double_q_learning, huber, q_learning, squared
+from rlkit.qlearning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state
+from rlkit.types import State
+
+
+class TargetConfig(Model):
+    """The table `target`: how the network that values the next state follows the one that learns."""
+
+    every: int = Field(
+        250,
+        ge=1,
+        description="Updates between two changes of the target network (Mnih et al. 2015: 10,000). 1 with tau = 1: no "
+        "target network in effect. Very large: stable and slow.",
+    )
+    tau: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        description="Share of the online network taken over at a change. 1 copies it; below 1, with every = 1, the "
+        "target is a running average (Lillicrap et al. 2016: 0.001).",
+    )
+
+    @model_validator(mode="after")
+    def _averages_always(self) -> Self:
+        if self.tau < 1.0 and self.every != 1:
+            raise ValueError(
+                f"target.tau = {self.tau} averages at every update and needs target.every = 1, not {self.every}; "
+                "or target.tau = 1 to copy"
+            )
+        return self
+
+
+class LearnerConfig(Model):
+    """What a Q-learner needs besides its network. Not a table of its own: agents put it together from their keys."""
+
+    learning_rate: float
+    optimizer: OptimizerConfig
+    target: TargetConfig
+    double: bool
+    loss: Literal["huber", "squared"]
+    max_grad_norm: float  # 0: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """A batch to learn from, on the learner's device; reward and discount are those of the whole n-step window."""
+
+    obs: tuple[Tensor, ...]  # the network's arguments, (B, ...) each
+    action: Tensor  # (B,) int64
+    reward: Tensor  # (B,) float32: relabelled, clipped, with bonus, summed over the window
+    discount: Tensor  # (B,) float32: gamma^steps, 0 where the value ends
+    next_obs: tuple[Tensor, ...]  # (B, ...) each, where to bootstrap
+    weight: Tensor  # (B,) float32 importance weights
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerOutput:
+    td_error: Tensor  # (B,) of each transition before the update, for priorities
+    metrics: dict[str, Tensor]  # 0-dim each, on the learner's device
+
+
+class QLearner:
+    """Owns the target network and the optimizer; the online network is shared with the policy that acts.
+
+    `state_dict` holds what is the learner's own; the online network's parameters are saved by its policy.
+    """
+
+    def __init__(self, online: nn.Module, config: LearnerConfig) -> None:
+        self._online = online
+        self._target = copy.deepcopy(online).requires_grad_(False)
+        self._config = config
+        self._loss = huber if config.loss == "huber" else squared
+        self._parameters = list(online.parameters())
+        self._optimizer = build_optimizer(config.optimizer, config.learning_rate, self._parameters)
+        self._updates = 0
+
+    @property
+    def updates(self) -> int:
+        """Updates so far."""
+        return self._updates
+
+    @property
+    def target(self) -> nn.Module:
+        """The target network."""
+        return self._target
+
+    def update(self, batch: Transitions) -> LearnerOutput:
+        """One step down the gradient of mean(weight * loss(td)); waits for no device."""
+        q_tm1: Tensor = self._online(*batch.obs)  # (B, A)
+        td = self._td_error(q_tm1, batch)
+        loss = (batch.weight * self._loss(td)).mean()
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = self._clip_gradients()
+        self._optimizer.step()
+        self._updates += 1
+        if self._updates % self._config.target.every == 0:
+            self._follow()
+        td, q_tm1 = td.detach(), q_tm1.detach()
+        metrics = {
+            "loss/td": loss.detach(),
+            "q/mean": q_tm1.mean(),
+            "q/max": q_tm1.max(),
+            "q/td_error": td.abs().mean(),
+            "gradient/norm": norm,
+        }
+        return LearnerOutput(td, metrics)
+
+    def _td_error(self, q_tm1: Tensor, batch: Transitions) -> Tensor:
+        with torch.no_grad():  # not inference_mode: the loss keeps these for its backward pass
+            q_t = self._target(*batch.next_obs)  # (B, A)
+            q_t_selector = self._online(*batch.next_obs) if self._config.double else None
+        if q_t_selector is None:
+            return q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t)
+        return double_q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t, q_t_selector)
+
+    def _clip_gradients(self) -> Tensor:
+        """The norm of the whole gradient before it is clipped."""
+        limit = self._config.max_grad_norm
+        if limit > 0:
+            return nn.utils.clip_grad_norm_(self._parameters, limit)
+        return nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Lets the target network follow: a copy, or a step of the running average."""
+        tau = self._config.target.tau
+        for target, online in zip(self._target.parameters(), self._online.parameters(), strict=True):
+            target.lerp_(online, tau) if tau < 1.0 else target.copy_(online)
+        for kept, current in zip(self._target.buffers(), self._online.buffers(), strict=True):
+            kept.copy_(current)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Target network, optimizer and counter; shares memory with the learner."""
+        return {
+            "target": parameter_state(self._target),
+            "optimizer": optimizer_state(self._optimizer),
+            "updates": self._updates,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Takes over a state, copied. Raises ConfigError where it is of another network or optimizer."""
+        load_parameters(self._target, state["target"], "the target network's state")
+        load_optimizer(self._optimizer, state["optimizer"])
+        self._updates = int(state["updates"])

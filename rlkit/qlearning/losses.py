@@ -1,0 +1,90 @@
+"""Q-learning as pure functions of tensors, in the notation of the maths.
+
+Time t-1 is where the action was taken, t where the value is bootstrapped; with n-step returns t lies `steps` later.
+`discount_t` holds gamma (to the power of the steps) and is 0 where the value ends: no function here knows of "done".
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def clip_reward(reward: Tensor, bound: float) -> Tensor:
+    """Rewards limited to [-bound, bound], each by itself, so before any sum over steps; 0 leaves them as they are."""
+    return reward.clamp(-bound, bound) if bound > 0 else reward
+
+
+def n_step_return(reward: Tensor, discount: Tensor, steps: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """The discounted sum of a window's rewards and the factor of the value after it, (B,) each.
+
+    return = sum over j < steps of gamma^j * discount_0 ... discount_(j-1) * reward_j, and
+    bootstrap = gamma^steps * discount_0 ... discount_(steps-1)  (Sutton and Barto 2018, equation 7.1).
+
+    Args: reward (B, n) and discount (B, n) float32, discount without gamma; steps (B,) int64 in 1..n. What lies beyond
+    `steps` is never used, whatever it holds. A discount of 0 inside the window ends the sum after that step's reward.
+    """
+    _check("n_step_return", reward=(reward, 2), discount=(discount, 2), steps=(steps, 1))
+    n = reward.shape[1]
+    if n == 1:
+        return reward[:, 0], gamma * discount[:, 0]
+    counts = torch.arange(n, device=steps.device) < steps.unsqueeze(1)  # (B, n)
+    decay = torch.where(counts, gamma * discount, 1.0).cumprod(1)  # (B, n) up to and with step j
+    rewards = torch.where(counts, reward, 0.0)
+    total = rewards[:, 0] + (decay[:, :-1] * rewards[:, 1:]).sum(1)
+    return total, decay[:, -1]
+
+
+def q_learning(q_tm1: Tensor, a_tm1: Tensor, r_t: Tensor, discount_t: Tensor, q_t: Tensor) -> Tensor:
+    """TD errors (B,) of Q-learning: r_t + discount_t * max_a q_t(a) - q_tm1(a_tm1)  (Watkins 1989; Mnih 2015, eq. 2).
+
+    Args: q_tm1 and q_t (B, A), the latter usually a target network's; a_tm1 (B,) int64; r_t and discount_t (B,).
+    No gradient flows through the target.
+    """
+    _check("q_learning", q_tm1=(q_tm1, 2), q_t=(q_t, 2), a_tm1=(a_tm1, 1), r_t=(r_t, 1), discount_t=(discount_t, 1))
+    target = r_t + discount_t * q_t.max(1).values
+    return target.detach() - select(q_tm1, a_tm1)
+
+
+def double_q_learning(
+    q_tm1: Tensor, a_tm1: Tensor, r_t: Tensor, discount_t: Tensor, q_t_value: Tensor, q_t_selector: Tensor
+) -> Tensor:
+    """TD errors (B,) where one network selects the next action and another one values it (van Hasselt 2016, eq. 4).
+
+    r_t + discount_t * q_t_value(argmax_a q_t_selector(a)) - q_tm1(a_tm1), the lowest action among equals.
+    Args as in `q_learning`; q_t_value (B, A) the target network's, q_t_selector (B, A) the online network's.
+    """
+    _check("double_q_learning", q_tm1=(q_tm1, 2), q_t_value=(q_t_value, 2), q_t_selector=(q_t_selector, 2))
+    _check("double_q_learning", q_tm1=(q_tm1, 2), a_tm1=(a_tm1, 1), r_t=(r_t, 1), discount_t=(discount_t, 1))
+    target = r_t + discount_t * select(q_t_value, q_t_selector.argmax(1))
+    return target.detach() - select(q_tm1, a_tm1)
+
+
+def select(q: Tensor, a: Tensor) -> Tensor:
+    """q(a), (B,), of q (B, A) and a (B,)."""
+    return q.gather(1, a.unsqueeze(1)).squeeze(1)
+
+
+def huber(td: Tensor, kappa: float = 1.0) -> Tensor:
+    """td^2 / 2 within kappa, kappa * (|td| - kappa / 2) beyond, element by element (Huber 1964).
+
+    Its gradient is the error clipped to [-kappa, kappa], which is how Mnih 2015 states it (Methods, Training details).
+    """
+    return torch.nn.functional.huber_loss(td, torch.zeros_like(td), reduction="none", delta=kappa)
+
+
+def squared(td: Tensor) -> Tensor:
+    """td^2 / 2, element by element: what `huber` is within its kappa, so both take the same learning rate."""
+    return 0.5 * td * td
+
+
+def _check(function: str, **arguments: tuple[Tensor, int]) -> None:
+    """Raises ValueError unless ranks are as given, batches are equal, and so are the second axes of matrices.
+
+    Broadcasting would make a plausible and wrong loss of (B,) and (B, 1).
+    """
+    first = next(iter(arguments.values()))[0].shape
+    for name, (tensor, rank) in arguments.items():
+        shape = tensor.shape
+        if len(shape) != rank or shape != first[:rank]:
+            raise ValueError(f"{function}: {name} has shape {tuple(shape)}, expected {tuple(first[:rank])}")
