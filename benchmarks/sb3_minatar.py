@@ -1,0 +1,196 @@
+"""Stable-Baselines3's DQN on two MinAtar games: the other side of the comparison in docs/results/.
+
+    python benchmarks/sb3_minatar.py --game breakout --seed 0 --out docs/results/data/minatar-breakout/sb3-seed0.json
+
+One run trains for 300,000 steps and then plays 100 episodes with the final parameters, without exploration. It writes
+one JSON file and does nothing where the file exists already, so that a list of runs can be started again at any time.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from measurement import machine, today, versions, write_json
+from minatar.gym import register_envs
+from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+GAMES = {"breakout": "MinAtar/Breakout-v1", "space_invaders": "MinAtar/SpaceInvaders-v1"}
+MAX_EPISODE_STEPS = 5_000  # the package sets no limit of its own
+ENV_STEPS = 300_000
+CURVE_EVERY = 10_000
+EVAL_EPISODES = 100
+
+SETTINGS: dict[str, Any] = {
+    "learning_rate": 2.5e-4,
+    "adam_eps": 1e-8,
+    "loss": "Huber, slope 1",
+    "gamma": 0.99,
+    "batch_size": 32,
+    "buffer_size": 100_000,
+    "learning_starts": 5_000,
+    "train_freq": 4,
+    "gradient_steps": 1,
+    "target_update_every_env_steps": 1_000,
+    "max_grad_norm": 10.0,
+    "epsilon": [1.0, 0.05],
+    "epsilon_env_steps": 100_000,
+    "num_envs": 1,
+    "network": "conv 16 of 3x3 stride 1, ReLU, linear 128, ReLU, linear",
+}
+
+
+class MinAtarFeatures(BaseFeaturesExtractor):
+    """(B, 10, 10, C) in channels-last order to (B, 128); Stable-Baselines3 has already turned booleans into floats."""
+
+    def __init__(self, observation_space: gym.spaces.Box) -> None:
+        super().__init__(observation_space, features_dim=128)
+        height, width, channels = observation_space.shape
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 16, kernel_size=3, stride=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(16 * (height - 2) * (width - 2), 128),
+            nn.ReLU(),
+        )
+
+    def forward(self, observations: Tensor) -> Tensor:
+        features: Tensor = self.layers(observations.permute(0, 3, 1, 2))  # (B, 128)
+        return features
+
+
+class TrainingCurve(BaseCallback):
+    """Every CURVE_EVERY steps: the mean return of the training episodes that ended since the last point."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points: list[dict[str, Any]] = []
+        self._returns: list[float] = []
+
+    def _on_step(self) -> bool:
+        self._returns.extend(info["episode"]["r"] for info in self.locals["infos"] if "episode" in info)
+        if self.num_timesteps % CURVE_EVERY == 0:
+            mean = round(float(np.mean(self._returns)), 3) if self._returns else None
+            self.points.append({"env_steps": self.num_timesteps, "mean_training_return": mean})
+            self._returns.clear()
+        return True
+
+
+def make_env(game: str) -> gym.Env[Any, Any]:
+    return gym.make(GAMES[game], max_episode_steps=MAX_EPISODE_STEPS)
+
+
+def make_agent(env: gym.Env[Any, Any], seed: int) -> DQN:
+    return DQN(
+        "MlpPolicy",
+        env,
+        learning_rate=SETTINGS["learning_rate"],
+        buffer_size=SETTINGS["buffer_size"],
+        learning_starts=SETTINGS["learning_starts"],
+        batch_size=SETTINGS["batch_size"],
+        tau=1.0,
+        gamma=SETTINGS["gamma"],
+        train_freq=SETTINGS["train_freq"],
+        gradient_steps=SETTINGS["gradient_steps"],
+        target_update_interval=SETTINGS["target_update_every_env_steps"],
+        exploration_fraction=SETTINGS["epsilon_env_steps"] / ENV_STEPS,
+        exploration_initial_eps=SETTINGS["epsilon"][0],
+        exploration_final_eps=SETTINGS["epsilon"][1],
+        max_grad_norm=SETTINGS["max_grad_norm"],
+        policy_kwargs={
+            "features_extractor_class": MinAtarFeatures,
+            "net_arch": [],
+            "optimizer_class": torch.optim.Adam,
+            "optimizer_kwargs": {"eps": SETTINGS["adam_eps"]},
+        },
+        seed=seed,
+        device="cpu",
+        verbose=0,
+    )
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Of an evaluation episode: apart from the training seeds, and different for every run and episode."""
+    return 1_000_000 + 1_000 * seed + episode
+
+
+def evaluate(agent: DQN, game: str, seed: int) -> dict[str, Any]:
+    """The greedy policy in an environment of its own, one seed an episode."""
+    env = make_env(game)
+    returns, lengths = [], []
+    for episode in range(EVAL_EPISODES):
+        obs, _ = env.reset(seed=episode_seed(seed, episode))
+        env.unwrapped.game.last_action = 0  # type: ignore[attr-defined]  # MinAtar's reset keeps the action that sticks
+        total, length, ended = 0.0, 0, False
+        while not ended:
+            action, _ = agent.predict(obs, deterministic=True)
+            obs, reward, terminated, truncated, _ = env.step(int(action))
+            total, length, ended = total + float(reward), length + 1, terminated or truncated
+        returns.append(total)
+        lengths.append(length)
+    env.close()
+    return {"episodes": EVAL_EPISODES, "returns": returns, "lengths": lengths}
+
+
+def run(game: str, seed: int) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    register_envs()
+    env = Monitor(make_env(game))
+    agent = make_agent(env, seed)
+    curve = TrainingCurve()
+    start = time.perf_counter()
+    agent.learn(ENV_STEPS, callback=curve, log_interval=None)
+    train_seconds = time.perf_counter() - start
+    final = evaluate(agent, game, seed)
+    return {
+        "format": 1,
+        "library": "stable-baselines3",
+        "experiment": f"minatar-{game.replace('_', '-')}",
+        "seed": seed,
+        "env_steps": agent.num_timesteps,
+        "updates": agent._n_updates,
+        "settings": SETTINGS,
+        "versions": versions("stable-baselines3", "torch", "gymnasium", "minatar", "numpy"),
+        "machine": machine(),
+        "date": today(),
+        "wall_seconds": round(time.perf_counter() - start, 1),
+        "train_seconds": round(train_seconds, 1),
+        "threads": torch.get_num_threads(),
+        "protocol": {
+            "environment": f"{GAMES[game]}: minimal action set, sticky actions 0.1, difficulty ramping",
+            "time_limit": f"{MAX_EPISODE_STEPS} steps",
+            "evaluation": f"{EVAL_EPISODES} episodes with the final parameters, epsilon 0, a fresh environment",
+            "evaluation_seeds": "episode i of run s: 1000000 + 1000 s + i",
+        },
+        "curve": curve.points,
+        "final": final,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Stable-Baselines3's DQN on a MinAtar game.")
+    parser.add_argument("--game", choices=sorted(GAMES), required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.out.exists():
+        print(f"{arguments.out} exists: nothing to do")
+        return
+    record = run(arguments.game, arguments.seed)
+    write_json(arguments.out, record)
+    print(
+        f"{record['experiment']} seed {record['seed']}: mean return {np.mean(record['final']['returns']):.2f}, "
+        f"{record['wall_seconds']:.0f} s",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
