@@ -1,0 +1,5 @@
+"""`python -m rlkit.cli`."""
+
+from rlkit.cli import main
+
+main()

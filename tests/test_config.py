@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import pytest
+
+from rlkit.config import load, override, packaged, parse_override, read, resolve
+from rlkit.errors import ConfigError
+
+SMALL = {
+    "env": {"name": "gymnasium", "id": "CartPole-v1"},
+    "agent": {"name": "dqn"},
+    "train": {"steps": 100},
+}
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_every_packaged_config_resolves_and_says_what_it_is(name: str) -> None:
+    config = load(name)
+    assert config.label == name
+    assert packaged()[name].read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_a_written_config_is_the_same_experiment(name: str, tmp_path: Path) -> None:
+    config = load(name)
+    path = tmp_path / "config.toml"
+    path.write_text(config.to_toml())
+    again = load(path)
+    assert again == config
+    assert again.digest() == config.digest()
+
+
+def test_the_digest_tells_experiments_apart_and_nothing_else() -> None:
+    digest = resolve("x", SMALL).digest()
+    for key, value, same in [
+        ("train.seed", 5, True),
+        ("train.threads", 2, True),
+        ("train.device", "cpu", True),
+        ("train.log_every", 7, True),
+        ("train.steps", 101, False),
+        ("train.num_envs", 2, False),
+        ("agent.learning_rate", 0.5, False),
+        ("env.max_episode_steps", 9, False),
+        ("evaluation.epsilon", 0.5, False),
+    ]:
+        changed = resolve("y", override(SMALL, {key: value})).digest()
+        assert (changed == digest) == same, key
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("agent.learning_rate=1e-4", ("agent.learning_rate", 1e-4)),
+        ("train.steps = 1_000", ("train.steps", 1000)),
+        ("agent.double=true", ("agent.double", True)),
+        ("agent.network.hidden=[64, 64]", ("agent.network.hidden", [64, 64])),
+        ("env.id=CartPole-v1", ("env.id", "CartPole-v1")),
+        ('env.id="CartPole-v1"', ("env.id", "CartPole-v1")),
+        ("env.kwargs={is_slippery = false}", ("env.kwargs", {"is_slippery": False})),
+    ],
+)
+def test_overrides_are_toml_values_or_strings(text: str, expected: tuple[str, object]) -> None:
+    assert parse_override(text) == expected
+
+
+@pytest.mark.parametrize("text", ["agent.learning_rate", "=3", "agent..x=3", ""])
+def test_an_override_without_key_or_value_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        parse_override(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("agent.learnig_rate", 1e-4, ["agent.learnig_rate: unknown key", "did you mean learning_rate"]),
+        ("trian", {}, ["trian: unknown key", "did you mean train"]),
+        ("agent.network.hiden", [3], ["agent.network.hiden: unknown key", "hidden"]),
+        ("agent.replay_capacity", -5, ["agent.replay_capacity", "greater than", "got -5"]),
+        ("train.steps", "many", ["train.steps", "integer", 'got "many"']),
+        ("train.steps", True, ["train.steps", "integer"]),
+        ("train.steps", 2.5, ["train.steps", "integer"]),
+        ("train.device", "gpu", ["train.device", "gpu", "cuda"]),
+        ("evaluation.epsilon", 1.5, ["evaluation.epsilon", "less than or equal to 1"]),
+        ("agent.name", "dnq", ["agent.name", "did you mean dqn", "random"]),
+        ("agent.name", "no_such:thing", ["agent.name", "no_such"]),
+        ("agent.name", "rlkit.types:Nothing", ["agent.name", "Nothing"]),
+        ("env.name", "gymnasum", ["env.name", "did you mean gymnasium"]),
+    ],
+)
+def test_a_mistake_is_named_with_what_would_be_right(key: str, value: object, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve("config.toml", override(SMALL, {key: value}))
+    message = str(caught.value)
+    assert message.startswith("config.toml: ")
+    for word in words:
+        assert word in message, message
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    mistakes = {"agent.gama": 1, "agent.batch_size": 0, "train.steps": -1, "env.idd": 3, "evaluation.episodes": "x"}
+    with pytest.raises(ConfigError) as caught:
+        resolve("c", override(SMALL, mistakes))
+    assert "5 problems" in str(caught.value)
+    for key in mistakes:
+        assert f"\n  {key}: " in str(caught.value)
+
+
+def test_missing_tables_and_keys_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)env\.name: missing.*agent\.name: missing.*train: .*required"):
+        resolve("c", {})
+
+
+@pytest.mark.parametrize("source", ["quickstrat", "no/such.toml"])
+def test_an_unknown_config_is_refused_with_the_known_ones(source: str) -> None:
+    with pytest.raises(ConfigError, match="quickstart"):
+        read(source)
+
+
+def test_broken_toml_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text("[env]\nname = \n")
+    with pytest.raises(ConfigError, match="line 2"):
+        read(path)
+
+
+def test_overriding_does_not_change_what_it_was_given() -> None:
+    before = resolve("x", SMALL)
+    override(SMALL, {"train.steps": 7, "agent.network.hidden": [1]})
+    assert resolve("x", SMALL) == before

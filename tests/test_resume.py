@@ -1,0 +1,187 @@
+"""A resumed run is the uninterrupted run, bit for bit: real processes, really killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rlkit
+from rlkit.checkpoint import CheckpointStore
+from rlkit.config import load
+from rlkit.sinks import read_rows
+from rlkit.testing.state import state_hash
+
+CRASH = Path(__file__).with_name("crash.py")
+
+BASE = """
+[agent]
+name = "dqn"
+batch_size = 8
+replay_capacity = 400
+learning_starts = 60
+updates_per_step = 0.25
+n_step = 3
+double = true
+prioritised = {}
+[agent.target]
+every = 7
+[agent.network]
+encoder = "ENCODER"
+dueling = true
+[agent.epsilon]
+steps = 300
+[train]
+steps = 600
+seed = 5
+num_envs = 2
+log_every = 50
+checkpoint_every = 90
+reseed_after = 40
+[evaluation]
+every = 200
+episodes = 2
+final_episodes = 2
+num_envs = 2
+[env]
+name = "gymnasium"
+"""
+
+CARTPOLE = 'id = "CartPole-v1"'
+MINATAR = 'id = "MinAtar/GAME-v1"\nregister = ["minatar.gym:register_envs"]\nmax_episode_steps = 120'
+MINIGRID = """id = "MiniGrid-Dynamic-Obstacles-6x6-v0"
+register = ["minigrid"]
+wrappers = ["minigrid.wrappers:ImgObsWrapper"]
+max_episode_steps = 60"""
+
+WORLDS = {
+    "cartpole": ("mlp", CARTPOLE),
+    "cartpole-async": ("mlp", CARTPOLE + '\nmode = "async"'),
+    "minigrid": ("mlp", MINIGRID),
+    **{
+        f"minatar-{game}": ("minatar", MINATAR.replace("GAME", game))
+        for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+    },
+}
+
+
+def write_config(folder: Path, world: str) -> Path:
+    encoder, env = WORLDS[world]
+    path = folder / "world.toml"
+    path.write_text(BASE.replace("ENCODER", encoder) + env)
+    return path
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """Everything of a run that must not depend on interruptions."""
+    store = CheckpointStore(run / "checkpoints")
+    result = json.loads((run / "result.json").read_text())
+    return {
+        "checkpoint": state_hash(store.load(store.steps()[-1]), ignore=("seconds",)),
+        "final policy": state_hash(rlkit.load_policy(run).policy.state_dict()),  # type: ignore[attr-defined]
+        "best": (run / "policies" / "best" / "state.json").read_text(),
+        "result": [result[key] for key in ("env_steps", "updates", "curve", "final", "approximate")],
+        "metrics": [
+            {key: value for key, value in row.items() if not key.startswith("time/")}
+            for row in read_rows(run / "metrics.jsonl")
+        ],
+        "tapes": {path.name: np.load(path).tolist() for path in sorted((run / "tapes").iterdir())},
+    }
+
+
+def run_crashing(run: Path, config: Path, phase: str, count: int) -> int:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(count)}
+    command = [sys.executable, str(CRASH), str(run), str(config), phase, str(count)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-3000:]
+    return done.returncode
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_killed_at_random_moments(world: str, tmp_path: Path) -> None:
+    config = write_config(tmp_path, world)
+    whole = outcome(rlkit.train(config, run=tmp_path / "whole").path)
+    assert whole["metrics"]
+    assert whole["tapes"], "the tape must be re-seeded within the run, or this test shows too little"
+    rng = np.random.default_rng(list(world.encode()))
+    run, kills = tmp_path / "killed", 0
+    for phase in rng.permutation(["writing", "renaming", "learning", "receiving", "observing", "logging"]):
+        kills += run_crashing(run, config, phase, int(rng.integers(2, 90))) != 0
+        if (run / "result.json").exists():
+            break
+    if not (run / "result.json").exists():
+        assert run_crashing(run, config, "none", 0) == 0
+    assert kills >= 2
+    assert outcome(run) == whole
+
+
+@pytest.mark.parametrize("world", ["cartpole", "cartpole-async"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_a_signal_to_the_whole_process_group(world: str, number: signal.Signals, tmp_path: Path) -> None:
+    config = write_config(tmp_path, world)
+    long = ["--set", "train.steps=4000"]
+    whole = rlkit.train(load(config, {"train.steps": 4000}), run=tmp_path / "whole").path
+    run = tmp_path / "stopped"
+    command = [sys.executable, "-m", "rlkit.cli", "train", str(config), "--run", str(run), *long]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    stops = 0
+    while process.poll() is None:
+        deadline = time.monotonic() + 60
+        seen = len(read_rows(run / "metrics.jsonl"))
+        while process.poll() is None and len(read_rows(run / "metrics.jsonl")) <= seen + 8:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+        _, errors = process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        stops += 1
+        assert process.returncode == 128 + number, errors
+        assert f"rlkit resume {run}" in errors
+        assert "Traceback" not in errors
+        command = [sys.executable, "-m", "rlkit.cli", "resume", str(run)]
+        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    assert stops >= 2
+    assert outcome(run) == outcome(whole)
+
+
+def test_an_extended_run_equals_a_longer_one(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "cartpole")
+    longer = rlkit.train(config, run=tmp_path / "longer").path
+    run = rlkit.train(config, {"train.steps": 400}, run=tmp_path / "extended").path
+    rlkit.resume(run, 600)
+    assert outcome(run) == outcome(longer)
+
+
+def test_an_environment_that_does_not_play_back_is_reported(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "cartpole")
+    run = rlkit.train(config, {"train.steps": 400}, run=tmp_path / "run").path
+    store = CheckpointStore(run / "checkpoints")
+    state = store.load(400)
+    state["tape"]["hash"][0] ^= 1
+    store.save(400, state, keep=1)
+    with pytest.warns(UserWarning, match="did not play back"):
+        rlkit.resume(run, 600)
+    result = json.loads((run / "result.json").read_text())
+    assert result["approximate"] == [400]
+    assert result["env_steps"] == 600
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "cartpole")
+    whole = rlkit.train(config, run=tmp_path / "whole").path
+    run = rlkit.train(config, {"train.steps": 400}, run=tmp_path / "run").path
+    newest = CheckpointStore(run / "checkpoints").folder(400) / "arrays.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match=r"damaged.*going on from step 360"):
+        rlkit.resume(run, 600)
+    assert outcome(run) == outcome(whole)

@@ -1,0 +1,157 @@
+"""The tape brings real environments back, and notices when it did not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlkit import plugins
+from rlkit.config import resolve
+from rlkit.environments import Environments
+from rlkit.rollout import Rollout
+from rlkit.seeding import Streams
+from rlkit.tape import Tape
+from rlkit.types import ActorOutput, Mode, Observation, Purpose
+
+WORLDS = {
+    "cartpole": {"id": "CartPole-v1"},
+    "async": {"id": "CartPole-v1", "mode": "async"},
+    "taxi": {"id": "Taxi-v3"},
+    "minatar": {"id": "MinAtar/Seaquest-v1", "register": ["minatar.gym:register_envs"], "max_episode_steps": 300},
+    "minigrid": {
+        "id": "MiniGrid-Dynamic-Obstacles-6x6-v0",
+        "register": ["minigrid"],
+        "wrappers": ["minigrid.wrappers:ImgObsWrapper"],
+    },
+}
+
+
+class Uniform:
+    """Uniformly random actions and an actor state that counts."""
+
+    def __init__(self, num_actions: int) -> None:
+        self.num_actions = num_actions
+
+    def initial_state(self, num_envs: int) -> dict:
+        return {"age": np.zeros(num_envs, dtype=np.int64)}
+
+    def act(self, observation: Observation, state: dict, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        age = np.where(observation.first, 0, state["age"] + 1)
+        return ActorOutput(rng.integers(0, self.num_actions, len(age)), {"age": age}, {})
+
+    def load_policy_state(self, state: dict) -> None:
+        pass
+
+
+def make(world: str, num_envs: int) -> Environments:
+    tables = {"env": {"name": "gymnasium", **WORLDS[world]}, "agent": {"name": "random"}, "train": {"steps": 1}}
+
+    config = resolve(world, tables)
+    environments: Environments = plugins.load(plugins.ENVS, "gymnasium").make(config.env, num_envs, Purpose.TRAIN)
+    return environments
+
+
+def advance(rollout: Rollout, policy: Uniform, steps: int) -> list[tuple]:
+    rows = []
+    for _ in range(steps):
+        rollout.act(policy)
+        rollout.send()
+        step = rollout.receive()
+        rollout.reset_ended()
+        rows.append((step.before.obs.tobytes(), step.action.tobytes(), step.reward.tobytes(), step.ended.tobytes()))
+    return rows
+
+
+def begin(world: str, num_envs: int, folder: Path | None, reseed_after: int) -> tuple[Rollout, Tape, Uniform]:
+    environments = make(world, num_envs)
+    tape = Tape(Streams(1), num_envs, reseed_after, folder)
+    rollout = Rollout(environments, tape, np.random.default_rng(3), Mode.EXPLORE)
+    return rollout, tape, Uniform(environments.spec.num_actions)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize(("num_envs", "steps"), [(1, 0), (1, 437), (3, 437)])
+def test_played_back_environments_go_on_identically(world: str, num_envs: int, steps: int) -> None:
+    rollout, tape, policy = begin(world, num_envs, None, reseed_after=50)
+    rollout.start(policy)
+    advance(rollout, policy, steps)
+    states = rollout.state_dict(), tape.state_dict()
+    expected = advance(rollout, policy, 150)
+
+    again, other_tape, policy = begin(world, num_envs, None, reseed_after=50)
+    other_tape.load_state_dict(states[1])
+    assert again.resume(states[0], other_tape)
+    assert advance(again, policy, 150) == expected
+    assert str(other_tape.state_dict()) == str(tape.state_dict())
+
+
+@pytest.mark.parametrize("change", ["action", "seed", "obs", "reset obs", "reward", "end"])
+def test_a_difference_anywhere_is_noticed(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rollout, tape, policy = begin("cartpole", 2, None, reseed_after=10_000)
+    rollout.start(policy)
+    advance(rollout, policy, 200)
+    states = rollout.state_dict(), tape.state_dict()
+    again, other, policy = begin("cartpole", 2, None, reseed_after=10_000)
+    if change == "action":
+        states[1]["actions"][77, 1] ^= 1
+    if change == "seed":
+        states[1]["resets"][0] += 1
+    other.load_state_dict(states[1])
+    environments = again._environments
+    receive, reset, calls = environments.receive, environments.reset, iter(range(10_000))
+
+    def wrong_receive():
+        step = receive()
+        if next(calls) == 77:
+            {"obs": step.after.obs, "reward": step.reward}.get(change, np.zeros((2, 1)))[1] += 1e-6
+            if change == "end" and not step.terminated[1]:
+                step.truncated[1] = True
+        return step
+
+    def wrong_reset(mask, seeds):
+        observation = reset(mask, seeds)
+        if change == "reset obs" and not mask.all():
+            observation.obs[mask] += 1e-6
+        return observation
+
+    monkeypatch.setattr(environments, "receive", wrong_receive)
+    monkeypatch.setattr(environments, "reset", wrong_reset)
+    assert not again.resume(states[0], other)
+
+
+def test_closed_tapes_replay_their_episodes(tmp_path: Path) -> None:
+    rollout, tape, policy = begin("minatar", 2, tmp_path, reseed_after=60)
+    rollout.start(policy)
+    rows = advance(rollout, policy, 500)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) >= 6
+    environments = make("minatar", 1)
+    everyone = np.array([True])
+    for path in files:
+        env, first, seed = (
+            int(part[len(name) :]) for part, name in zip(path.stem.split("-"), ("env", "step", "seed"), strict=True)
+        )
+        observation = environments.reset(everyone, np.array([seed]))
+        actions = np.load(path)
+        assert len(actions) >= 60
+        for row, action in enumerate(actions):
+            whole = np.frombuffer(rows[first + row][0], dtype=np.bool_).reshape(2, -1)
+            assert (observation.obs.reshape(-1) == whole[env]).all()
+            environments.send(np.array([action]))
+            step = environments.receive()
+            ended = step.terminated | step.truncated
+            observation = environments.reset(ended, np.array([-1])) if ended.any() else step.after
+    assert len(tape.state_dict()["actions"]) < 500
+
+
+def test_actions_out_of_range_never_reach_the_environments() -> None:
+    from rlkit.errors import RlkitError
+
+    rollout, _, policy = begin("cartpole", 2, None, reseed_after=10)
+    rollout.start(policy)
+    for actions in ([0, 2], [-1, 0], [0], [[0, 1]]):
+        policy.act = lambda *_, actions=actions: ActorOutput(np.array(actions, dtype=np.int64), {}, {})
+        with pytest.raises(RlkitError, match=r"2 integers in 0\.\.1"):
+            rollout.act(policy)
