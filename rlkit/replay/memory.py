@@ -1,0 +1,77 @@
+"""Whether something fits into memory, asked before it is allocated rather than when the kernel kills the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import torch
+
+from rlkit.errors import CapacityError
+
+GIB = 2**30
+
+
+def require_memory(num_bytes: int, what: str, device: torch.device, capacity: int | None = None) -> None:
+    """Raises CapacityError if `num_bytes` for `what` exceed the memory that is available on `device` now.
+
+    The message has both numbers and how much would fit, as a capacity where the present `capacity` is given. Memory
+    that was allocated but not yet written to counts as available: ask once for all that is going to be used.
+    """
+    available = available_memory(device)
+    if num_bytes <= available:
+        return
+    share = available / num_bytes
+    fits = f"{share:.0%} of it" if capacity is None else f"a capacity of {int(capacity * share):,}"
+    raise CapacityError(
+        f"{what} needs {num_bytes / GIB:.2f} GiB, but {available / GIB:.2f} GiB are available on {device}: {fits} fits"
+    )
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that can still be used on `device`; on the host the least of the machine's and its control groups'."""
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        # What torch's allocator holds in reserve is taken for others, but not for us.
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min(
+        [int(psutil.virtual_memory().available), *_group_memory(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]
+    )
+
+
+def _group_memory(membership: Path, root: Path) -> Iterator[int]:
+    """Bytes left under each memory limit of the process's control groups and their parents (Linux, versions 1, 2)."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers == "":
+            top, limit, usage, prefix = root, "memory.max", "memory.current", ""
+        elif "memory" in controllers.split(","):
+            top, limit, usage, prefix = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+        else:
+            continue
+        group = top / path.strip("/")
+        # Inside a container the path may be the host's, of which only the top is visible.
+        for folder in (group, *group.parents) if group != top else (top,):
+            left = _left(folder / limit, folder / usage, folder / "memory.stat", prefix)
+            if left is not None:
+                yield left
+            if folder == top:
+                break
+
+
+def _left(limit: Path, usage: Path, stat: Path, prefix: str) -> int | None:
+    """Bytes left in one group; its cached files count as free. None where there is no limit."""
+    try:
+        allowed = int(limit.read_text())  # "max" is no number
+        used = int(usage.read_text())
+        numbers = dict(line.split()[:2] for line in stat.read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    cached = sum(int(numbers.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+    return max(0, allowed - used + cached)

@@ -1,0 +1,182 @@
+"""Proportional prioritisation (Schaul et al. 2016, section 3.3) on a sum tree without Python loops over rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlkit.errors import ConfigError, RlkitError
+from rlkit.types import State
+
+BRANCH = 16  # children of a node: a million leaves are five levels, which is what an update and a search cost
+
+
+@dataclass(frozen=True, slots=True)
+class Prioritised:
+    """Sample step i with probability proportional to (abs(td) + eps) ** alpha (equation 1, proportional variant).
+
+    A new step gets the largest priority so far, 1 before any. alpha = 0 is uniform. Differs from the paper in that a
+    batch is drawn independently instead of one from each of B equal parts of the total (appendix B.2.1).
+    """
+
+    alpha: float = 0.6
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 10 or not 1e-12 <= self.eps < float("inf"):
+            raise ConfigError(
+                f"prioritised replay: alpha {self.alpha} must lie in 0..10, eps {self.eps} must be 1e-12 or more"
+            )
+
+
+class SumTree:
+    """Non-negative float64 leaves that can be drawn in proportion to their value.
+
+    Every node is the sum of its children, added from left to right each time one of them changes: the tree is a
+    function of its leaves, whatever their history, and rounding errors do not build up.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._levels: list[NDArray[np.float64]] = []  # (groups, BRANCH) each, the leaves first, the last of one group
+        groups = -(-size // BRANCH)
+        self._levels.append(np.zeros((groups, BRANCH)))
+        while groups > 1:
+            groups = -(-groups // BRANCH)
+            self._levels.append(np.zeros((groups, BRANCH)))
+        self._flat = [level.reshape(-1) for level in self._levels]  # views
+        self.leaves = self._flat[0]  # (size, and padding); written by `set` only
+
+    @staticmethod
+    def num_bytes(size: int) -> int:
+        total, groups = 0, size
+        while True:
+            groups = -(-groups // BRANCH)
+            total += groups * BRANCH * 8
+            if groups == 1:
+                return total
+
+    @property
+    def total(self) -> float:
+        return float(np.cumsum(self._flat[-1])[-1])
+
+    def set(self, slots: NDArray[np.int64], values: NDArray[np.float64] | float) -> None:
+        """Leaves `slots` (K,) become `values` (K,); of a slot that occurs twice the last value counts."""
+        self.leaves[slots] = values
+        self._refresh(slots // BRANCH)
+
+    def _refresh(self, groups: NDArray[np.int64]) -> None:
+        for level, above in zip(self._levels[:-1], self._flat[1:], strict=True):
+            above[groups] = level[groups].cumsum(axis=1)[:, -1]
+            groups = groups // BRANCH
+
+    def load(self, leaves: NDArray[np.float64]) -> None:
+        """The first leaves become `leaves`, the others 0."""
+        self.leaves[:] = 0.0
+        self.leaves[: len(leaves)] = leaves
+        for level, above in pairwise(range(len(self._levels))):
+            self._flat[above][: len(self._levels[level])] = self._levels[level].cumsum(axis=1)[:, -1]
+
+    def find(self, mass: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The leaves (K,) at which the running sum over all leaves first exceeds `mass` (K,), in 0 .. total.
+
+        A leaf of value 0 is never found while the total is positive, whatever rounding does.
+        """
+        groups = np.zeros(len(mass), np.int64)
+        base = BRANCH * np.arange(len(mass))
+        for level in reversed(self._levels):
+            sums = level[groups].cumsum(axis=1)  # (K, BRANCH)
+            mass = np.minimum(mass, np.nextafter(sums[:, -1], 0.0))
+            child = (sums <= mass[:, None]).sum(axis=1)
+            mass = mass - np.where(child > 0, sums.reshape(-1)[base + child - 1], 0.0)
+            groups = groups * BRANCH + child
+        return groups
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """Errors on their way from the device."""
+
+    index: NDArray[np.int64]  # (B,)
+    td_error: Tensor  # (B,) on the host; complete once `event` has happened
+    event: torch.cuda.Event | None
+
+    def wait(self) -> NDArray[np.float64]:
+        if self.event is not None:
+            self.event.synchronize()
+        errors: NDArray[np.float64] = self.td_error.numpy().astype(np.float64)
+        return errors
+
+
+class Priorities:
+    """The priority of each slot, and the errors that are not priorities yet."""
+
+    def __init__(self, options: Prioritised, capacity: int) -> None:
+        self._options = options
+        self.tree = SumTree(capacity)
+        self.largest = 1.0
+        self._pending: _Pending | None = None
+
+    def add(self, slots: NDArray[np.int64], lost: NDArray[np.int64]) -> None:
+        """New steps lie in `slots`; those in `lost` cannot be sampled any more, unless a new one lies there."""
+        values = np.zeros(len(lost) + len(slots))
+        values[len(lost) :] = self.largest
+        self.tree.set(np.concatenate((lost, slots)), values)
+
+    def draw(self, batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """(B,) slots, independently, each with probability priority / total."""
+        return self.tree.find(rng.random(batch_size) * self.tree.total)
+
+    def weights(self, slots: NDArray[np.int64], beta: float) -> NDArray[np.float32]:
+        """(B,) importance weights (1 / (len * P)) ** beta over the largest in the batch (section 3.4)."""
+        values = self.tree.leaves[slots]
+        # len and the total cancel against the largest weight, which belongs to the smallest priority
+        weights: NDArray[np.float32] = ((values.min() / values) ** beta).astype(np.float32)
+        return weights
+
+    def exchange(
+        self, index: NDArray[np.int64], td_error: Tensor
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+        """Keeps these errors and returns the previous ones as (write numbers, priorities), None the first time."""
+        previous, self._pending = self._pending, self._keep(index, td_error)
+        if previous is None:
+            return None
+        errors = previous.wait()
+        if not np.isfinite(errors).all():
+            raise RlkitError("prioritised replay: a temporal-difference error is not finite; has learning diverged?")
+        priorities = (np.abs(errors) + self._options.eps) ** self._options.alpha
+        self.largest = max(self.largest, float(priorities.max(initial=0.0)))
+        return previous.index, priorities
+
+    @staticmethod
+    def _keep(index: NDArray[np.int64], td_error: Tensor) -> _Pending:
+        on_cuda = td_error.device.type == "cuda"
+        # On CUDA the copy is queued behind the update that made the errors; the next call finds it done.
+        host = td_error.detach().to("cpu", torch.float32, non_blocking=on_cuda, copy=True)
+        event = torch.cuda.current_stream(td_error.device).record_event() if on_cuda else None
+        return _Pending(index.copy(), host, event)
+
+    def state(self, rows: int) -> State:
+        pending = self._pending
+        return {
+            "leaves": self.tree.leaves[:rows],
+            "largest": self.largest,
+            "pending": None
+            if pending is None
+            else {"index": pending.index, "td_error": pending.wait().astype(np.float32)},
+        }
+
+    def load(self, state: Any, rows: int) -> None:
+        leaves, pending = state["leaves"], state["pending"]
+        if leaves.shape != (rows,) or not (np.isfinite(leaves) & (leaves >= 0)).all():
+            raise ConfigError(f"replay state: priorities {leaves.shape} must be ({rows},), finite and not negative")
+        self.tree.load(leaves)
+        self.largest = float(state["largest"])
+        self._pending = (
+            None if pending is None else _Pending(pending["index"].copy(), torch.tensor(pending["td_error"]), None)
+        )

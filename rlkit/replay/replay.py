@@ -1,0 +1,298 @@
+"""The replay that agents use: single steps in, windows of steps out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlkit.errors import ConfigError, RlkitError
+from rlkit.replay.frames import FrameLayout, stack_index
+from rlkit.replay.memory import require_memory
+from rlkit.replay.prioritised import Priorities, Prioritised, SumTree
+from rlkit.replay.ring import DeviceColumn, Extra, HostColumn, checked
+from rlkit.replay.windows import draw_uniform, occupants, window_rows
+from rlkit.types import Batch, EnvSpec, State, StepBatch, Window
+
+_NONE = np.zeros(0, np.int64)
+STEP_COLUMNS = {"action": Extra((), np.int64), "reward": Extra((), np.float32), "discount": Extra((), np.float32)}
+
+
+def replay_bytes(
+    capacity: int, spec: EnvSpec, extras: Mapping[str, Extra] | None = None, prioritised: Prioritised | None = None
+) -> int:
+    """What a full replay of `capacity` rows takes, host and device together. Raises SpecError as `Replay` does."""
+    layout = FrameLayout(spec)
+    marks = 2 if layout.size == 1 else 3  # stop, playable, depth
+    columns = [layout.frame, *STEP_COLUMNS.values(), *(extras or {}).values()]
+    tree = SumTree.num_bytes(capacity) if prioritised is not None else 0
+    return capacity * (marks + sum(column.row_bytes for column in columns)) + layout.frame.row_bytes + tree
+
+
+class Replay:
+    """Steps of N environments, one ring each, every frame stored once; windows of up to `steps` of them to learn from.
+
+    A row is one step: the newest frame of the observation it began from, its action, raw reward, discount and extras.
+    The observation after a step is the next row's; where an episode ended a row of its own, never sampled, holds the
+    final one. So all steps can be sampled at once, also the newest, with their true successors, whether the episode
+    went on, terminated or was truncated. Rows whose stacks would need overwritten frames are not sampled.
+
+    capacity: rows in total, rounded down to a multiple of N. An episode takes one row more than it has steps.
+    extras: columns stored with each step.
+    device: where frames, actions, rewards, discounts and extras lie, and windows are handed out.
+    rng: the only source of randomness of `sample`; its state is part of the replay's.
+    prioritised: sample by temporal-difference error instead of uniformly.
+
+    Raises ConfigError for a capacity too small for N rings, CapacityError for one that does not fit into memory, and
+    SpecError for observations that are not arrays of a dtype that torch knows.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        spec: EnvSpec,
+        *,
+        steps: int = 1,
+        extras: Mapping[str, Extra] | None = None,
+        device: torch.device,
+        rng: np.random.Generator,
+        prioritised: Prioritised | None = None,
+    ) -> None:
+        self._layout = FrameLayout(spec)
+        self._num_envs = spec.num_envs
+        smallest = self._num_envs * (self._layout.size + steps + 2)
+        if steps < 1 or capacity < smallest:
+            raise ConfigError(
+                f"replay: capacity {capacity:,} with windows of {steps} steps; {self._num_envs} environments with "
+                f"stacks of {self._layout.size} need steps >= 1 and a capacity of at least {smallest:,}"
+            )
+        self._capacity = capacity - capacity % self._num_envs
+        num_bytes = replay_bytes(self._capacity, spec, extras, prioritised)
+        require_memory(num_bytes, f"a replay of {self._capacity:,} steps", device, self._capacity)
+        self._steps = steps
+        self._device = device
+        self._rng = rng
+        # One row more, always zero, is what stacks are padded with.
+        self._frames = DeviceColumn("observation", self._capacity + 1, self._layout.frame, device)
+        step_columns = {name: DeviceColumn(name, self._capacity, extra, device) for name, extra in STEP_COLUMNS.items()}
+        self._action, self._reward, self._discount = step_columns.values()
+        self._extras: dict[str, DeviceColumn | HostColumn] = {
+            name: HostColumn(name, self._capacity, extra)
+            if extra.host
+            else DeviceColumn(name, self._capacity, extra, device)
+            for name, extra in (extras or {}).items()
+        }
+        self._stop = np.zeros(self._capacity, np.bool_)  # no window goes on after this step
+        self._playable = np.zeros(self._capacity, np.bool_)  # this row can be sampled
+        stacked = self._layout.size > 1
+        self._depth = np.zeros(self._capacity if stacked else 0, np.uint8)  # see stack_index
+        self._ages = np.arange(self._layout.size - 1, -1, -1)
+        self._count = 0
+        self._newest = np.arange(self._num_envs) - self._num_envs  # (N,) write number of the newest frame
+        # Between steps that is all there is to know of the rings' heads.
+        self._ended = np.ones(self._num_envs, np.bool_)  # (N,) the newest frame is a final one, or there is none
+        self._cut = np.zeros(self._num_envs, np.bool_)  # (N,) windows end after the newest step even if it goes on
+        self._priorities = None if prioritised is None else Priorities(prioritised, self._capacity)
+
+    def __len__(self) -> int:
+        """How many steps can be sampled now."""
+        return self._count
+
+    @property
+    def capacity(self) -> int:
+        """Rows in total, a multiple of N."""
+        return self._capacity
+
+    @property
+    def fill(self) -> float:
+        """Share of the capacity in use, 0..1."""
+        rows = self._newest // self._num_envs + 1
+        return float(np.minimum(rows, self._capacity // self._num_envs).sum()) / self._capacity
+
+    def add(
+        self,
+        step: StepBatch,
+        extras: Mapping[str, NDArray[Any]] | None = None,
+        cut: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Stores one step of all environments.
+
+        extras: (N, *shape) for each declared column, and no other. cut: (N,) no window goes on after this step, as if
+        the episode had been truncated here. `step.before` is read only where an episode begins; if it begins although
+        the last step did not end one, windows and stacks do not cross from one to the other.
+        """
+        extras = {} if extras is None else extras
+        if extras.keys() != self._extras.keys():
+            raise ConfigError(f"replay: extras {sorted(extras)} given, {sorted(self._extras)} declared")
+        head, lost = self._newest, _NONE  # (N,) the rows of this step; their frames lie there unless episodes begin
+        begins = step.before.first | self._ended
+        if np.count_nonzero(begins):
+            head = head + self._num_envs * begins
+            rows = np.flatnonzero(begins)
+            lost = self._write_frames(head[rows], step.before.obs[rows], begins=True)
+        slots = head % self._capacity
+        # The newest step's mark was provisional; where an episode begins this is the final frame's, which nobody reads.
+        self._stop[slots - self._num_envs] = self._cut
+        self._stop[slots] = True
+        self._playable[slots] = True
+        self._count += self._num_envs
+        self._action.write(slots, step.action)
+        self._reward.write(slots, step.reward)
+        self._discount.write(slots, step.discount)
+        for name, column in self._extras.items():
+            column.write(slots, extras[name])
+        self._newest = head + self._num_envs
+        lost_ahead = self._write_frames(self._newest, step.after.obs, begins=False)
+        self._ended = step.ended
+        self._cut = np.zeros_like(self._ended) if cut is None else cut.copy()
+        if self._priorities is not None:
+            self._priorities.add(slots, np.concatenate((lost, lost_ahead)))
+
+    def _write_frames(self, index: NDArray[np.int64], obs: NDArray[Any], *, begins: bool) -> NDArray[np.int64]:
+        """Writes the newest frames of `obs` (K, *O) to the rows `index` (K,); slots that can be sampled no more."""
+        slots = index % self._capacity
+        size = self._layout.size
+        if size == 1:
+            lost = slots[self._playable[slots]]
+        else:  # also the rows of that episode whose stacks reach back to the overwritten frame
+            needing = (slots[:, None] + self._num_envs * self._ages) % self._capacity
+            lost = needing[self._playable[needing] & (self._depth[needing] >= self._ages)]
+            self._depth[slots] = 0 if begins else np.minimum(self._depth[slots - self._num_envs], size - 2) + 1
+        self._playable[lost] = False
+        self._count -= len(lost)
+        self._frames.write(slots, self._layout.newest(obs))
+        return lost
+
+    def sample(self, batch_size: int, beta: float = 0.0) -> Batch:
+        """Draws `batch_size` steps with replacement, each with the window that begins there.
+
+        beta: exponent of the importance weights, 0 (none) to 1 (full); of no effect where sampling is uniform.
+        Raises RlkitError while the replay is empty.
+        """
+        if not self._count:
+            raise RlkitError("replay: nothing to sample yet; add a step first")
+        if self._priorities is None:
+            slots = draw_uniform(self._playable, self._filled(), self._count, batch_size, self._rng)
+            weight = torch.ones(batch_size, device=self._device)
+        else:
+            slots = self._priorities.draw(batch_size, self._rng)
+            weight = torch.from_numpy(self._priorities.weights(slots, beta)).to(self._device)
+        index = occupants(slots, self._newest, self._capacity)
+        return Batch(self.window(index), index, weight)
+
+    def sampleable(self) -> NDArray[np.int64]:
+        """(len,) the write numbers of all steps that can be sampled now, ascending."""
+        index = occupants(np.flatnonzero(self._playable), self._newest, self._capacity)
+        index.sort()
+        return index
+
+    def window(self, index: NDArray[np.int64]) -> Window:
+        """The windows that begin at the steps `index` (B,), which must be sampleable."""
+        slots, steps = window_rows(index, self._steps, self._stop, self._num_envs)  # (B, n), (B,)
+        frames = self._frame_slots(np.concatenate((index, index + self._num_envs * steps)))  # (2B, size)
+        # One array, for one transfer to the device
+        moved = torch.from_numpy(np.concatenate((slots.reshape(-1), frames.reshape(-1), steps))).to(self._device)
+        rows, held, counted = torch.split(moved, (slots.size, frames.size, len(index)))
+        obs = self._layout.join(self._frames.gather(held, frames.shape))
+        taken: dict[str, Tensor | NDArray[Any]] = {
+            name: column.gather(slots) if isinstance(column, HostColumn) else column.gather(rows, slots.shape)
+            for name, column in self._extras.items()
+        }
+        return Window(
+            obs=obs[: len(index)],
+            action=self._action.gather(rows, slots.shape),
+            reward=self._reward.gather(rows, slots.shape),
+            discount=self._discount.gather(rows, slots.shape),
+            steps=counted,
+            next_obs=obs[len(index) :],
+            extras=taken,
+        )
+
+    def _frame_slots(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(K, size) where the frames lie that make up the observations at `index` (K,)."""
+        if self._layout.size == 1:
+            return (index % self._capacity)[:, None]
+        depth = self._depth[index % self._capacity][:, None]  # (K, 1)
+        slots = stack_index(index, depth, self._ages, self._num_envs) % self._capacity  # (K, size)
+        if self._layout.zero_padding:
+            np.putmask(slots, self._ages > depth, self._capacity)
+        return slots
+
+    def _filled(self) -> int:
+        """Slots from 0 on that have been written to, rounded up to a multiple of N."""
+        return min(self._capacity, (int(self._newest.max()) // self._num_envs + 1) * self._num_envs)
+
+    def update_priorities(self, index: NDArray[np.int64], td_error: Tensor) -> None:
+        """Applies the errors of the previous call, and keeps these, `td_error` (B,) for `index` (B,), for the next.
+
+        So a learner never waits for its device, and the same happens on every device. Of steps overwritten since they
+        were sampled the error is dropped; where a step occurs more than once the last error counts. Does nothing where
+        sampling is uniform. Raises RlkitError if an applied error is not finite.
+        """
+        if self._priorities is None:
+            return
+        applied = self._priorities.exchange(index, td_error)
+        if applied is not None:
+            index, values = applied
+            slots = index % self._capacity
+            present = self._playable[slots] & (occupants(slots, self._newest, self._capacity) == index)
+            self._priorities.tree.set(slots[present], values[present])
+
+    def _columns(self) -> dict[str, DeviceColumn | HostColumn]:
+        steps = {"action": self._action, "reward": self._reward, "discount": self._discount}
+        return steps | {f"extras/{name}": column for name, column in self._extras.items()}
+
+    def state_dict(self) -> State:
+        """Everything, the random state and pending priorities included; arrays as far as filled. Shares memory."""
+        rows = self._filled()
+        return {
+            "capacity": self._capacity,
+            "num_envs": self._num_envs,
+            "newest": self._newest,
+            "ended": self._ended,
+            "cut": self._cut,
+            "stop": self._stop[:rows],
+            "playable": self._playable[:rows],
+            "depth": self._depth[:rows],
+            "frames": self._frames.state(rows),
+            "columns": {name: column.state(rows) for name, column in self._columns().items()},
+            "priorities": None if self._priorities is None else self._priorities.state(rows),
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Takes over the state of a replay with the same capacity, N, observations, extras and kind of sampling.
+
+        Raises ConfigError where one of them differs; the replay must not be used then.
+        """
+        for name, own in (("capacity", self._capacity), ("num_envs", self._num_envs)):
+            if state[name] != own:
+                raise ConfigError(f"replay state: {name} is {state[name]:,}, but this replay has {own:,}")
+        columns = self._columns()
+        if state["columns"].keys() != columns.keys():
+            raise ConfigError(f"replay state: columns {sorted(state['columns'])}, but this one has {sorted(columns)}")
+        if (state["priorities"] is None) != (self._priorities is None):
+            raise ConfigError("replay state: one replay is prioritised, the other samples uniformly")
+        n, size = self._num_envs, self._layout.size
+        self._newest = checked("newest", state["newest"], (n,), np.int64).copy()
+        self._ended = checked("ended", state["ended"], (n,), np.bool_).copy()
+        self._cut = checked("cut", state["cut"], (n,), np.bool_).copy()
+        rows = self._filled()
+        self._stop[:rows] = checked("stop", state["stop"], (rows,), np.bool_)
+        self._playable[:] = False
+        self._playable[:rows] = checked("playable", state["playable"], (rows,), np.bool_)
+        self._count = int(np.count_nonzero(self._playable))
+        self._depth[:rows] = checked("depth", state["depth"], (rows if size > 1 else 0,), np.uint8)
+        self._frames.load(state["frames"], rows)
+        for name, column in columns.items():
+            column.load(state["columns"][name], rows)
+        if self._priorities is not None:
+            self._priorities.load(state["priorities"], rows)
+        try:
+            self._rng.bit_generator.state = state["rng"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"replay state: the random state does not fit {self._rng}: {error}") from error

@@ -1,0 +1,108 @@
+"""Where the rows of a replay lie: columns of equal length, each a tensor on a device or an array on the host.
+
+Memory is zeroed lazily by the operating system: a column takes what was written, not what it could hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+
+from rlkit.errors import ConfigError, SpecError
+
+# What numpy and torch share and what every device can gather; other 64-bit codes go to the host.
+DEVICE_DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """Declares a column that is stored with each step and returned with each window, (B, n, *shape).
+
+    `host` keeps it as NumPy on the host and hands it out as such: for 64-bit digests, which are looked up in tables
+    there. Otherwise it is a tensor on the replay's device.
+    """
+
+    shape: tuple[int, ...]
+    dtype: DTypeLike
+    host: bool = False
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+class HostColumn:
+    """One array, (rows, *shape), on the host."""
+
+    def __init__(self, name: str, rows: int, extra: Extra) -> None:
+        self._name = name
+        self.data: NDArray[Any] = np.zeros((rows, *extra.shape), extra.dtype)
+
+    def write(self, slots: NDArray[np.int64], values: NDArray[Any]) -> None:
+        self.data[slots] = values
+
+    def gather(self, slots: NDArray[np.int64]) -> NDArray[Any]:
+        """(*slots.shape, *shape)."""
+        return self.data.take(slots, axis=0)
+
+    def state(self, rows: int) -> NDArray[Any]:
+        """The first `rows` rows; shares memory."""
+        return self.data[:rows]
+
+    def load(self, state: Any, rows: int) -> None:
+        """Takes over `rows` rows. Raises ConfigError where shape or dtype differ."""
+        self.data[:rows] = checked(self._name, state, (rows, *self.data.shape[1:]), self.data.dtype)
+
+
+class DeviceColumn:
+    """One tensor, (rows, *shape), on a device. On the CPU it is written through its NumPy view, 5 times as fast."""
+
+    def __init__(self, name: str, rows: int, extra: Extra, device: torch.device) -> None:
+        dtype = np.dtype(extra.dtype)
+        if dtype.name not in DEVICE_DTYPES:
+            raise SpecError(f"replay: {name} has dtype {dtype}; a tensor column takes {', '.join(DEVICE_DTYPES)}")
+        self._name = name
+        self._dtype = dtype
+        self._shape = tuple(extra.shape)
+        self._view: NDArray[Any] | None = None
+        if device.type == "cpu":  # torch.zeros would touch every page
+            self._view = np.zeros((rows, *extra.shape), dtype)
+            self.data = torch.from_numpy(self._view)
+        else:
+            empty = torch.from_numpy(np.zeros(0, dtype))
+            self.data = torch.zeros((rows, *extra.shape), dtype=empty.dtype, device=device)
+
+    def write(self, slots: NDArray[np.int64], values: NDArray[Any]) -> None:
+        if self._view is not None:
+            self._view[slots] = values
+            return
+        copied = torch.from_numpy(np.array(values, self._dtype))
+        device = self.data.device
+        self.data.index_copy_(0, torch.from_numpy(slots).to(device), copied.to(device))
+
+    def gather(self, slots: Tensor, into: tuple[int, ...]) -> Tensor:
+        """(*into, *shape) for the flat `slots`, on the same device."""
+        return self.data.index_select(0, slots).view(into + self._shape)
+
+    def state(self, rows: int) -> Tensor:
+        """The first `rows` rows; shares memory."""
+        return self.data[:rows]
+
+    def load(self, state: Any, rows: int) -> None:
+        """Takes over `rows` rows. Raises ConfigError where shape or dtype differ."""
+        values = state.detach().cpu().numpy() if isinstance(state, Tensor) else state
+        values = checked(self._name, values, (rows, *self.data.shape[1:]), self._dtype)
+        self.data[:rows].copy_(torch.from_numpy(np.array(values)))
+
+
+def checked(name: str, values: Any, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """`values`, an array of that shape and dtype; else raises ConfigError."""
+    if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != dtype:
+        found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+        raise ConfigError(f"replay state: {name} is {found}, but this replay has {np.dtype(dtype)} {shape}")
+    return values

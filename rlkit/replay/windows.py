@@ -1,0 +1,54 @@
+"""Which rows make up a window: arithmetic on write numbers, on the host.
+
+The row that environment e writes as its c-th has the write number c * N + e and lies in slot (write number) modulo
+capacity, where the capacity is a multiple of N. So the next row of the same environment is N further on, and slots of
+different environments never meet.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def occupants(slots: NDArray[np.int64], newest: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
+    """(K,) write numbers of the rows that lie in `slots` (K,) now; `newest` (N,): each environment's newest row."""
+    last = newest if len(newest) == 1 else newest[slots % len(newest)]
+    return last - (last - slots) % capacity
+
+
+def window_rows(
+    index: NDArray[np.int64], n: int, stop: NDArray[np.bool_], num_envs: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Slots (B, n) of the windows that begin at `index` (B,), and how many steps of each count, (B,) in 1..n.
+
+    `stop` (capacity,) marks steps after which no window goes on: an episode's end, a cut, the newest step.
+    """
+    slots = (index[:, None] + num_envs * np.arange(n)) % len(stop)
+    if n == 1:
+        return slots, np.ones(len(index), np.int64)
+    stops = stop[slots]
+    stops[:, -1] = True
+    return slots, stops.argmax(axis=1) + 1
+
+
+def draw_uniform(
+    playable: NDArray[np.bool_], filled: int, count: int, batch_size: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """(batch_size,) slots drawn uniformly and independently from the `count` playable ones, all below `filled`.
+
+    Draws slots and keeps the playable ones; nearly all are. Each that is kept is uniform, so after a few rounds, or
+    where few are playable, the rest may come from a listing of them without changing the distribution.
+    """
+    spare = batch_size * filled // count + 16
+    if spare > 4 * batch_size + 16:
+        return rng.choice(np.flatnonzero(playable[:filled]), batch_size)
+    drawn = rng.integers(0, filled, spare)
+    kept = drawn[playable[drawn]]
+    for _ in range(4):
+        if len(kept) >= batch_size:
+            return kept[:batch_size]
+        drawn = rng.integers(0, filled, spare)
+        kept = np.concatenate((kept, drawn[playable[drawn]]))
+    listed = np.flatnonzero(playable[:filled])
+    return np.concatenate((kept, rng.choice(listed, batch_size)))[:batch_size]
