@@ -15,9 +15,9 @@ other Box, all bounds finite and within 1e6            "bounds": scaled to [-1, 
 other Box                                              "raw": as it is (CartPole, whose velocities are unbounded)
 =====================================================  ================================================================
 
-Then the layout: rank 2 gets one channel, (1, h, w); rank 3 is channel-first as it is, unless its last axis is strictly
-the smallest, which is moved to the front; rank 4 is a stack of channel-last frames, (k, h, w, c), and becomes
-(k * c, h, w). A colour image no larger than 25 by 25 is the one thing that "auto" mistakes: say "pixels" there.
+Then the layout: rank 2 gets one channel, (1, h, w); rank 3 is channel-last, and its last axis is moved to the front,
+where no other is smaller (MinAtar's Seaquest has 10 x 10 cells and 10 channels), else channel-first as it is; rank 4 is
+a stack of channel-last frames, (k, h, w, c), and becomes (k * c, h, w). A colour image no larger than 25 by 25 is the one thing that "auto" mistakes: say "pixels" there.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def _channel_order(shape: tuple[int, ...], *, channel_last: bool) -> tuple[int, 
     """How to permute (B, *shape) so that channels come before height and width; None where nothing moves."""
     if len(shape) == 4:
         return (0, 1, 4, 2, 3)
-    if len(shape) == 3 and (channel_last or shape[2] < min(shape[:2])):
+    if len(shape) == 3 and (channel_last or shape[2] <= min(shape[:2])):
         return (0, 3, 1, 2)
     return None
 

@@ -44,8 +44,9 @@ class TargetConfig(Model):
         return self
 
 
-class LearnerConfig(Model):
-    """What a Q-learner needs besides its network. Not a table of its own: agents put it together from their keys."""
+@dataclass(frozen=True, slots=True)
+class LearnerSettings:
+    """What a Q-learner needs besides its network; an agent puts it together from its config's keys."""
 
     learning_rate: float
     optimizer: OptimizerConfig
@@ -79,13 +80,13 @@ class QLearner:
     `state_dict` holds what is the learner's own; the online network's parameters are saved by its policy.
     """
 
-    def __init__(self, online: nn.Module, config: LearnerConfig) -> None:
+    def __init__(self, online: nn.Module, settings: LearnerSettings) -> None:
         self._online = online
         self._target = copy.deepcopy(online).requires_grad_(False)
-        self._config = config
-        self._loss = huber if config.loss == "huber" else squared
+        self._settings = settings
+        self._loss = huber if settings.loss == "huber" else squared
         self._parameters = list(online.parameters())
-        self._optimizer = build_optimizer(config.optimizer, config.learning_rate, self._parameters)
+        self._optimizer = build_optimizer(settings.optimizer, settings.learning_rate, self._parameters)
         self._updates = 0
 
     @property
@@ -108,7 +109,7 @@ class QLearner:
         norm = self._clip_gradients()
         self._optimizer.step()
         self._updates += 1
-        if self._updates % self._config.target.every == 0:
+        if self._updates % self._settings.target.every == 0:
             self._follow()
         td, q_tm1 = td.detach(), q_tm1.detach()
         metrics = {
@@ -123,14 +124,14 @@ class QLearner:
     def _td_error(self, q_tm1: Tensor, batch: Transitions) -> Tensor:
         with torch.no_grad():  # not inference_mode: the loss keeps these for its backward pass
             q_t = self._target(*batch.next_obs)  # (B, A)
-            q_t_selector = self._online(*batch.next_obs) if self._config.double else None
+            q_t_selector = self._online(*batch.next_obs) if self._settings.double else None
         if q_t_selector is None:
             return q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t)
         return double_q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t, q_t_selector)
 
     def _clip_gradients(self) -> Tensor:
         """The norm of the whole gradient before it is clipped."""
-        limit = self._config.max_grad_norm
+        limit = self._settings.max_grad_norm
         if limit > 0:
             return nn.utils.clip_grad_norm_(self._parameters, limit)
         return nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
@@ -138,7 +139,7 @@ class QLearner:
     @torch.no_grad()
     def _follow(self) -> None:
         """Lets the target network follow: a copy, or a step of the running average."""
-        tau = self._config.target.tau
+        tau = self._settings.target.tau
         for target, online in zip(self._target.parameters(), self._online.parameters(), strict=True):
             target.lerp_(online, tau) if tau < 1.0 else target.copy_(online)
         for kept, current in zip(self._target.buffers(), self._online.buffers(), strict=True):

@@ -1,0 +1,152 @@
+"""What networks are fed: every rule of the table, on the spaces of real environments."""
+
+import gymnasium as gym
+import minatar.gym
+import minigrid  # noqa: F401  registers its worlds
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
+from minigrid.wrappers import FullyObsWrapper, ImgObsWrapper
+
+from rlkit.errors import SpecError
+from rlkit.nn.inputs import MINIGRID_CODES, InputLayer, build_input, to_tensor
+
+CPU = torch.device("cpu")
+
+
+def feed(space: gym.Space, kind: str = "auto", batch: int = 5) -> tuple[InputLayer, np.ndarray, torch.Tensor]:
+    space.seed(1)
+    obs = np.stack([np.asarray(space.sample()) for _ in range(batch)])
+    layer = build_input(space, kind)
+    out = layer(to_tensor(obs, CPU))
+    assert out.dtype == torch.float32
+    assert tuple(out.shape) == (batch, *layer.shape)
+    return layer, obs, out
+
+
+def test_cartpole_is_taken_as_it_is() -> None:
+    _, obs, out = feed(gym.make("CartPole-v1").observation_space)
+    np.testing.assert_array_equal(out.numpy(), obs)
+
+
+def test_largest_float_counts_as_no_bound() -> None:
+    space = spaces.Box(-np.finfo(np.float32).max, np.finfo(np.float32).max, (3,))
+    _, obs, out = feed(space)
+    np.testing.assert_array_equal(out.numpy(), obs)
+
+
+def test_bounded_boxes_are_scaled_by_their_bounds() -> None:
+    space = gym.make("MountainCar-v0").observation_space
+    layer = build_input(space)
+    corners = np.stack([space.low, space.high, (space.low + space.high) / 2])
+    out = layer(to_tensor(corners, CPU))
+    torch.testing.assert_close(out, torch.tensor([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0]]))
+
+
+def test_a_dimension_that_cannot_change_becomes_zero() -> None:
+    low, high = np.array([[2.0, 0.0], [2.0, 1.0]], dtype=np.float32)
+    out = build_input(spaces.Box(low, high))(torch.tensor([[2.0, 1.0]]))
+    torch.testing.assert_close(out, torch.tensor([[0.0, 1.0]]))
+
+
+def test_discrete_is_one_hot_from_its_start() -> None:
+    layer = build_input(spaces.Discrete(4, start=3))
+    out = layer(to_tensor(np.array([3, 6, 4]), CPU))
+    torch.testing.assert_close(out, torch.eye(4)[[0, 3, 1]])
+    assert layer.shape == (4,)
+
+
+def test_multi_discrete_and_multi_binary() -> None:
+    out = build_input(spaces.MultiDiscrete([2, 3]))(to_tensor(np.array([[1, 0], [0, 2]]), CPU))
+    torch.testing.assert_close(out, torch.tensor([[0.0, 1, 1, 0, 0], [1, 0, 0, 0, 1]]))
+    _, obs, out = feed(spaces.MultiBinary(6))
+    np.testing.assert_array_equal(out.numpy(), obs)
+
+
+def test_atari_stack_is_scaled_and_stays_channel_first() -> None:
+    layer, obs, out = feed(spaces.Box(0, 255, (4, 84, 84), np.uint8))
+    assert layer.shape == (4, 84, 84)
+    np.testing.assert_allclose(out.numpy(), obs / 255.0, rtol=1e-6)
+
+
+def test_colour_images_become_channel_first() -> None:
+    _, obs, out = feed(spaces.Box(0, 255, (40, 30, 3), np.uint8))
+    np.testing.assert_allclose(out.numpy(), obs.transpose(0, 3, 1, 2) / 255.0, rtol=1e-6)
+
+
+def test_a_stack_of_colour_images_is_merged_newest_last() -> None:
+    layer, obs, out = feed(spaces.Box(0, 255, (2, 40, 30, 3), np.uint8))
+    assert layer.shape == (6, 40, 30)
+    newest = obs[:, 1].transpose(0, 3, 1, 2) / 255.0
+    np.testing.assert_allclose(out[:, 3:].numpy(), newest, rtol=1e-6)
+
+
+def test_a_single_frame_gets_a_channel() -> None:
+    layer, _, _ = feed(spaces.Box(0, 255, (84, 84), np.uint8))
+    assert layer.shape == (1, 84, 84)
+
+
+@pytest.mark.parametrize("game", ["breakout", "seaquest"])  # seaquest has as many channels as rows
+@pytest.mark.parametrize("batch", [1, 4])
+def test_minatar_planes(game: str, batch: int) -> None:
+    env = minatar.gym.BaseEnv(game=game)
+    obs = np.stack([env.reset(seed=seed)[0] for seed in range(batch)])
+    layer = build_input(env.observation_space)
+    out = layer(to_tensor(obs, CPU))
+    assert layer.shape == (obs.shape[3], 10, 10)
+    np.testing.assert_array_equal(out.numpy(), obs.transpose(0, 3, 1, 2).astype(np.float32))
+
+
+@pytest.mark.parametrize("wrapper", [ImgObsWrapper, lambda env: ImgObsWrapper(FullyObsWrapper(env))])
+def test_minigrid_codes_are_one_hot(wrapper) -> None:
+    env = wrapper(gym.make("MiniGrid-DoorKey-5x5-v0"))
+    obs = env.reset(seed=3)[0]
+    layer = build_input(env.observation_space)
+    out = layer(to_tensor(obs[None], CPU))[0]
+    assert layer.shape == (21, *obs.shape[:2])
+    assert (out.sum((1, 2)).sum() == 3 * obs.shape[0] * obs.shape[1]).item()  # one of each group in every cell
+    key = (obs[..., 0] == OBJECT_TO_IDX["key"]).astype(np.float32)
+    np.testing.assert_array_equal(out[OBJECT_TO_IDX["key"]].numpy(), key)
+    locked = (obs[..., 2] == STATE_TO_IDX["locked"]).astype(np.float32)
+    np.testing.assert_array_equal(out[11 + 6 + STATE_TO_IDX["locked"]].numpy(), locked)
+
+
+def test_minigrid_has_no_more_codes_than_we_know() -> None:
+    assert MINIGRID_CODES[0] == len(OBJECT_TO_IDX)
+    assert MINIGRID_CODES[1] == len(COLOR_TO_IDX)
+    assert MINIGRID_CODES[2] >= max(len(STATE_TO_IDX), 4)
+
+
+def test_the_kind_can_be_said() -> None:
+    small = spaces.Box(0, 255, (7, 7, 3), np.uint8)
+    assert build_input(small).shape == (21, 7, 7)
+    assert build_input(small, "pixels").shape == (3, 7, 7)
+    _, obs, out = feed(small, "raw")
+    np.testing.assert_array_equal(out.numpy(), obs.transpose(0, 3, 1, 2).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("space", "kind", "says"),
+    [
+        (spaces.Dict({"a": spaces.Discrete(2)}), "auto", "FlattenObservation"),
+        (spaces.Discrete(3), "pixels", "Box observations only"),
+        (gym.make("CartPole-v1").observation_space, "bounds", "finite bounds"),
+        (spaces.Box(0, 1, (5,)), "codes", "(h, w, 3)"),
+        (spaces.Box(0, 1, ()), "auto", "rank 1 to 4"),
+    ],
+)
+def test_what_does_not_fit_is_refused(space: gym.Space, kind: str, says: str) -> None:
+    with pytest.raises(SpecError) as error:
+        build_input(space, kind)
+    assert says in str(error.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_read_only_arrays_are_copied_without_a_warning() -> None:
+    array = np.arange(4.0)
+    array.flags.writeable = False
+    tensor = to_tensor(array, CPU)
+    tensor += 1
+    assert array[0] == 0

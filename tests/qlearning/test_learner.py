@@ -1,0 +1,181 @@
+"""The learner: one update by hand, the target network's ways, and a state that restores bit by bit."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from rlkit.errors import ConfigError
+from rlkit.qlearning.learner import LearnerSettings, QLearner, TargetConfig, Transitions
+from rlkit.qlearning.optimizers import OptimizerConfig
+from rlkit.testing.states import difference, snapshot
+
+SGD = OptimizerConfig(type="sgd")
+
+
+def settings(**changes: Any) -> LearnerSettings:
+    values: dict[str, Any] = {
+        "learning_rate": 0.1,
+        "optimizer": SGD,
+        "target": TargetConfig(every=1000),
+        "double": False,
+        "loss": "squared",
+        "max_grad_norm": 0.0,
+    }
+    return LearnerSettings(**(values | changes))
+
+
+def table(values: list[list[float]]) -> nn.Module:
+    """Q-values in the weights of a linear layer: the one-hot observation i gives row i."""
+    layer = nn.Linear(len(values), len(values[0]), bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(values).T)
+    return layer
+
+
+def batch(obs: list[int], action: list[int], reward: list[float], discount: float, next_obs: list[int]) -> Transitions:
+    eye = torch.eye(2)
+    size = len(obs)
+    return Transitions(
+        (eye[obs],),
+        torch.tensor(action),
+        torch.tensor(reward),
+        torch.full((size,), discount),
+        (eye[next_obs],),
+        torch.ones(size),
+    )
+
+
+def test_an_update_of_a_table_by_hand() -> None:
+    online = table([[1.0, 2.0], [3.0, 5.0]])
+    learner = QLearner(online, settings())
+    output = learner.update(batch([0], [1], [1.0], 0.5, [1]))
+    # td = 1 + 0.5 * 5 - 2 = 1.5; q(0, 1) += 0.1 * 1.5
+    assert output.td_error.tolist() == [1.5]
+    torch.testing.assert_close(online.weight.T, torch.tensor([[1.0, 2.15], [3.0, 5.0]]))
+    expected = {"loss/td": 1.125, "q/mean": 1.5, "q/max": 2.0, "q/td_error": 1.5, "gradient/norm": 1.5}
+    assert {name: value.item() for name, value in output.metrics.items()} == pytest.approx(expected)
+    assert learner.updates == 1
+
+
+def test_double_values_with_the_target_what_the_online_network_selects() -> None:
+    online = table([[0.0, 0.0], [9.0, 1.0]])
+    learner = QLearner(online, settings(double=True))
+    with torch.no_grad():
+        learner.target.weight.copy_(torch.tensor([[0.0, 0.0], [2.0, 7.0]]).T)
+    assert learner.update(batch([0], [0], [0.0], 1.0, [1])).td_error.tolist() == [2.0]  # not 7, not 9
+
+
+def test_importance_weights_reach_the_loss() -> None:
+    online = table([[0.0, 0.0], [0.0, 0.0]])
+    both = batch([0, 1], [0, 1], [1.0, 1.0], 0.0, [0, 0])
+    weighted = Transitions(both.obs, both.action, both.reward, both.discount, both.next_obs, torch.tensor([1.0, 0.25]))
+    output = QLearner(online, settings()).update(weighted)
+    # mean over 2 of weight * td^2 / 2: gradient weight * td / 2
+    torch.testing.assert_close(online.weight.T, torch.tensor([[0.05, 0.0], [0.0, 0.0125]]))
+    assert output.metrics["loss/td"].item() == pytest.approx((0.5 + 0.125) / 2)
+
+
+def test_huber_and_the_gradient_limit() -> None:
+    online = table([[0.0, 0.0], [0.0, 0.0]])
+    output = QLearner(online, settings(loss="huber", max_grad_norm=0.5)).update(batch([0], [0], [9.0], 0.0, [0]))
+    assert output.metrics["gradient/norm"].item() == pytest.approx(1.0)  # before the limit
+    assert online.weight.T[0, 0].item() == pytest.approx(0.05)  # 0.1 * 0.5
+
+
+def test_the_target_is_copied_every_k_updates() -> None:
+    online = table([[0.0, 0.0], [0.0, 0.0]])
+    learner = QLearner(online, settings(target=TargetConfig(every=3)))
+    equal = []
+    for _ in range(7):
+        learner.update(batch([0], [0], [1.0], 0.9, [1]))
+        equal.append(torch.equal(learner.target.weight, online.weight))
+    assert equal == [False, False, True, False, False, True, False]
+
+
+def test_polyak_averaging() -> None:
+    online = table([[0.0, 0.0], [0.0, 0.0]])
+    learner = QLearner(online, settings(target=TargetConfig(every=1, tau=0.25)))
+    expected = torch.zeros(2, 2)
+    for _ in range(3):
+        learner.update(batch([0], [0], [1.0], 0.0, [0]))
+        expected = expected + 0.25 * (online.weight.detach() - expected)
+        torch.testing.assert_close(learner.target.weight, expected)
+    assert not learner.target.weight.requires_grad
+
+
+def test_buffers_follow_too() -> None:
+    online = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))
+    learner = QLearner(online, settings(target=TargetConfig(every=1)))
+    learner.update(batch([0, 1], [0, 1], [1.0, 1.0], 0.0, [0, 1]))
+    assert torch.equal(learner.target[0].running_mean, online[0].running_mean)
+    assert online[0].running_mean.any()
+
+
+OPTIMIZERS = [
+    OptimizerConfig(),
+    OptimizerConfig(type="adamax", betas=(0.5, 0.999)),
+    OptimizerConfig(type="rmsprop", centered=True, momentum=0.9, eps=0.01),
+    OptimizerConfig(type="rmsprop"),
+    OptimizerConfig(type="sgd", momentum=0.9),
+    SGD,
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda config: config.type)
+@pytest.mark.parametrize("saved_after", [0, 5])
+def test_a_restored_learner_goes_on_bit_by_bit(optimizer: OptimizerConfig, saved_after: int) -> None:
+    torch.manual_seed(1)
+    online = nn.Sequential(nn.Linear(2, 7), nn.ReLU(), nn.Linear(7, 2))
+    other = copy.deepcopy(online)
+    chosen = settings(optimizer=optimizer, learning_rate=1e-2, target=TargetConfig(every=4))
+    batches = [batch([0, 1], [i % 2, 1], [1.0, i / 3], 0.9, [1, 0]) for i in range(10)]
+    learner = QLearner(online, chosen)
+    for one in batches[:saved_after]:
+        learner.update(one)
+    saved = snapshot({"online": dict(online.state_dict()), "learner": learner.state_dict()})
+    for one in batches[saved_after:]:
+        learner.update(one)
+    before = snapshot(saved)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    restored = QLearner(other, chosen)
+    other.load_state_dict(saved["online"])
+    restored.load_state_dict(saved["learner"])
+    for one in batches[saved_after:]:
+        restored.update(one)
+    assert difference(dict(online.state_dict()), dict(other.state_dict())) is None
+    assert difference(learner.state_dict(), restored.state_dict()) is None
+    assert difference(before, saved) is None  # the state that was loaded is not written to
+
+
+def test_a_state_of_another_network_is_refused() -> None:
+    small, large = nn.Linear(2, 2), nn.Linear(2, 3)
+    learners = [QLearner(network, settings(optimizer=OptimizerConfig())) for network in (small, large)]
+    for learner in learners:
+        learner.update(batch([0], [0], [1.0], 0.0, [0]))
+    with pytest.raises(ConfigError, match="target network's state does not fit: weight has shape"):
+        learners[1].load_state_dict(learners[0].state_dict())
+    state = {**learners[1].state_dict(), "optimizer": learners[0].state_dict()["optimizer"]}
+    with pytest.raises(ConfigError, match="optimizer's state does not fit"):
+        learners[1].load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: TargetConfig(tau=0.01), "target.every = 1"),
+        (lambda: TargetConfig(every=0), "every"),
+        (lambda: OptimizerConfig(centered=True), "takes betas, eps"),
+        (lambda: OptimizerConfig(type="sgd", eps=1e-3), "takes momentum"),
+        (lambda: OptimizerConfig(betas=(0.9, 1.0)), "[0, 1)"),
+    ],
+)
+def test_impossible_settings_name_what_is_possible(make: Any, says: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        make()
+    assert says in str(error.value)
