@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 
-@dataclass(frozen=True, slots=True)
 class Ratio:
     """Updates owed for steps taken: floor((env_steps - learning_starts) * updates_per_step) in total.
 
     The rate is an exact fraction of its decimal text, since in floats int(100 * 0.29) is 28.
     """
 
-    updates_per_step: float
-    learning_starts: int
+    def __init__(self, updates_per_step: float, learning_starts: int) -> None:
+        self._learning_starts = learning_starts
+        self._updates, self._steps = Fraction(str(updates_per_step)).as_integer_ratio()
 
     def total(self, env_steps: int) -> int:
         """How many updates a run of `env_steps` has made when none is owed any more."""
-        steps = max(0, env_steps - self.learning_starts)
-        return int(steps * Fraction(str(self.updates_per_step)))
+        return max(0, env_steps - self._learning_starts) * self._updates // self._steps
 
 
 def crossed(period: int, before: int, after: int) -> bool:

@@ -51,4 +51,7 @@ def load(group: str, name: str) -> Any:
             f"no plug-in {name!r} among the {kind}{nearest(name, list(known))}; installed: {', '.join(known)}; "
             'or give "package.module:attr"'
         )
-    return known[name].load()
+    try:
+        return known[name].load()
+    except ImportError as error:
+        raise ConfigError(f"plug-in {name!r} ({known[name].value}) cannot be imported: {error}") from error

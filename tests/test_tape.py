@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from rlkit.types import ActorOutput, Mode, Observation, Purpose
 WORLDS = {
     "cartpole": {"id": "CartPole-v1"},
     "async": {"id": "CartPole-v1", "mode": "async"},
-    "taxi": {"id": "Taxi-v3"},
+    "taxi": {"id": "Taxi-v4"},
     "minatar": {"id": "MinAtar/Seaquest-v1", "register": ["minatar.gym:register_envs"], "max_episode_steps": 300},
     "minigrid": {
         "id": "MiniGrid-Dynamic-Obstacles-6x6-v0",
@@ -130,9 +131,7 @@ def test_closed_tapes_replay_their_episodes(tmp_path: Path) -> None:
     environments = make("minatar", 1)
     everyone = np.array([True])
     for path in files:
-        env, first, seed = (
-            int(part[len(name) :]) for part, name in zip(path.stem.split("-"), ("env", "step", "seed"), strict=True)
-        )
+        env, first, seed = map(int, re.findall(r"\d+", path.stem))
         observation = environments.reset(everyone, np.array([seed]))
         actions = np.load(path)
         assert len(actions) >= 60
