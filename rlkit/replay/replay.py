@@ -196,7 +196,7 @@ class Replay:
         frames = self._frame_slots(np.concatenate((index, index + self._num_envs * steps)))  # (2B, size)
         # One array, for one transfer to the device
         moved = torch.from_numpy(np.concatenate((slots.reshape(-1), frames.reshape(-1), steps))).to(self._device)
-        rows, held, counted = torch.split(moved, (slots.size, frames.size, len(index)))
+        rows, held, counted = torch.split(moved, [slots.size, frames.size, len(index)])
         obs = self._layout.join(self._frames.gather(held, frames.shape))
         taken: dict[str, Tensor | NDArray[Any]] = {
             name: column.gather(slots) if isinstance(column, HostColumn) else column.gather(rows, slots.shape)

@@ -42,13 +42,17 @@ def draw_uniform(
     """
     spare = batch_size * filled // count + 16
     if spare > 4 * batch_size + 16:
-        return rng.choice(np.flatnonzero(playable[:filled]), batch_size)
+        return _draw_listed(playable, batch_size, rng)
     drawn = rng.integers(0, filled, spare)
     kept = drawn[playable[drawn]]
     for _ in range(4):
         if len(kept) >= batch_size:
             return kept[:batch_size]
         drawn = rng.integers(0, filled, spare)
-        kept = np.concatenate((kept, drawn[playable[drawn]]))
-    listed = np.flatnonzero(playable[:filled])
-    return np.concatenate((kept, rng.choice(listed, batch_size)))[:batch_size]
+        kept = np.concatenate((kept, drawn[playable[drawn]]))[:batch_size]
+    return np.concatenate((kept, _draw_listed(playable, batch_size - len(kept), rng)))
+
+
+def _draw_listed(playable: NDArray[np.bool_], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    listed = np.flatnonzero(playable)
+    return listed[rng.integers(0, len(listed), count)]

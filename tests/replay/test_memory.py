@@ -1,0 +1,75 @@
+"""What counts as available, and how a refusal reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from rlkit.errors import CapacityError
+from rlkit.replay import memory
+from rlkit.replay.memory import available_memory, require_memory
+
+CPU = torch.device("cpu")
+
+
+def write(folder: Path, **files: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_text(f"{content}\n")
+
+
+def limits(tmp_path: Path, membership: str) -> list[int]:
+    (tmp_path / "membership").write_text(membership)
+    return list(memory._group_memory(tmp_path / "membership", tmp_path / "root"))
+
+
+def test_version_2_counts_every_group_up_to_the_top(tmp_path: Path) -> None:
+    top = tmp_path / "root"
+    write(
+        top / "a" / "b",
+        memory__max=1000,
+        memory__current=700,
+        memory__stat="anon 500\nactive_file 90\ninactive_file 60",
+    )
+    write(top / "a", memory__max=800, memory__current=750, memory__stat="active_file 0\ninactive_file 10")
+    write(top, memory__max="max", memory__current=5, memory__stat="active_file 0")
+    assert limits(tmp_path, "0::/a/b\n") == [450, 60]
+
+
+def test_version_2_where_only_the_top_is_visible(tmp_path: Path) -> None:
+    write(tmp_path / "root", memory__max=1000, memory__current=1400, memory__stat="inactive_file 10")
+    assert limits(tmp_path, "0::/docker/1234\n") == [0]
+
+
+def test_version_1(tmp_path: Path) -> None:
+    group = {
+        "memory__usage_in_bytes": 300,
+        "memory__stat": "inactive_file 9\ntotal_inactive_file 50\ntotal_active_file 1",
+    }
+    write(tmp_path / "root" / "memory" / "job", memory__limit_in_bytes=1000, **group)
+    write(tmp_path / "root" / "memory", memory__limit_in_bytes=2**63 - 4096, **group)
+    assert limits(tmp_path, "3:cpu,cpuacct:/job\n2:memory:/job\n1:name=systemd:/\n")[0] == 751
+
+
+def test_no_groups(tmp_path: Path) -> None:
+    assert list(memory._group_memory(tmp_path / "missing", tmp_path)) == []
+    assert 0 < available_memory(CPU) <= psutil.virtual_memory().total
+
+
+def test_the_tightest_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_group_memory", lambda *_: iter([3 * 2**20, 2**20]))
+    assert available_memory(CPU) == 2**20
+
+
+def test_a_refusal_has_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda device: 3 * 2**30)
+    require_memory(3 * 2**30, "a replay", CPU)
+    with pytest.raises(
+        CapacityError, match=r"^a table needs 4.00 GiB, but 3.00 GiB are available on cpu: 75% of it fits$"
+    ):
+        require_memory(4 * 2**30, "a table", CPU)
+    with pytest.raises(CapacityError, match="a capacity of 750,000 fits"):
+        require_memory(4 * 2**30, "a replay", CPU, capacity=1_000_000)
