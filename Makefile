@@ -1,0 +1,61 @@
+# make train      install, then train the packaged experiment `quickstart` and say how to go on
+# make test       install, then run the fast tests (minutes)
+# make test-slow  install, then run the tests that learn (tens of minutes)
+# make check      everything that must be clean before a commit: format, lint, types, import contract, fast tests
+# make test-lowest  the fast tests on the lowest versions that pyproject.toml allows
+# make clean      remove the virtual environments
+#
+# Another interpreter: make train PYTHON=python3.12 (3.11 to 3.13)
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+LOWEST := .venv-lowest/bin
+
+# One thread a process: two test processes share the machine, and results do not depend on the number of cores.
+export OMP_NUM_THREADS ?= 1
+PYTEST := python -m pytest -n 2 --dist worksteal
+
+.PHONY: train test test-slow check format lint test-lowest install clean
+
+train: $(STAMP)
+	$(BIN)/rlkit train quickstart
+
+test: $(STAMP)
+	$(BIN)/$(PYTEST) -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/$(PYTEST) -m slow
+
+check: lint test
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(STAMP)
+
+# No build isolation: the build then uses the pinned setuptools too, and needs no second download.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) .ci/check_python.py || { echo "make: no usable Python; name one with PYTHON=, as in: make train PYTHON=python3.12" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev,worlds]'
+	touch $@
+
+test-lowest:
+	@$(PYTHON) .ci/check_python.py || { echo "make: no usable Python; name one with PYTHON=, as in: make test-lowest PYTHON=python3.11" >&2; exit 1; }
+	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python .ci/lowest.py > .venv-lowest/constraints.txt
+	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt setuptools
+	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[dev,worlds]'
+	$(LOWEST)/$(PYTEST) -m "not slow"
+
+clean:
+	rm -rf .venv .venv-lowest
