@@ -16,8 +16,9 @@ other Box                                              "raw": as it is (CartPole
 =====================================================  ================================================================
 
 Then the layout: rank 2 gets one channel, (1, h, w); rank 3 is channel-last, and its last axis is moved to the front,
-where no other is smaller (MinAtar's Seaquest has 10 x 10 cells and 10 channels), else channel-first as it is; rank 4 is
-a stack of channel-last frames, (k, h, w, c), and becomes (k * c, h, w). A colour image no larger than 25 by 25 is the one thing that "auto" mistakes: say "pixels" there.
+where no other is smaller (MinAtar's Seaquest has 10 x 10 cells and 10 channels), else channel-first as it is; rank 4
+is a stack of channel-last frames, (k, h, w, c), and becomes (k * c, h, w). A colour image no larger than 25 by 25 is
+the one thing that "auto" mistakes: say "pixels" there.
 """
 
 from __future__ import annotations

@@ -1,0 +1,68 @@
+"""DQN and its refinements: double, dueling, n-step, prioritised. README.md beside this file describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from agents.dqn.agent import DQNAgent
+from agents.dqn.config import DQNConfig
+from agents.dqn.policy import DQNPolicy
+from rlkit.agent import AgentContext
+from rlkit.nn.qnetwork import build_q_network, describe_network
+from rlkit.pacing import Ratio
+from rlkit.qlearning.learner import QLearner
+from rlkit.replay import Prioritised, Replay, replay_bytes, require_memory
+from rlkit.seeding import torch_seeded
+from rlkit.types import EnvSpec
+
+__all__ = ["DQNAgent", "DQNConfig", "DQNPolicy", "plugin"]
+
+
+class DQNPlugin:
+    """How the engine makes a DQN."""
+
+    config = DQNConfig
+
+    def policy(self, config: DQNConfig, spec: EnvSpec, device: torch.device) -> DQNPolicy:
+        return _policy(config, spec, device, seed=0)
+
+    def agent(self, config: DQNConfig, spec: EnvSpec, context: AgentContext) -> DQNAgent:
+        policy = _policy(config, spec, context.device, context.streams.seed("network"))
+        priorities = _priorities(config)
+        size = replay_bytes(config.replay_capacity, spec, prioritised=priorities)
+        require_memory(size, "the replay (agent.replay_capacity)", context.device, config.replay_capacity)
+        replay = Replay(
+            config.replay_capacity,
+            spec,
+            steps=config.n_step,
+            device=context.device,
+            rng=context.streams.generator("replay"),
+            prioritised=priorities,
+        )
+        return DQNAgent(config, spec.num_actions, policy, QLearner(policy.network, config.learner()), replay)
+
+    def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
+        network = _policy(config, spec, torch.device("cpu"), seed=0).network
+        size = replay_bytes(config.replay_capacity, spec, prioritised=_priorities(config))
+        updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
+        return {
+            "network": describe_network(network, spec.num_actions),
+            "replay": f"{config.replay_capacity:,} steps, {size / 2**20:,.1f} MiB",
+            "updates": f"{updates:,} of {config.batch_size} windows, "
+            f"{config.updates_per_step:g} a step after the first {config.learning_starts:,}",
+        }
+
+
+def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int) -> DQNPolicy:
+    with torch_seeded(seed):
+        network = build_q_network(config.network, spec.observation_space, spec.num_actions)
+    return DQNPolicy(network.to(device), device)
+
+
+def _priorities(config: DQNConfig) -> Prioritised | None:
+    return Prioritised(config.prioritised.alpha, config.prioritised.eps) if config.prioritised else None
+
+
+plugin = DQNPlugin()

@@ -1,0 +1,104 @@
+"""The DQN agent: acts epsilon-greedily, stores every step, learns as many batches as are owed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from agents.dqn.config import DQNConfig
+from agents.dqn.policy import DQNPolicy
+from rlkit.exploration.epsilon import epsilon_greedy
+from rlkit.pacing import Ratio
+from rlkit.qlearning.learner import QLearner, Transitions
+from rlkit.qlearning.losses import clip_reward, n_step_return
+from rlkit.replay import Replay
+from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch
+
+
+def transitions(batch: Batch, gamma: float, reward_clip: float) -> Transitions:
+    """What to learn from a batch of windows: rewards clipped one by one, then summed."""
+    window = batch.window
+    reward = clip_reward(window.reward, reward_clip)  # (B, n)
+    total, discount = n_step_return(reward, window.discount, window.steps, gamma)  # (B,) each
+    return Transitions((window.obs,), window.action[:, 0], total, discount, (window.next_obs,), batch.weight)
+
+
+class DQNAgent:
+    """Mnih et al. 2015, Algorithm 1, and the refinements that its config switches on."""
+
+    def __init__(
+        self, config: DQNConfig, num_actions: int, policy: DQNPolicy, learner: QLearner, replay: Replay
+    ) -> None:
+        self._config = config
+        self._num_actions = num_actions
+        self._policy = policy
+        self._learner = learner
+        self._replay = replay
+        self._pacing = Ratio(config.updates_per_step, config.learning_starts)
+        self._env_steps = 0
+
+    @property
+    def updates(self) -> int:
+        return self._learner.updates
+
+    @property
+    def epsilon(self) -> float:
+        """The probability of a random action now: 1 until learning starts."""
+        steps = self._env_steps - self._config.learning_starts
+        return 1.0 if steps < 0 else self._config.epsilon.value(steps)
+
+    def initial_state(self, num_envs: int) -> ActorState:
+        return {}
+
+    def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        if mode is Mode.EVALUATE:
+            return self._policy.act(observation, state, rng, mode)
+        obs = observation.obs
+        action = epsilon_greedy(self.epsilon, lambda: self._policy.greedy(obs), len(obs), self._num_actions, rng)
+        return ActorOutput(action, {}, {})
+
+    def observe(self, step: StepBatch) -> None:
+        self._replay.add(step)
+        self._env_steps += len(step.action)
+
+    def learn(self) -> Metrics:
+        """Makes the updates owed and gives the metrics of the last one."""
+        metrics: dict[str, Tensor] = {}
+        for _ in range(self._pacing.total(self._env_steps) - self._learner.updates):
+            metrics = self._update()
+        return metrics
+
+    def _update(self) -> dict[str, Tensor]:
+        config = self._config
+        prioritised = config.prioritised
+        beta = prioritised.beta_at(self._learner.updates) if prioritised else 0.0
+        batch = self._replay.sample(config.batch_size, beta)
+        output = self._learner.update(transitions(batch, config.discount, config.reward_clip))
+        if prioritised:
+            self._replay.update_priorities(batch.index, output.td_error)
+        return output.metrics
+
+    def gauges(self) -> Metrics:
+        readings = {"explore/epsilon": self.epsilon, "replay/fill": float(self._replay.fill)}
+        if self._config.prioritised:
+            readings["replay/beta"] = self._config.prioritised.beta_at(self._learner.updates)
+        return readings
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "policy": self._policy.state_dict(),
+            "learner": self._learner.state_dict(),
+            "replay": self._replay.state_dict(),
+            "env_steps": self._env_steps,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._policy.load_policy_state(state["policy"])
+        self._learner.load_state_dict(state["learner"])
+        self._replay.load_state_dict(state["replay"])
+        self._env_steps = int(state["env_steps"])
+
+    def load_policy_state(self, state: State) -> None:
+        self._policy.load_policy_state(state)

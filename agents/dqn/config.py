@@ -1,0 +1,131 @@
+"""Every knob of the DQN agent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from rlkit.config import Model, PluginConfig
+from rlkit.exploration.epsilon import EpsilonConfig
+from rlkit.nn.qnetwork import NetworkConfig
+from rlkit.qlearning.learner import LearnerSettings, TargetConfig
+from rlkit.qlearning.optimizers import OptimizerConfig
+
+
+class PrioritisedConfig(Model):
+    """The table `prioritised`: sampling in proportion to |TD error|^alpha (Schaul et al. 2016), not uniformly."""
+
+    alpha: float = Field(
+        0.6,
+        ge=0.0,
+        le=1.0,
+        description="Exponent of the priorities. 0: uniform; 1: in proportion to the error (Schaul et al.: 0.6).",
+    )
+    beta: float = Field(
+        0.4,
+        ge=0.0,
+        le=1.0,
+        description="Exponent of the importance weights at the first update. 0: no correction; 1: a full one.",
+    )
+    beta_updates: int = Field(
+        10_000,
+        ge=0,
+        description="Updates over which beta rises linearly to 1, where it stays. 0: 1 from the start. Usually all "
+        "updates of the run.",
+    )
+    eps: float = Field(
+        1e-6, gt=0.0, description="Added to |TD error|, in units of value, so that every step can still be drawn."
+    )
+
+    def beta_at(self, updates: int) -> float:
+        """Beta after `updates` updates."""
+        return 1.0 if updates >= self.beta_updates else self.beta + (1.0 - self.beta) * updates / self.beta_updates
+
+
+def _switch(value: Any) -> Any:
+    """`prioritised = true` is the table with its defaults and `false` no table, so that an override can switch it."""
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
+class DQNConfig(PluginConfig):
+    """Deep Q-learning; the defaults suit small worlds such as CartPole, and Atari wants the values of the papers."""
+
+    learning_rate: float = Field(
+        1e-3,
+        gt=0.0,
+        description="Step size of the optimizer (Mnih et al. 2015: 2.5e-4 with rmsprop; large ones diverge).",
+    )
+    discount: float = Field(
+        0.99,
+        ge=0.0,
+        le=1.0,
+        description="gamma, the worth of a reward one step later. 0: only the next reward counts; 1: all count alike, "
+        "which is stable only where episodes end.",
+    )
+    batch_size: int = Field(64, ge=1, description="Windows drawn from the replay for one update (Mnih et al.: 32).")
+    updates_per_step: float = Field(
+        0.25,
+        gt=0.0,
+        description="Updates owed for each environment step, over all environments together, as an exact decimal (Mnih "
+        "et al.: 0.25). Larger learns more from the same data, takes longer, and overfits early data.",
+    )
+    learning_starts: int = Field(
+        1000,
+        ge=0,
+        description="Environment steps of uniformly random actions before the first update and before epsilon decays "
+        "(Mnih et al.: 50,000). 0: learn from the first step on.",
+    )
+    replay_capacity: int = Field(
+        50_000,
+        ge=2,
+        description="Steps that the replay holds, over all environments (Mnih et al.: 1,000,000); the oldest go.",
+    )
+    n_step: int = Field(
+        1,
+        ge=1,
+        description="Rewards summed before bootstrapping (Sutton 1988). 1: one-step; 3 in Rainbow; large ones learn "
+        "from far rewards quickly, with the bias of old policies' actions.",
+    )
+    double: bool = Field(
+        False,
+        description="The online network selects the next action, the target network values it (van Hasselt 2016).",
+    )
+    loss: Literal["huber", "squared"] = Field(
+        "huber",
+        description="huber: errors beyond 1 pull linearly, which is Mnih et al.'s clipped error; squared: half the "
+        "squared error, exact means but sensitive to outliers.",
+    )
+    reward_clip: float = Field(
+        0.0,
+        ge=0.0,
+        description="Rewards are limited to [-x, x] when learning, each before the n-step sum (Mnih et al.: 1). 0: "
+        "raw. Scores are never clipped.",
+    )
+    max_grad_norm: float = Field(
+        10.0,
+        ge=0.0,
+        description="Longest gradient over all parameters, shortened to it (Wang et al. 2016: 10). 0: no limit.",
+    )
+    network: NetworkConfig = Field(NetworkConfig(), description="The Q-network.")
+    target: TargetConfig = Field(TargetConfig(), description="The target network.")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="The gradient step.")
+    epsilon: EpsilonConfig = Field(EpsilonConfig(), description="Random actions while training.")
+    prioritised: Annotated[PrioritisedConfig | None, BeforeValidator(_switch)] = Field(
+        None, description="Prioritised replay; false or left out: uniform, true: with its defaults."
+    )
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        if self.n_step >= self.replay_capacity:
+            raise ValueError(
+                f"n_step = {self.n_step} must be smaller than replay_capacity = {self.replay_capacity}: "
+                "a window must fit into the replay"
+            )
+        return self
+
+    def learner(self) -> LearnerSettings:
+        """The part that the learner needs."""
+        return LearnerSettings(
+            self.learning_rate, self.optimizer, self.target, self.double, self.loss, self.max_grad_norm
+        )

@@ -1,0 +1,44 @@
+"""The greedy policy of a Q-network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rlkit.nn.inputs import to_tensor
+from rlkit.nn.parameters import load_parameters, parameter_state
+from rlkit.nn.qnetwork import QNetwork
+from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
+
+
+class DQNPolicy:
+    """Takes the action of the highest value, the lowest action among equals."""
+
+    def __init__(self, network: QNetwork, device: torch.device) -> None:
+        self.network = network
+        self._device = device
+
+    def initial_state(self, num_envs: int) -> ActorState:
+        return {}
+
+    def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        """Greedy; only an agent explores, so Mode.EXPLORE raises ValueError."""
+        if mode is not Mode.EVALUATE:
+            raise ValueError("a bare DQN policy does not explore; ask the agent, or use Mode.EVALUATE")
+        return ActorOutput(self.greedy(observation.obs), {}, {})
+
+    def greedy(self, obs: NDArray[Any]) -> NDArray[np.int64]:
+        """Actions (N,) for observations (N, *O)."""
+        with torch.inference_mode():
+            q = self.network(to_tensor(obs, self._device))  # (N, A)
+        action: NDArray[np.int64] = q.cpu().numpy().argmax(1)
+        return action
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": parameter_state(self.network)}
+
+    def load_policy_state(self, state: State) -> None:
+        load_parameters(self.network, state["network"], "the policy's state")

@@ -1,0 +1,9 @@
+"""The random agent has nothing to set."""
+
+from __future__ import annotations
+
+from rlkit.config import PluginConfig
+
+
+class RandomConfig(PluginConfig):
+    """No keys of its own. An agent's keys go here, each with a description: meaning, unit, source, extremes."""

@@ -1,0 +1,67 @@
+"""States compared bit by bit: the tool of every test of resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+Leaf = torch.Tensor | np.ndarray[Any, Any] | str | bool | int | float | None
+
+
+def flatten(state: Any, path: str = "") -> dict[str, Leaf]:
+    """All leaves of a nested state by their path, "learner/target/head.0.weight".
+
+    Raises AssertionError, with the path, for keys that are not str and leaves of types that no checkpoint holds.
+    """
+    if isinstance(state, Mapping):
+        leaves: dict[str, Leaf] = {}
+        for key, value in state.items():
+            assert isinstance(key, str), f"state {path or '(top)'}: the key {key!r} is {type(key).__name__}, not str"
+            leaves |= flatten(value, f"{path}/{key}" if path else key)
+        return leaves or {f"{path}/": None}  # an empty table is part of a state too
+    if isinstance(state, list | tuple):
+        leaves = {f"{path}/#": len(state)}
+        for place, value in enumerate(state):
+            leaves |= flatten(value, f"{path}/{place}")
+        return leaves
+    allowed = isinstance(state, torch.Tensor | np.ndarray) or type(state) in (str, bool, int, float, type(None))
+    assert allowed, f"state {path}: {type(state).__name__} cannot be kept in a checkpoint"
+    return {path: state}
+
+
+def difference(expected: Any, found: Any) -> str | None:
+    """Where two states first differ, with both values; None where they are equal bit by bit (nan equals itself)."""
+    left, right = flatten(expected), flatten(found)
+    for path in sorted(left.keys() ^ right.keys()):
+        return f"{path} is only in the {'first' if path in left else 'second'}"
+    for path, value in left.items():
+        if _bits(value) != _bits(right[path]):
+            return f"{path}: {_brief(value)} and {_brief(right[path])}"
+    return None
+
+
+def snapshot(state: Any) -> Any:
+    """A copy that shares nothing with the original."""
+    if isinstance(state, Mapping):
+        return {key: snapshot(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [snapshot(value) for value in state]
+    if isinstance(state, torch.Tensor):
+        return state.detach().clone()
+    return state.copy() if isinstance(state, np.ndarray) else state
+
+
+def _bits(leaf: Leaf) -> tuple[Any, ...]:
+    if isinstance(leaf, torch.Tensor):
+        leaf = leaf.detach().cpu().numpy()
+    if isinstance(leaf, np.ndarray):
+        return ("array", str(leaf.dtype), leaf.shape, leaf.tobytes())
+    return (type(leaf), repr(leaf))
+
+
+def _brief(leaf: Leaf) -> str:
+    text = " ".join(repr(leaf).split())
+    return text if len(text) <= 120 else text[:117] + "..."
