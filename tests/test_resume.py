@@ -22,6 +22,8 @@ from rlkit.testing.state import state_hash
 
 CRASH = Path(__file__).with_name("crash.py")
 
+PHASES = {"writing": 8, "renaming": 2, "learning": 40, "receiving": 40, "observing": 40, "logging": 2}  # latest kill
+
 BASE = """
 [agent]
 name = "dqn"
@@ -113,13 +115,14 @@ def test_killed_at_random_moments(world: str, tmp_path: Path) -> None:
     assert whole["tapes"], "the tape must be re-seeded within the run, or this test shows too little"
     rng = np.random.default_rng(list(world.encode()))
     run, kills = tmp_path / "killed", 0
-    for phase in rng.permutation(["writing", "renaming", "learning", "receiving", "observing", "logging"]):
-        kills += run_crashing(run, config, phase, int(rng.integers(2, 90))) != 0
+    phases = rng.permutation(list(PHASES))[: 6 if world == "cartpole" else 3]
+    for phase in phases:
+        kills += run_crashing(run, config, phase, int(rng.integers(1, 1 + PHASES[phase]))) != 0
         if (run / "result.json").exists():
             break
     if not (run / "result.json").exists():
         assert run_crashing(run, config, "none", 0) == 0
-    assert kills >= 2
+    assert kills >= len(phases) - 1
     assert outcome(run) == whole
 
 
