@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rlkit import checkpoint
 from rlkit.checkpoint import CheckpointStore
 from rlkit.errors import RlkitError, RunError
-from rlkit.testing.state import state_hash
+from rlkit.testing.states import state_hash
 
 LEAVES = st.one_of(
     st.none(),

@@ -18,7 +18,7 @@ import rlkit
 from rlkit.checkpoint import CheckpointStore
 from rlkit.config import load
 from rlkit.sinks import read_rows
-from rlkit.testing.state import state_hash
+from rlkit.testing.states import state_hash
 
 CRASH = Path(__file__).with_name("crash.py")
 

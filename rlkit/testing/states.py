@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,15 @@ def difference(expected: Any, found: Any) -> str | None:
         if _bits(value) != _bits(right[path]):
             return f"{path}: {_brief(value)} and {_brief(right[path])}"
     return None
+
+
+def state_hash(state: Any, ignore: Collection[str] = ()) -> str:
+    """A hash of every bit of a state, save the leaves whose last key is in `ignore`."""
+    content = hashlib.blake2b(digest_size=16)
+    for path, value in sorted(flatten(state).items()):
+        if path.rpartition("/")[2] not in ignore:
+            content.update(repr((path, _bits(value))).encode())
+    return content.hexdigest()
 
 
 def snapshot(state: Any) -> Any:
