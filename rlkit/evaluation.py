@@ -140,8 +140,7 @@ def protocol_of(environment: Mapping[str, str], episodes: int, epsilon: float, p
     return {
         **environment,
         "evaluation": f"{episodes} separate episodes, fixed seeds",
-        "evaluation epsilon": f"{epsilon:g}"
-        + (" (greedy)" if epsilon == 0 else " (share of uniformly random actions)"),
+        "evaluation epsilon": f"{epsilon:g}",
         "parameters": parameters,
         "return": "raw, undiscounted, not clipped",
     }

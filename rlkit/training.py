@@ -124,14 +124,10 @@ def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress 
     config = run.config({} if steps is None else {"train.steps": steps})
     with run.lock():
         env_steps, state = _newest_sound(run)
-        if env_steps > config.train.steps:
-            raise RunError(
-                f"{run.path} is at step {env_steps} already; --steps is a total, {config.train.steps} is less"
-            )
-        if env_steps == config.train.steps and (run.path / "result.json").exists():
-            raise RunError(
-                f"{run.path} is finished at step {env_steps}; 'rlkit resume {run.path} --steps N' extends it"
-            )
+        if env_steps >= config.train.steps and (run.path / "result.json").exists():
+            more = f"'rlkit resume {run.path} --steps N' with N above {env_steps} extends it"
+            raise RunError(f"{run.path} is finished at step {env_steps}; {more}")
+        _refuse_another(run, config, state)
         _warn_of_changes(run, config)
         with _threads(config.train.threads), stop_on_signals() as stop:
             session = assemble(config, lambda device: run, resumed_at=env_steps, stop=stop, on_progress=on_progress)
@@ -139,12 +135,7 @@ def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress 
                 exact = session.trainer.resume(state, session.device)
                 write_text(run.path / "config.toml", config.to_toml())
                 if not exact:
-                    run.amend(approximate=[*run.info()["approximate"], env_steps])
-                    warnings.warn(
-                        f"{run.path}: the environments did not play back to where they were at step {env_steps}; "
-                        "the run goes on with fresh episodes and is marked as approximate",
-                        stacklevel=2,
-                    )
+                    _mark_approximate(run, env_steps)
                 return _finish(session, config, session.trainer.run())
             finally:
                 session.close()
@@ -159,6 +150,15 @@ def _newest_sound(run: RunDirectory) -> tuple[int, dict[str, Any]]:
             return env_steps, state
         problems.append(str(state))
     raise RunError("; ".join(problems) or f"{run.path} has no checkpoint yet; train it anew")
+
+
+def _mark_approximate(run: RunDirectory, env_steps: int) -> None:
+    run.amend(approximate=[*run.info()["approximate"], env_steps])
+    warnings.warn(
+        f"{run.path}: the environments did not play back to where they were at step {env_steps}; "
+        "the run goes on with fresh episodes and is marked as approximate",
+        stacklevel=3,
+    )
 
 
 def _refuse_another(run: RunDirectory, config: Config, state: Mapping[str, Any]) -> None:
