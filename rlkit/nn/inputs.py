@@ -8,9 +8,9 @@ space of one observation                               what the network sees
 =====================================================  ================================================================
 Discrete(n), MultiDiscrete                             one-hot, concatenated
 MultiBinary, Box of bool                               0.0 and 1.0
-Box uint8 (h, w, 3k) or (k, h, w, 3), h and w <= 25    "codes": MiniGrid's object, colour and state numbers, one-hot
-                                                       (11 + 6 + 4 planes; a number outside these is all zeros)
-Box uint8 of rank >= 2 with bounds 0 and 255           "pixels": divided by 255
+Box uint8, bounds 0 and 255, of shape (h, w, 3k) or    "codes": MiniGrid's object, colour and state numbers, one-hot
+(k, h, w, 3) with h and w <= 25                        (11 + 6 + 4 planes; a number outside these is all zeros)
+other Box uint8, bounds 0 and 255, of rank >= 2        "pixels": divided by 255
 other Box, all bounds finite and within 1e6            "bounds": scaled to [-1, 1] by its bounds
 other Box                                              "raw": as it is (CartPole, whose velocities are unbounded)
 =====================================================  ================================================================
@@ -150,9 +150,10 @@ def _box_kind(space: gym.spaces.Box) -> InputKind:
     """The first rule of the module's table that fits a Box."""
     if space.dtype == np.bool_:
         return "raw"
-    if _may_hold_codes(space) and max(space.shape[-3:-1]) <= LARGEST_GRID:
+    whole_bytes = space.dtype == np.uint8 and bool((space.low == 0).all() and (space.high == 255).all())
+    if whole_bytes and _may_hold_codes(space) and max(space.shape[-3:-1]) <= LARGEST_GRID:
         return "codes"
-    if space.dtype == np.uint8 and len(space.shape) >= 2 and space.low.min() == 0 and space.high.min() == 255:
+    if whole_bytes and len(space.shape) >= 2:
         return "pixels"
     return "bounds" if _is_bounded(space) else "raw"
 

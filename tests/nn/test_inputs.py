@@ -119,6 +119,11 @@ def test_minigrid_has_no_more_codes_than_we_know() -> None:
     assert MINIGRID_CODES[2] >= max(len(STATE_TO_IDX), 4)
 
 
+def test_planes_of_small_numbers_are_neither_codes_nor_pixels() -> None:
+    _, obs, out = feed(spaces.Box(0, 2, (10, 10, 3), np.uint8))
+    np.testing.assert_array_equal(out.numpy(), obs.transpose(0, 3, 1, 2) - 1.0)
+
+
 def test_the_kind_can_be_said() -> None:
     small = spaces.Box(0, 255, (7, 7, 3), np.uint8)
     assert build_input(small).shape == (21, 7, 7)
