@@ -48,6 +48,8 @@ def main() -> None:
     rlkit evaluate runs/quickstart-seed0   score its policy
     rlkit view                             watch all runs in TensorBoard
     """
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # so that "my_agent:plugin" finds my_agent.py in the current folder
 
 
 from rlkit.cli import inspect, runs  # noqa: E402  the commands register themselves with `main`
