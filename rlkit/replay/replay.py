@@ -14,7 +14,7 @@ from rlkit.errors import ConfigError, RlkitError
 from rlkit.replay.frames import FrameLayout, stack_index
 from rlkit.replay.memory import require_memory
 from rlkit.replay.prioritised import Priorities, Prioritised, SumTree
-from rlkit.replay.ring import DeviceColumn, Extra, HostColumn, checked
+from rlkit.replay.ring import DeviceColumn, Extra, HostColumn, checked, to_device
 from rlkit.replay.windows import draw_uniform, occupants, window_rows
 from rlkit.types import Batch, EnvSpec, State, StepBatch, Window
 
@@ -180,7 +180,7 @@ class Replay:
             weight = torch.ones(batch_size, device=self._device)
         else:
             slots = self._priorities.draw(batch_size, self._rng)
-            weight = torch.from_numpy(self._priorities.weights(slots, beta)).to(self._device)
+            weight = to_device(self._priorities.weights(slots, beta), self._device)
         index = occupants(slots, self._newest, self._capacity)
         return Batch(self.window(index), index, weight)
 
@@ -195,7 +195,7 @@ class Replay:
         slots, steps = window_rows(index, self._steps, self._stop, self._num_envs)  # (B, n), (B,)
         frames = self._frame_slots(np.concatenate((index, index + self._num_envs * steps)))  # (2B, size)
         # One array, for one transfer to the device
-        moved = torch.from_numpy(np.concatenate((slots.reshape(-1), frames.reshape(-1), steps))).to(self._device)
+        moved = to_device(np.concatenate((slots.reshape(-1), frames.reshape(-1), steps)), self._device)
         rows, held, counted = torch.split(moved, [slots.size, frames.size, len(index)])
         obs = self._layout.join(self._frames.gather(held, frames.shape))
         taken: dict[str, Tensor | NDArray[Any]] = {

@@ -36,6 +36,13 @@ class Extra:
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """`array` on `device`; shares memory on the CPU."""
+    tensor = torch.from_numpy(array)
+    # From ordinary memory the copy would wait for all that is queued on the GPU.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 class HostColumn:
     """One array, (rows, *shape), on the host."""
 
@@ -81,9 +88,8 @@ class DeviceColumn:
         if self._view is not None:
             self._view[slots] = values
             return
-        copied = torch.from_numpy(np.array(values, self._dtype))
         device = self.data.device
-        self.data.index_copy_(0, torch.from_numpy(slots).to(device), copied.to(device))
+        self.data.index_copy_(0, to_device(slots, device), to_device(np.array(values, self._dtype), device))
 
     def gather(self, slots: Tensor, into: tuple[int, ...]) -> Tensor:
         """(*into, *shape) for the flat `slots`, on the same device."""
