@@ -149,7 +149,7 @@ class VectorEnvironments:
         """See `Environments.reset`. The first one must be of all environments, else ValueError."""
         if not self._started and not mask.all():
             raise ValueError("the first reset must be of all environments")
-        wanted = [seed if seed >= 0 else None for seed in np.where(mask, seeds, -1).tolist()]
+        wanted = [seed if seed >= 0 else None for seed in seeds.tolist()]
         options = {"reset_mask": mask.copy()} if self._started else None  # Gymnasium keeps the mask: give it a copy
         self._started = True
         batch, infos = self._vector.reset(wanted, options)

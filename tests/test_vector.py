@@ -421,12 +421,12 @@ def test_a_killed_worker_is_reported(vectors: Vectors, when: str) -> None:
 
 
 def test_workers_ignore_ctrl_c_but_not_termination(vectors: Vectors) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     old = signal.signal(signal.SIGTERM, lambda *_: None)  # a handler that workers would inherit
     try:
         environments = vectors(cartpole, 2, "async")
         environments.reset(everyone(2), np.arange(2))
-        assert signal.getsignal(signal.SIGINT) is before, "only workers may ignore it"
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "only workers may ignore it"
         for process in workers():
             os.kill(process.pid, signal.SIGINT)
         for _ in range(3):
@@ -438,6 +438,7 @@ def test_workers_ignore_ctrl_c_but_not_termination(vectors: Vectors) -> None:
         assert victim.exitcode == -signal.SIGTERM
     finally:
         signal.signal(signal.SIGTERM, old)
+        signal.signal(signal.SIGINT, handler)
 
 
 def test_close_with_a_step_under_way_and_with_a_stuck_worker(vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,12 +76,15 @@ def test_global_generators_are_put_back() -> None:
     assert (random.random(), np.random.random()) == expected  # noqa: NPY002
 
 
-@pytest.mark.parametrize("game", MINATAR)
+@pytest.mark.parametrize("game", [game for game in MINATAR if game != "Freeway"])
 def test_minatar_as_it_comes_is_caught(game: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ForgetLastAction, its sticky action outlives a seeded reset; in Freeway that shows once in 50 resets."""
+    """Without ForgetLastAction, its sticky action outlives a seeded reset.
+
+    Not in Freeway, where nothing moves in the first three steps: four repeats in a row show once in 10,000 resets.
+    """
     monkeypatch.setattr(family, "_is_minatar", lambda env: False)
     with pytest.raises(AssertionError, match="a seeded reset of a used environment is not that of a fresh one"):
-        check_env(plugin, config(f"MinAtar/{game}-v1"), steps=20, resets=300)
+        check_env(plugin, config(f"MinAtar/{game}-v1"), steps=20)
 
 
 class Sound(gym.Env):
@@ -235,7 +238,6 @@ class Tampered:
         self.spec: EnvSpec = inner.spec if spec is None else spec(inner.spec)
         self.on_reset = reset or (lambda observation, mask, seeds: observation)
         self.on_step = step or (lambda step, action: step)
-        self.store: dict[str, Any] = {}
 
     def reset(self, mask: np.ndarray, seeds: np.ndarray) -> Observation:
         observation = self.inner.reset(mask, seeds)
@@ -355,3 +357,29 @@ def test_a_plugin_that_renders_nothing_is_caught() -> None:
 
     with pytest.raises(AssertionError, match='need the signal "screen"'):
         check_env(Blind(), registered(Sound), steps=10, resets=2)
+
+
+class ReadsSeedsOutsideTheMask(Tampered):
+    """Begins an episode wherever a seed is given, and hides it in what reset returns."""
+
+    def reset(self, mask: np.ndarray, seeds: np.ndarray) -> Observation:
+        observation = self.inner.reset(mask | (seeds >= 0), seeds)
+        if not mask.all():
+            latest = self.inner_latest.copy()
+            latest[mask] = observation.obs[mask]
+            observation = dataclasses.replace(observation, obs=latest, first=mask.copy())
+        return observation
+
+    def receive(self) -> RawStep:
+        step = self.inner.receive()
+        self.inner_latest = step.after.obs
+        return step
+
+
+def test_a_driver_that_resets_the_rest_is_caught() -> None:
+    class Widening(GymnasiumPlugin):
+        def make(self, config: GymnasiumConfig, num_envs: int, purpose: Purpose) -> Environments:
+            return ReadsSeedsOutsideTheMask(super().make(config, num_envs, purpose))
+
+    with pytest.raises(AssertionError, match="the reset of environment 1 alone changed another one"):
+        check_env(Widening(), registered(Sound), steps=60, resets=5)
