@@ -43,7 +43,7 @@ COSTLY = [id for id in WORLDS if id.startswith(("Taxi", "MiniGrid"))]  # to make
 
 @pytest.mark.parametrize("id", WORLDS)
 def test_worlds_pass(id: str) -> None:
-    check_env(plugin, config(id), resets=30 if id in COSTLY else 100)
+    check_env(plugin, config(id), resets=20 if id in COSTLY else 100)
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_costly_worlds_pass_a_hundred_resets(id: str) -> None:
 
 @pytest.mark.parametrize("id", ["CartPole-v1", "MinAtar/Breakout-v1", "MiniGrid-Dynamic-Obstacles-6x6-v0"])
 def test_worlds_pass_in_workers(id: str) -> None:
-    check_env(plugin, config(id, mode="async"), steps=60, resets=10)
+    check_env(plugin, config(id, mode="async"), steps=40, resets=3)
 
 
 def test_stacks_and_signals_pass() -> None:
@@ -199,7 +199,7 @@ def registered(kind: type[gym.Env], **values: Any) -> GymnasiumConfig:
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_sound_environment_passes(mode: str) -> None:
-    check_env(plugin, registered(Sound, mode=mode), steps=60, resets=10)
+    check_env(plugin, registered(Sound, mode=mode), steps=60, resets=4)
 
 
 HISTORY = "a seeded reset of a used environment is not that of a fresh one"
