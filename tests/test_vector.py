@@ -230,7 +230,6 @@ class Toy(gym.Env):
         spaces.Box(0, 1, (3, 3, 2), bool),
         spaces.Box(0, 255, (2, 5), np.uint8),
         spaces.Box(-1, 1, (7,), np.float64),
-        spaces.Box(-5, 5, (7,), np.float16),
         spaces.Box(-5, 5, (2,), np.int16),
     ],
     ids=str,

@@ -24,9 +24,15 @@ MINATAR = ["Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders"]
 MINIGRID = ["DoorKey-5x5", "MultiRoom-N2-S4", "Dynamic-Obstacles-6x6"]
 STACK = {"path": "gymnasium.wrappers:FrameStackObservation", "kwargs": {"stack_size": 3, "padding_type": "zero"}}
 
+
+def newest(name: str) -> str:
+    """Toy text counts its versions up from one Gymnasium to the next, and drops the old ones."""
+    return max(id for id in gym.registry if id.startswith(f"{name}-v"))
+
+
 WORLDS: dict[str, dict[str, Any]] = {
-    **{id: {} for id in ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "FrozenLake-v1", "Taxi-v4")},
-    "CliffWalking-v1": {"max_episode_steps": 200},
+    **{id: {} for id in ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "FrozenLake-v1", newest("Taxi"))},
+    newest("CliffWalking"): {"max_episode_steps": 200},
     **{
         f"MinAtar/{game}-v1": {"register": ("minatar.gym:register_envs",), "max_episode_steps": 500} for game in MINATAR
     },
