@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -187,4 +188,30 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
     newest.write_bytes(newest.read_bytes()[:-100])
     with pytest.warns(UserWarning, match=r"damaged.*going on from step 360"):
         rlkit.resume(run, 600)
+    assert outcome(run) == outcome(whole)
+
+
+def test_a_full_disk_ends_in_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    """The operating system refuses files beyond a size, as a full disk would, from some checkpoint on."""
+    config = write_config(tmp_path, "cartpole")
+    whole = rlkit.train(config, run=tmp_path / "whole").path
+    run = tmp_path / "full"
+    sizes = [path.stat().st_size for path in (whole / "checkpoints").glob("*/arrays.safetensors")]
+    limit = min(sizes) - 5_000  # the first checkpoints are smaller, the later ones larger
+    done = subprocess.run(
+        [sys.executable, "-m", "rlkit.cli", "train", str(config), "--run", str(run)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "could not write checkpoint" in done.stderr
+    assert "File too large" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    kept = CheckpointStore(run / "checkpoints").steps()
+    assert kept
+    assert kept[-1] < 600
+    rlkit.resume(run)
     assert outcome(run) == outcome(whole)

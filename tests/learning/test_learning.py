@@ -1,0 +1,57 @@
+"""Agents learn what they should: minutes each, run by `make test-slow`, with a fast twin that runs the same code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rlkit
+from rlkit.config import load, resolve
+
+FROZEN_LAKE = {
+    "env": {"name": "gymnasium", "id": "FrozenLake-v1", "kwargs": {"is_slippery": False}},
+    "agent": {
+        "name": "dqn",
+        "learning_rate": 0.5,
+        "optimizer": {"type": "sgd"},
+        "loss": "squared",
+        "updates_per_step": 1,
+        "batch_size": 16,
+        "network": {"hidden": []},
+        "epsilon": {"end": 0.7, "steps": 2000},
+    },
+    "train": {"steps": 12_000, "num_envs": 4},
+}
+
+
+def final_mean(run: Path) -> float:
+    returns: list[Any] = json.loads((run / "result.json").read_text())["final"]["returns"]
+    return float(np.mean(returns))
+
+
+@pytest.mark.slow
+def test_the_quickstart_learns_cartpole(tmp_path: Path) -> None:
+    assert final_mean(rlkit.train(load("quickstart"), run=tmp_path / "run").path) >= 400
+
+
+@pytest.mark.slow
+def test_dqn_learns_minatar_breakout(tmp_path: Path) -> None:
+    """A random policy scores about 0.5, 300,000 steps about 6."""
+    config = load("minatar/breakout", {"train.steps": 120_000, "evaluation.every": 0})
+    assert final_mean(rlkit.train(config, run=tmp_path / "run").path) >= 2.5
+
+
+def test_a_network_without_hidden_layers_is_a_table(tmp_path: Path) -> None:
+    """Q-learning on the one-hot state finds the goal of FrozenLake, deterministic, from the start: return 1."""
+    assert final_mean(rlkit.train(resolve("lake", FROZEN_LAKE), run=tmp_path / "run").path) == 1
+
+
+@pytest.mark.parametrize("name", ["quickstart", "minatar/breakout", "minatar/space_invaders"])
+def test_packaged_configs_run(name: str, tmp_path: Path) -> None:
+    short = {"train.steps": 300, "agent.learning_starts": 100, "evaluation.every": 150, "evaluation.episodes": 1}
+    run = rlkit.train(load(name, {**short, "evaluation.final_episodes": 1}), run=tmp_path / "run").path
+    assert json.loads((run / "result.json").read_text())["updates"] > 0
