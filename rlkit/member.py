@@ -190,8 +190,8 @@ class Seat:
 
     def __call__(self) -> Member:
         if os.getpid() != self.parent:
-            # Ctrl-C reaches the whole process group, but only the parent decides when to stop; and a handler for
-            # SIGTERM that a fork inherited from the parent would keep the worker from being ended.
+            # Both reach the whole process group, but only the parent decides when to stop. It ends its workers by
+            # their pipes, and by SIGKILL where that does not help; a worker whose parent is gone ends by itself.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return Member(self.index, self.make, self.spec, self.signals)

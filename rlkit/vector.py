@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import time
@@ -60,6 +61,8 @@ class _Workers:
     def __init__(self, seats: list[Seat]) -> None:
         # without shared memory a masked reset loses observations
         self._vector = AsyncVectorEnv(seats, shared_memory=True, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+        # multiprocessing ends what is left by SIGTERM, which workers ignore, and then waits: be there before it
+        atexit.register(self.close)
 
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         try:
@@ -101,6 +104,7 @@ class _Workers:
         return WorkerError("an environment's worker process closed its connection")
 
     def close(self) -> None:
+        atexit.unregister(self.close)
         if self._vector.closed:
             return
         for pipe in self._vector.parent_pipes:

@@ -419,25 +419,29 @@ def test_a_killed_worker_is_reported(vectors: Vectors, when: str) -> None:
         go_on()
 
 
-def test_workers_ignore_ctrl_c_but_not_termination(vectors: Vectors) -> None:
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    old = signal.signal(signal.SIGTERM, lambda *_: None)  # a handler that workers would inherit
-    try:
-        environments = vectors(cartpole, 2, "async")
-        environments.reset(everyone(2), np.arange(2))
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "only workers may ignore it"
-        for process in workers():
-            os.kill(process.pid, signal.SIGINT)
-        for _ in range(3):
-            environments.send(np.zeros(2, np.int64))
-            environments.receive()
-        victim = workers()[0]
-        victim.terminate()
-        victim.join(5)
-        assert victim.exitcode == -signal.SIGTERM
-    finally:
-        signal.signal(signal.SIGTERM, old)
-        signal.signal(signal.SIGINT, handler)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_ignore_signals_to_the_process_group(vectors: Vectors, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    environments = vectors(cartpole, 2, "async")
+    environments.reset(everyone(2), np.arange(2))
+    assert signal.getsignal(number) is before, "only workers may ignore it"
+    for process in workers():
+        os.kill(process.pid, number)
+    for _ in range(3):
+        environments.send(np.zeros(2, np.int64))
+        environments.receive()
+
+
+def test_a_program_that_forgets_to_close_still_ends() -> None:
+    program = """
+import gymnasium, numpy
+from rlkit.vector import VectorEnvironments, describe
+make = lambda: gymnasium.make("CartPole-v1")
+environments = VectorEnvironments(make, describe(make, 2), "async")
+environments.reset(numpy.ones(2, bool), numpy.arange(2))
+environments.send(numpy.zeros(2, int))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_close_with_a_step_under_way_and_with_a_stuck_worker(vectors: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
