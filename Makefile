@@ -54,7 +54,8 @@ test-lowest:
 	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python .ci/lowest.py > .venv-lowest/constraints.txt
 	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt setuptools
-	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[dev,worlds]'
+	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[worlds]' \
+		pytest pytest-xdist hypothesis
 	$(LOWEST)/$(PYTEST) -m "not slow"
 
 clean:
