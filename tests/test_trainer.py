@@ -1,0 +1,95 @@
+"""What must not change a run does not: evaluation, logging, checkpoints, workers, other people's randomness."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import rlkit
+from rlkit.checkpoint import CheckpointStore
+from rlkit.config import resolve
+from rlkit.errors import RlkitError
+from rlkit.sinks import read_rows
+from rlkit.testing.states import difference
+
+TABLES: dict[str, Any] = {
+    "env": {"name": "gymnasium", "id": "CartPole-v1"},
+    "agent": {"name": "dqn", "learning_starts": 50, "batch_size": 8, "n_step": 2, "prioritised": True},
+    "train": {"steps": 360, "num_envs": 3, "reseed_after": 60, "checkpoint_every": 0},
+    "evaluation": {"final_episodes": 1},
+}
+
+
+def trained(run: Path, **settings: Any) -> dict[str, Any]:
+    """The last checkpoint of a short run; `train__steps=5` sets train.steps."""
+    tables = json.loads(json.dumps(TABLES))
+    for key, value in settings.items():
+        table, _, name = key.partition("__")
+        tables[table][name] = value
+    rlkit.train(resolve("small", tables), run=run)
+    store = CheckpointStore(run / "checkpoints")
+    return store.load(store.steps()[-1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"evaluation__every": 60, "evaluation__episodes": 2},
+        {"evaluation__epsilon": 0.5, "evaluation__every": 120, "evaluation__num_envs": 2},
+        {"train__log_every": 7},
+        {"train__checkpoint_every": 30},
+        {"env__mode": "async"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_what_leaves_training_alone(settings: dict[str, Any], tmp_path: Path) -> None:
+    plain, other = trained(tmp_path / "plain"), trained(tmp_path / "other", **settings)
+    for part in ("agent", "rollout", "tape", "episodes"):
+        assert difference(plain[part], other[part]) is None
+
+
+def test_global_random_state_is_neither_used_nor_changed(tmp_path: Path) -> None:
+    plain = trained(tmp_path / "plain")
+    torch.manual_seed(77)
+    np.random.seed(77)  # noqa: NPY002
+    random.seed(77)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    other = trained(tmp_path / "other")
+    assert difference(plain["agent"], other["agent"]) is None
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert before[2] == random.getstate()
+
+
+def test_seeds_give_different_runs(tmp_path: Path) -> None:
+    first, second = trained(tmp_path / "first"), trained(tmp_path / "second", train__seed=1)
+    assert difference(first["agent"]["policy"], second["agent"]["policy"])
+    assert difference(first["tape"], second["tape"])
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 8])
+def test_the_number_of_updates_does_not_depend_on_the_number_of_environments(num_envs: int, tmp_path: Path) -> None:
+    trained(tmp_path / "run", train__num_envs=num_envs)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["env_steps"], result["updates"]) == (360, (360 - 50) // 4)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path: Path) -> None:
+    settings = {"agent__learning_rate": 1e30, "agent__loss": "squared", "agent__max_grad_norm": 0.0}
+    with pytest.raises(RlkitError, match=r"not (a number|finite)"):
+        trained(tmp_path / "run", **settings, train__log_every=60, agent__prioritised=False)
+
+
+def test_rows_are_written_when_due(tmp_path: Path) -> None:
+    trained(tmp_path / "run", train__log_every=100, evaluation__every=100)
+    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    logged = [row["env_steps"] for row in rows if "progress/updates" in row]
+    evaluated = [row["env_steps"] for row in rows if "evaluation/return_mean" in row]
+    assert logged == evaluated == [102, 201, 300], "with three environments, the first step past each multiple"
+    assert [row["env_steps"] for row in rows if "final/return_mean" in row] == [360]
