@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
 from envs.gymnasium import plugin as gymnasium
@@ -94,6 +95,8 @@ def test_readme_command_of_the_own_agent(package: Path) -> None:
     (command,) = re.findall(
         r"^rlkit (train quickstart --set agent.name=my_agent.*)$", (ROOT / "README.md").read_text(), re.M
     )
+    newest = max(id for id in gym.registry if id.startswith("CliffWalking-v"))  # v0 in the lowest Gymnasium
+    command = command.replace("CliffWalking-v1", newest)
     rlkit(package, *command.split(), "--steps", "500", "--run", "cliff", "--set", "evaluation.final_episodes=2")
     result = json.loads((package / "cliff" / "result.json").read_text())
     assert result["protocol"]["environment"].startswith("CliffWalking")
