@@ -15,11 +15,6 @@ from rlkit.seeding import Streams
 from rlkit.types import Observation, RawStep, State
 
 
-def _bytes_of_rows(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """(N, bytes) view of an (N, ...) array."""
-    return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
-
-
 class RowHash:
     """A running checksum per environment of everything it answered: observations, rewards, ends."""
 
@@ -30,15 +25,15 @@ class RowHash:
         self.value[env] = 0
 
     def add_observation(self, obs: NDArray[Any], rows: NDArray[np.intp]) -> None:
-        data = _bytes_of_rows(obs)
+        obs = np.ascontiguousarray(obs)
         for env in rows:
-            self.value[env] = zlib.crc32(data[env], self.value[env])
+            self.value[env] = zlib.crc32(obs[env], self.value[env])
 
     def add_step(self, step: RawStep) -> None:
-        data, reward = _bytes_of_rows(step.after.obs), _bytes_of_rows(step.reward)
+        obs, reward = np.ascontiguousarray(step.after.obs), step.reward
         terminated, truncated = step.terminated.tolist(), step.truncated.tolist()
         for env, value in enumerate(self.value):
-            value = zlib.crc32(reward[env], zlib.crc32(data[env], value))
+            value = zlib.crc32(reward[env], zlib.crc32(obs[env], value))
             self.value[env] = zlib.crc32(b"\1" if terminated[env] else b"\2" if truncated[env] else b"\0", value)
 
 

@@ -64,10 +64,10 @@ class DQNAgent:
         self._env_steps += len(step.action)
 
     def learn(self) -> Metrics:
-        """Makes the updates owed and gives the metrics of the last one."""
+        """Makes the updates owed and gives the metrics of the last one that was measured."""
         metrics: dict[str, Tensor] = {}
         for _ in range(self._pacing.total(self._env_steps) - self._learner.updates):
-            metrics = self._update()
+            metrics = self._update() or metrics
         return metrics
 
     def _update(self) -> dict[str, Tensor]:

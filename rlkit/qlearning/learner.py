@@ -11,10 +11,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rlkit.config import Model
-from rlkit.nn.parameters import load_parameters, parameter_state
+from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
 from rlkit.qlearning.losses import double_q_learning, huber, q_learning, squared
 from rlkit.qlearning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state
 from rlkit.types import State
+
+METRICS_EVERY = 8  # updates; measuring each one would cost a twentieth of a small network's update
 
 
 class TargetConfig(Model):
@@ -71,11 +73,14 @@ class Transitions:
 @dataclass(frozen=True, slots=True)
 class LearnerOutput:
     td_error: Tensor  # (B,) of each transition before the update, for priorities
-    metrics: dict[str, Tensor]  # 0-dim each, on the learner's device
+    metrics: dict[str, Tensor]  # 0-dim each, on the learner's device; of every METRICS_EVERY-th update, else {}
 
 
 class QLearner:
     """Owns the target network and the optimizer; the online network is shared with the policy that acts.
+
+    The online network's parameters become views of one vector: construct the learner after the last change of the
+    network's layers, on its device.
 
     `state_dict` holds what is the learner's own; the online network's parameters are saved by its policy.
     """
@@ -85,8 +90,9 @@ class QLearner:
         self._target = copy.deepcopy(online).requires_grad_(False)
         self._settings = settings
         self._loss = huber if settings.loss == "huber" else squared
-        self._parameters = list(online.parameters())
-        self._optimizer = build_optimizer(settings.optimizer, settings.learning_rate, self._parameters)
+        self._weights, self._gradient = flatten_parameters(online)  # (P,) each
+        self._target_weights = flatten_parameters(self._target)[0].data  # (P,)
+        self._optimizer = build_optimizer(settings.optimizer, settings.learning_rate, [self._weights])
         self._updates = 0
 
     @property
@@ -104,22 +110,26 @@ class QLearner:
         q_tm1: Tensor = self._online(*batch.obs)  # (B, A)
         td = self._td_error(q_tm1, batch)
         loss = (batch.weight * self._loss(td)).mean()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._gradient.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = self._clip_gradients()
+        norm = self._clip_gradient()
         self._optimizer.step()
         self._updates += 1
         if self._updates % self._settings.target.every == 0:
             self._follow()
-        td, q_tm1 = td.detach(), q_tm1.detach()
-        metrics = {
-            "loss/td": loss.detach(),
+        td = td.detach()
+        return LearnerOutput(td, self._metrics(loss.detach(), q_tm1.detach(), td, norm))
+
+    def _metrics(self, loss: Tensor, q_tm1: Tensor, td: Tensor, norm: Tensor) -> dict[str, Tensor]:
+        if self._updates % METRICS_EVERY != 1:
+            return {}
+        return {
+            "loss/td": loss,
             "q/mean": q_tm1.mean(),
             "q/max": q_tm1.max(),
             "q/td_error": td.abs().mean(),
             "gradient/norm": norm,
         }
-        return LearnerOutput(td, metrics)
 
     def _td_error(self, q_tm1: Tensor, batch: Transitions) -> Tensor:
         with torch.no_grad():  # not inference_mode: the loss keeps these for its backward pass
@@ -129,19 +139,18 @@ class QLearner:
             return q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t)
         return double_q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t, q_t_selector)
 
-    def _clip_gradients(self) -> Tensor:
+    def _clip_gradient(self) -> Tensor:
         """The norm of the whole gradient before it is clipped."""
-        limit = self._settings.max_grad_norm
-        if limit > 0:
-            return nn.utils.clip_grad_norm_(self._parameters, limit)
-        return nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        norm: Tensor = torch.linalg.vector_norm(self._gradient)
+        if self._settings.max_grad_norm > 0:
+            self._gradient.mul_((self._settings.max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))
+        return norm
 
     @torch.no_grad()
     def _follow(self) -> None:
         """Lets the target network follow: a copy, or a step of the running average."""
-        tau = self._settings.target.tau
-        for target, online in zip(self._target.parameters(), self._online.parameters(), strict=True):
-            target.lerp_(online, tau) if tau < 1.0 else target.copy_(online)
+        tau, online = self._settings.target.tau, self._weights.data
+        self._target_weights.lerp_(online, tau) if tau < 1.0 else self._target_weights.copy_(online)
         for kept, current in zip(self._target.buffers(), self._online.buffers(), strict=True):
             kept.copy_(current)
 
