@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -94,6 +95,7 @@ class Session:
     sinks: list[Sink] = field(default_factory=list)
 
     def close(self) -> None:
+        gc.unfreeze()
         self.environments.close()
         self.evaluator.close()
         for sink in self.sinks:
@@ -147,6 +149,8 @@ def assemble(
     except BaseException:
         environments.close()
         raise
+    gc.collect()
+    gc.freeze()  # what was imported and built stays: looking through it again and again costs a tenth of a small run
     return Session(trainer, run, evaluator, device, environments, sinks)
 
 
