@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gymnasium as gym
 import pytest
 
 from envs.gymnasium import plugin as gymnasium
@@ -91,15 +90,15 @@ def test_by_module_and_attribute_from_the_current_folder(package: Path) -> None:
     assert (package / "run" / "rows.json").exists()
 
 
-def test_readme_command_of_the_own_agent(package: Path) -> None:
-    (command,) = re.findall(
-        r"^rlkit (train quickstart --set agent.name=my_agent.*)$", (ROOT / "README.md").read_text(), re.M
-    )
-    newest = max(id for id in gym.registry if id.startswith("CliffWalking-v"))  # v0 in the lowest Gymnasium
-    command = command.replace("CliffWalking-v1", newest)
-    rlkit(package, *command.split(), "--steps", "500", "--run", "cliff", "--set", "evaluation.final_episodes=2")
-    result = json.loads((package / "cliff" / "result.json").read_text())
-    assert result["protocol"]["environment"].startswith("CliffWalking")
+def test_the_readme_trains_its_own_agent(package: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (config,) = re.findall(r"```toml\n# (lake\.toml\n.*?)```", readme, re.DOTALL)
+    name, _, text = config.partition("\n")
+    (package / name).write_text(text)
+    assert f"rlkit train {name}\n" in readme
+    rlkit(package, "train", name, "--run", "lake")
+    returns = json.loads((package / "lake" / "result.json").read_text())["final"]["returns"]
+    assert sum(returns) >= 40, "random actions reach the goal in about 1 of 100 episodes, the optimum in 74"
 
 
 def test_they_pass_the_conformance_suites(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
