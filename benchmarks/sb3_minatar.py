@@ -7,6 +7,7 @@ one JSON file and does nothing where the file exists already, so that a list of 
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from measurement import machine, today, versions, write_json
 from minatar.gym import register_envs
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
+
+from rlkit.checkpoint import write_text
+from rlkit.run import machine, today, versions
 
 GAMES = {"breakout": "MinAtar/Breakout-v1", "space_invaders": "MinAtar/SpaceInvaders-v1"}
 MAX_EPISODE_STEPS = 5_000  # the package sets no limit of its own
@@ -157,7 +160,7 @@ def run(game: str, seed: int) -> dict[str, Any]:
         "env_steps": agent.num_timesteps,
         "updates": agent._n_updates,
         "settings": SETTINGS,
-        "versions": versions("stable-baselines3", "torch", "gymnasium", "minatar", "numpy"),
+        "versions": versions("stable-baselines3"),
         "machine": machine(),
         "date": today(),
         "wall_seconds": round(time.perf_counter() - start, 1),
@@ -184,7 +187,8 @@ def main() -> None:
         print(f"{arguments.out} exists: nothing to do")
         return
     record = run(arguments.game, arguments.seed)
-    write_json(arguments.out, record)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(arguments.out, json.dumps(record) + "\n")
     print(
         f"{record['experiment']} seed {record['seed']}: mean return {np.mean(record['final']['returns']):.2f}, "
         f"{record['wall_seconds']:.0f} s",

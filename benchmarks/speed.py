@@ -9,6 +9,7 @@ first updates and the whole decay of epsilon. The result is the median of the ro
 """
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -18,15 +19,15 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from measurement import machine, today, versions, write_json
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rlkit.assemble import assemble
+from rlkit.checkpoint import write_text
 from rlkit.config import resolve
-from rlkit.run import RunDirectory
+from rlkit.run import RunDirectory, machine, today, versions
 
 ENV_ID = "CartPole-v1"
 LEARNING_STARTS = 1_000  # random actions until here; then epsilon goes from 1 to EPSILON in EPSILON_STEPS
@@ -195,7 +196,7 @@ def main() -> None:
             "benchmark": "training speed, DQN on CartPole-v1",
             "machine": machine(),
             "date": today(),
-            "versions": versions("rlkit", "stable-baselines3", "torch", "gymnasium", "numpy"),
+            "versions": versions("stable-baselines3"),
             "threads": torch.get_num_threads(),
             "settings": SETTINGS | {"updates_per_step": UPDATES_PER_STEP, "epsilon_while_timed": EPSILON},
             "protocol": {
@@ -206,7 +207,8 @@ def main() -> None:
             },
             "results": results,
         }
-        write_json(arguments.out, record)
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(arguments.out, json.dumps(record) + "\n")
 
 
 if __name__ == "__main__":

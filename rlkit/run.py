@@ -24,10 +24,10 @@ from rlkit.types import State
 PACKAGES = ("rlkit", "torch", "numpy", "gymnasium", "ale-py", "minatar", "minigrid")
 
 
-def versions() -> dict[str, str]:
-    """The versions that a run's numbers depend on; packages that are not installed are left out."""
+def versions(*others: str) -> dict[str, str]:
+    """The versions that a run's numbers depend on, and of `others`; packages that are not installed are left out."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *others):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
