@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from numpy.typing import NDArray
 
 from rlkit.errors import WorkerError
@@ -36,23 +36,42 @@ class _Vector(Protocol):
 
 
 class _OneProcess:
-    """SyncVectorEnv: about 10 µs a step beyond the environment's own; a bare loop would save less than that."""
+    """The environments one after the other. SyncVectorEnv's copies would cost 5 µs for each step of each."""
 
     def __init__(self, seats: list[Seat]) -> None:
-        self._vector = SyncVectorEnv(seats, copy=False, autoreset_mode=AutoresetMode.DISABLED)
-        self._action: NDArray[np.int64]
+        self._members = [seat() for seat in seats]
+        self._obs: list[Any] = [None] * len(seats)
+        self._action: list[int] = []
 
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
-        return self._vector.reset(seed=seeds, options=options)
+        for index, member in enumerate(self._members):
+            if options is None or options["reset_mask"][index]:
+                self._obs[index], info = member.reset(seed=seeds[index])
+                if info:
+                    raise WorkerError(info[FAILURE])
+        return self._batch(), {}
 
     def send(self, action: NDArray[np.int64]) -> None:
-        self._action = action.copy()
+        self._action = action.tolist()
 
     def receive(self) -> Answer:
-        return self._vector.step(self._action)
+        rows = []
+        for index, (member, action) in enumerate(zip(self._members, self._action, strict=True)):
+            self._obs[index], *row, info = member.step(action)
+            if info:
+                raise WorkerError(info[FAILURE])
+            rows.append(row)
+        reward, terminated, truncated = zip(*rows, strict=True)
+        return self._batch(), np.array(reward), np.array(terminated), np.array(truncated), {}
+
+    def _batch(self) -> Any:
+        if isinstance(self._obs[0], dict):
+            return {name: np.array([obs[name] for obs in self._obs]) for name in self._obs[0]}
+        return np.array(self._obs)
 
     def close(self) -> None:
-        self._vector.close()
+        for member in self._members:
+            member.close()
 
 
 class _Workers:

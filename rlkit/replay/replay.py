@@ -92,6 +92,7 @@ class Replay:
         self._depth = np.zeros(self._capacity if stacked else 0, np.uint8)  # see stack_index
         self._ages = np.arange(self._layout.size - 1, -1, -1)
         self._count = 0
+        self._ones = torch.zeros(0)  # the weights of the latest uniform batch, never written to
         self._newest = np.arange(self._num_envs) - self._num_envs  # (N,) write number of the newest frame
         # Between steps that is all there is to know of the rings' heads.
         self._ended = np.ones(self._num_envs, np.bool_)  # (N,) the newest frame is a final one, or there is none
@@ -177,7 +178,8 @@ class Replay:
             raise RlkitError("replay: nothing to sample yet; add a step first")
         if self._priorities is None:
             slots = draw_uniform(self._playable, self._filled(), self._count, batch_size, self._rng)
-            weight = torch.ones(batch_size, device=self._device)
+            weight = self._ones if len(self._ones) == batch_size else torch.ones(batch_size, device=self._device)
+            self._ones = weight
         else:
             slots = self._priorities.draw(batch_size, self._rng)
             weight = to_device(self._priorities.weights(slots, beta), self._device)
