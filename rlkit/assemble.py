@@ -48,7 +48,7 @@ class Evaluator:
         evaluation = self.config.evaluation
         if self.environments is None:
             plugin = plugins.load(plugins.ENVS, self.config.env.name)
-            self.environments = plugin.make(self.config.env, min(evaluation.num_envs, episodes), Purpose.EVALUATE)
+            self.environments = plugin.make(self.config.env, evaluation.num_envs, Purpose.EVALUATE)
         streams = Streams(self.config.train.seed).child("evaluation")
         return evaluate(policy, self.environments, streams, episodes, evaluation.epsilon)
 
@@ -158,6 +158,8 @@ def describe(config: Config) -> dict[str, str]:
     """What a config would do, for `rlkit check`: builds one environment and the network, no replay."""
     train, evaluation = config.train, config.evaluation
     device = choose_device(train.device)
+    for name in train.sinks:
+        plugins.load(plugins.SINKS, name)
     environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, 1, Purpose.TRAIN)
     spec = replace(environments.spec, num_envs=train.num_envs)
     environments.close()

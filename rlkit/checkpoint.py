@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,21 +40,22 @@ class _Writer:
     def encode(self, value: Any, path: str) -> Any:
         """The JSON form of one node; arrays are put aside."""
         if isinstance(value, torch.Tensor):
-            return {"$tensor": self._array(value.detach().cpu().numpy(), path)}
+            return {"$tensor": self._array(value.detach().cpu().numpy())}
         if isinstance(value, np.ndarray):
-            return {"$array": self._array(value, path)}
+            return {"$array": self._array(value)}
         if value is None or isinstance(value, str | bool | int | float):
             return value
         if isinstance(value, list | tuple):
             return [self.encode(item, f"{path}/{place}") for place, item in enumerate(value)]
         if isinstance(value, dict) and not any(not isinstance(key, str) or key.startswith("$") for key in value):
             return {key: self.encode(item, f"{path}/{key}") for key, item in value.items()}
-        raise TypeError(f"state {path}: {type(value).__name__} cannot be kept in a checkpoint")
+        raise RlkitError(f"state {path}: {type(value).__name__} cannot be kept in a checkpoint")
 
-    def _array(self, array: NDArray[Any], path: str) -> Any:
+    def _array(self, array: NDArray[Any]) -> Any:
         if array.nbytes < LARGE or array.ndim == 0:
-            self.arrays[path] = np.ascontiguousarray(array).reshape(array.shape)
-            return path
+            name = str(len(self.arrays))
+            self.arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
+            return name
         rows = max(1, PIECE * len(array) // array.nbytes)
         return [self._object(array[begin : begin + rows]) for begin in range(0, len(array), rows)]
 
@@ -63,7 +64,7 @@ class _Writer:
         name = _digest(piece)
         self.names.append(name)
         path = self.objects / f"{name}.npy"
-        if not path.exists():
+        if not path.exists() or path.stat().st_size <= piece.nbytes:  # a whole file is longer, by its header
             _write(path, lambda file: np.save(file, piece, allow_pickle=False))
         return name
 
@@ -116,6 +117,7 @@ def save_state(folder: Path, state: State, objects: Path) -> None:
         temporary.mkdir()
         writer = _Writer(objects)
         tree = writer.encode(dict(state), "")
+        _sync_directory(objects)
         arrays = temporary / "arrays.safetensors"
         save_file(writer.arrays, arrays)
         _sync_directory(temporary)
@@ -125,10 +127,12 @@ def save_state(folder: Path, state: State, objects: Path) -> None:
         digests = {"arrays": _hash(arrays.read_bytes()), "tree": _hash(json.dumps([objects_used, tree]).encode())}
         content = {"format": FORMAT, **digests, "objects": objects_used, "state": tree}
         write_text(temporary / "state.json", json.dumps(content))
+        replaced = folder.with_name(f".{folder.name}.old.{os.getpid()}")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(replaced)
         temporary.rename(folder)
         _sync_directory(folder.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise RlkitError(
             f"could not write checkpoint {folder}: {error}; earlier checkpoints are as they were"
@@ -139,27 +143,43 @@ def save_state(folder: Path, state: State, objects: Path) -> None:
 
 def load_state(folder: Path, objects: Path, only: str | None = None) -> dict[str, Any]:
     """The state that `save_state` wrote, or just its subtree `only`. Raises RunError where a file is damaged."""
-    try:
-        content = json.loads((folder / "state.json").read_text())
-        if content["format"] != FORMAT:
-            raise RunError(f"checkpoint {folder} has format {content['format']}; this version reads format {FORMAT}")
-        path = folder / "arrays.safetensors"
+    with _naming_damage(folder):
+        content, arrays = _read(folder)
         tree = content["state"]
-        for name, data in (
-            ("arrays", path.read_bytes()),
-            ("tree", json.dumps([content["objects"], tree]).encode()),
-        ):
-            if _hash(data) != content[name]:
-                raise RunError(f"checkpoint {folder} is damaged: its {name} are not what was written")
-        arrays = load_file(path)
         for part in only.split("/") if only else []:
             tree = tree[part]
         decoded: dict[str, Any] = _decode(tree, arrays, objects)
         return decoded
+
+
+def check_state(folder: Path, objects: Path) -> None:
+    """Reads every file of a checkpoint, one after the other. Raises RunError where one is damaged."""
+    with _naming_damage(folder):
+        for name in _read(folder)[0]["objects"]:
+            _piece(name, objects)
+
+
+@contextlib.contextmanager
+def _naming_damage(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise RunError(f"checkpoint {folder} is damaged: {error.filename} is missing") from error
     except (ValueError, KeyError, EOFError, SafetensorError) as error:
         raise RunError(f"checkpoint {folder} is damaged: {error}") from error
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """(state.json, the small arrays), both as they were written."""
+    content = json.loads((folder / "state.json").read_text())
+    if content["format"] != FORMAT:
+        raise RunError(f"checkpoint {folder} has format {content['format']}; this version reads format {FORMAT}")
+    tree = json.dumps([content["objects"], content["state"]]).encode()
+    path = folder / "arrays.safetensors"
+    for name, data in (("arrays", path.read_bytes()), ("tree", tree)):
+        if _hash(data) != content[name]:
+            raise ValueError(f"its {name} are not what was written")
+    return content, load_file(path)
 
 
 def _decode(node: Any, arrays: dict[str, NDArray[Any]], objects: Path) -> Any:
@@ -176,13 +196,31 @@ def _decode(node: Any, arrays: dict[str, NDArray[Any]], objects: Path) -> Any:
 
 
 def _join(names: list[str], objects: Path) -> NDArray[Any]:
-    pieces = []
-    for name in names:
-        piece = np.load(objects / f"{name}.npy", allow_pickle=False)
+    return np.concatenate([_piece(name, objects) for name in names])
+
+
+def _piece(name: str, objects: Path) -> NDArray[Any]:
+    """One piece; a damaged one is removed, so that the next checkpoint writes it again."""
+    path = objects / f"{name}.npy"
+    try:
+        piece: NDArray[Any] = np.load(path, allow_pickle=False)
         if _digest(piece) != name:
-            raise RunError(f"{objects / name}.npy is damaged: its content is not what was written")
-        pieces.append(piece)
-    return np.concatenate(pieces)
+            raise ValueError("its content is not what was written")
+    except (ValueError, EOFError) as error:
+        path.unlink()
+        raise ValueError(f"{path}: {error}") from error
+    return piece
+
+
+def collect_garbage(objects: Path, folders: Iterable[Path]) -> None:
+    """Removes the pieces that none of the states in `folders` uses."""
+    used: set[str] = set()
+    for folder in folders:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            used.update(json.loads((folder / "state.json").read_text())["objects"])
+    for path in objects.iterdir():
+        if path.name.removesuffix(".npy") not in used:
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,30 +241,29 @@ class CheckpointStore:
         return self.root / f"{step:012d}"
 
     def save(self, step: int, state: State, keep: int) -> None:
-        """Writes one and removes all but the newest `keep`. Raises RlkitError and leaves the rest as it was."""
+        """Writes one and removes all but the newest `keep`. Raises RlkitError and leaves the rest as it was.
+
+        Checkpoints of later steps go too: whoever writes this one found them damaged.
+        """
         save_state(self.folder(step), state, self.objects)
-        for old in self.steps()[:-keep]:
+        steps = self.steps()
+        kept = [old for old in steps if old <= step][-keep:]
+        for old in set(steps) - set(kept):
             shutil.rmtree(self.folder(old), ignore_errors=True)
-        self._collect_garbage()
+        collect_garbage(self.objects, map(self.folder, kept))
+        for path in self.root.glob(".*"):  # what a killed process left half-written
+            shutil.rmtree(path, ignore_errors=True)
 
     def load(self, step: int, only: str | None = None) -> dict[str, Any]:
         return load_state(self.folder(step), self.objects, only)
 
-    def newest(self) -> Iterator[tuple[int, dict[str, Any] | RunError]]:
-        """(step, state, or the error where it is damaged), the newest first."""
+    def newest_sound(self) -> tuple[int | None, list[str]]:
+        """(the newest step whose checkpoint is whole, or None; what is wrong with the newer ones)."""
+        problems: list[str] = []
         for step in reversed(self.steps()):
             try:
-                yield step, self.load(step)
+                check_state(self.folder(step), self.objects)
+                return step, problems
             except RunError as error:
-                yield step, error
-
-    def _collect_garbage(self) -> None:
-        used: set[str] = set()
-        for step in self.steps():
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                used.update(json.loads((self.folder(step) / "state.json").read_text())["objects"])
-        for path in self.objects.iterdir():
-            if path.name.removesuffix(".npy") not in used:
-                path.unlink(missing_ok=True)
-        for path in self.root.glob(".*"):  # what a killed process left half-written
-            shutil.rmtree(path, ignore_errors=True)
+                problems.append(str(error))
+        return None, problems

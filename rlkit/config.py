@@ -55,7 +55,7 @@ class TrainConfig(Model):
     )
     log_every: int = Field(default=1000, ge=1, description="Environment steps between two rows of metrics.")
     checkpoint_every: int = Field(
-        default=50_000, ge=0, description="Environment steps between checkpoints; 0: only at the end and when stopped."
+        default=10_000, ge=0, description="Environment steps between checkpoints; 0: only at the end and when stopped."
     )
     keep_checkpoints: int = Field(default=2, ge=1, description="How many of the newest checkpoints stay on disk.")
     reseed_after: int = Field(
@@ -126,7 +126,10 @@ def read(source: str | Path) -> tuple[str, dict[str, Any]]:
     path = Path(source)
     known = packaged()
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: not a text file in UTF-8: {error}") from error
         first = text.partition("\n")[0]
         label = first.removeprefix("# experiment: ") if first.startswith("# experiment: ") else path.stem
     elif str(source) in known:

@@ -50,12 +50,9 @@ class Meters:
         return row
 
     def state_dict(self) -> State:
-        return {
-            "sums": {
-                name: total if isinstance(total, torch.Tensor) else float(total) for name, total in self._sums.items()
-            },
-            "counts": dict(self._counts),
-        }
+        histograms = {name: item.values for name, item in self._pictures.items() if isinstance(item, Histogram)}
+        images = {name: item.pixels for name, item in self._pictures.items() if isinstance(item, Image)}
+        return {"sums": dict(self._sums), "counts": dict(self._counts), "histograms": histograms, "images": images}
 
     def load_state_dict(self, state: State, device: torch.device) -> None:
         self._sums = {
@@ -63,6 +60,8 @@ class Meters:
             for name, total in state["sums"].items()
         }
         self._counts = dict(state["counts"])
+        self._pictures = {name: Histogram(values) for name, values in state["histograms"].items()}
+        self._pictures.update({name: Image(pixels) for name, pixels in state["images"].items()})
 
 
 class EpisodeMeter:

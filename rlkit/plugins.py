@@ -13,6 +13,7 @@ AGENTS = "rlkit.agents"
 ENVS = "rlkit.envs"
 SINKS = "rlkit.sinks"
 CONFIGS = "rlkit.configs"
+NEEDED = {AGENTS: ("config", "agent", "policy", "describe"), ENVS: ("config", "make", "protocol"), SINKS: ()}
 
 
 def installed(group: str) -> dict[str, EntryPoint]:
@@ -37,13 +38,15 @@ def import_object(path: str) -> Any:
         raise ConfigError(f"{path!r}: there is no module {error.name!r}; is its package installed?") from error
     except AttributeError as error:
         raise ConfigError(f"{path!r}: module {module_name!r} has no {attribute!r}") from error
+    except Exception as error:  # whatever a user's module does when it is imported
+        raise ConfigError(f"{path!r}: importing it failed: {type(error).__name__}: {error}") from error
     return found
 
 
 def load(group: str, name: str) -> Any:
     """The plug-in called `name` in `group`. Raises ConfigError with the known names where there is none."""
     if ":" in name:
-        return import_object(name)
+        return _checked(group, name, import_object(name))
     known = installed(group)
     if name not in known:
         kind = group.partition(".")[2]
@@ -52,6 +55,16 @@ def load(group: str, name: str) -> Any:
             'or give "package.module:attr"'
         )
     try:
-        return known[name].load()
+        return _checked(group, name, known[name].load())
     except ImportError as error:
         raise ConfigError(f"plug-in {name!r} ({known[name].value}) cannot be imported: {error}") from error
+
+
+def _checked(group: str, name: str, plugin: Any) -> Any:
+    """`plugin`, if it looks like one of the group; else raises ConfigError."""
+    missing = [attribute for attribute in NEEDED[group] if not callable(getattr(plugin, attribute, None))]
+    if missing:
+        raise ConfigError(f"{name!r} is no plug-in for {group}: it has no {', '.join(missing)}")
+    if isinstance(plugin, type) and NEEDED[group]:
+        raise ConfigError(f"{name!r} is a class; name an instance of it, as in plugin = {plugin.__name__}()")
+    return plugin

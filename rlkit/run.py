@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from rlkit.checkpoint import CheckpointStore, load_state, save_state, write_text
+from rlkit.checkpoint import CheckpointStore, collect_garbage, load_state, save_state, write_text
 from rlkit.config import Config, load
 from rlkit.errors import RunError
 from rlkit.types import State
@@ -100,17 +100,19 @@ class RunDirectory:
 
     def save_policy(self, name: str, state: State, env_steps: int) -> None:
         """Keeps parameters alone, as policies/NAME ("best", "final")."""
-        content = {"env_steps": env_steps, "policy": state}
-        save_state(self.path / "policies" / name, content, self.path / "policies" / "objects")
+        policies = self.path / "policies"
+        save_state(policies / name, {"env_steps": env_steps, "policy": state}, policies / "objects")
+        collect_garbage(policies / "objects", (policies / each for each in ("best", "final")))
 
     def load_policy(self, which: str) -> tuple[State, int]:
         """(the policy's state, its env_steps). `which`: "last", "best", or the step of a checkpoint."""
         policies = self.path / "policies"
         names = {"last": "final", "best": "best"}
+        steps = self.checkpoints.steps()
         if which in names and (policies / names[which]).exists():
             content = load_state(policies / names[which], policies / "objects")
-            return content["policy"], content["env_steps"]
-        steps = self.checkpoints.steps()
+            if which == "best" or not steps or content["env_steps"] >= steps[-1]:  # else the run was extended since
+                return content["policy"], content["env_steps"]
         if which == "last" and steps:
             return self.checkpoints.load(steps[-1], "agent/policy"), steps[-1]
         if which.isdigit() and int(which) in steps:

@@ -12,7 +12,7 @@ from rlkit.config import Config
 from rlkit.metrics import Row
 from rlkit.types import Histogram, Image
 
-FINAL = "final/"  # what is written after the last learn; gone when a finished run is extended
+FINAL = "final/"  # what is written after the last learn; JSON lines drop it when a finished run is extended
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class Trainer:
         self.meters = Meters()
         self.episodes = EpisodeMeter(self.train.num_envs)
         self.seconds = 0.0  # spent training, evaluation left out, earlier processes included
+        self.saved_at: int | None = None  # env_steps of the newest checkpoint
         self._clock = time.perf_counter()
         self._clock_steps = self._clock_updates = 0
 
@@ -75,7 +76,8 @@ class Trainer:
             if self.stop.signal is not None:
                 self.save_checkpoint()
                 return None
-        self.save_checkpoint()
+        if self.env_steps != self.saved_at:
+            self.save_checkpoint()
         # a checkpoint never contains the last learn: else a finished run, extended, would not equal a longer one
         self.meters.add(self.agent.learn())
         return self.finish()
@@ -148,10 +150,12 @@ class Trainer:
         self._clock += time.perf_counter() - paused
 
     def finish(self) -> Scores:
-        """The final evaluation and the policy's export."""
+        """The policy's export and the final evaluation; its row takes the measurements that no log was due for."""
+        self._restart_clock()
         self.store.save_policy("final", self.agent.state_dict()["policy"], self.env_steps)
         scores = self.evaluate(self.evaluation.final_episodes)
-        self._write({f"{FINAL}{name}": value for name, value in scores.summary().items()})
+        final = {f"{FINAL}{name}": value for name, value in scores.summary().items()}
+        self._write({**self.meters.take(), **final})
         return scores
 
     def _write(self, row: dict[str, Any]) -> None:
@@ -160,6 +164,7 @@ class Trainer:
 
     def save_checkpoint(self) -> None:
         self.store.save_checkpoint(self.env_steps, self.state_dict())
+        self.saved_at = self.env_steps
 
     def state_dict(self) -> State:
         """Everything that the rest of the run, and of its metrics, depends on."""
@@ -182,6 +187,7 @@ class Trainer:
         self.meters.load_state_dict(state["meters"], device)
         self.episodes.load_state_dict(state["episodes"])
         self.env_steps, self.best, self.curve = state["env_steps"], state["best"], list(state["curve"])
+        self.saved_at = self.env_steps
         exact = self.rollout.resume(state["rollout"], self.tape)
         if not exact:
             self.episodes.forget()

@@ -123,17 +123,15 @@ def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress 
     run = RunDirectory.open(Path(path))
     config = run.config({} if steps is None else {"train.steps": steps})
     with run.lock():
-        env_steps, state = _newest_sound(run)
-        if env_steps >= config.train.steps and (run.path / "result.json").exists():
-            more = f"'rlkit resume {run.path} --steps N' with N above {env_steps} extends it"
-            raise RunError(f"{run.path} is finished at step {env_steps}; {more}")
-        _refuse_another(run, config, state)
-        _warn_of_changes(run, config)
+        env_steps = _where_to_go_on(run, steps, config)
         with _threads(config.train.threads), stop_on_signals() as stop:
             session = assemble(config, lambda device: run, resumed_at=env_steps, stop=stop, on_progress=on_progress)
             try:
-                exact = session.trainer.resume(state, session.device)
+                # loaded only now, and held by nobody else: a replay of half the memory can be resumed
+                exact = session.trainer.resume(run.checkpoints.load(env_steps), session.device)
                 write_text(run.path / "config.toml", config.to_toml())
+                run.amend(digest=config.digest())
+                _warn_of_changes(run, config, env_steps)
                 if not exact:
                     _mark_approximate(run, env_steps)
                 return _finish(session, config, session.trainer.run())
@@ -141,15 +139,23 @@ def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress 
                 session.close()
 
 
-def _newest_sound(run: RunDirectory) -> tuple[int, dict[str, Any]]:
-    problems: list[str] = []
-    for env_steps, state in run.checkpoints.newest():
-        if not isinstance(state, RunError):
-            for problem in problems:
-                warnings.warn(f"{problem}; going on from step {env_steps} instead", stacklevel=3)
-            return env_steps, state
-        problems.append(str(state))
-    raise RunError("; ".join(problems) or f"{run.path} has no checkpoint yet; train it anew")
+def _where_to_go_on(run: RunDirectory, steps: int | None, config: Config) -> int:
+    """The step of the newest sound checkpoint. Raises RunError where there is none, or nothing to do from there."""
+    env_steps, problems = run.checkpoints.newest_sound()
+    if env_steps is None:
+        raise RunError("; ".join(problems) or f"{run.path} has no checkpoint yet; train it anew")
+    for problem in problems:
+        warnings.warn(f"{problem}; going on from step {env_steps} instead", stacklevel=3)
+    if steps is not None and steps < env_steps:
+        raise RunError(f"{run.path} is at step {env_steps} already; --steps is a total, and {steps} is less")
+    result = run.path / "result.json"
+    # a result of fewer steps is of before an extension
+    finished = result.exists() and json.loads(result.read_text())["env_steps"] >= env_steps
+    if finished and env_steps >= config.train.steps:
+        more = f"'rlkit resume {run.path} --steps N' with N above {env_steps} extends it"
+        raise RunError(f"{run.path} is finished at step {env_steps}; {more}")
+    _refuse_another(run, config, run.checkpoints.load(env_steps, "config"))
+    return env_steps
 
 
 def _mark_approximate(run: RunDirectory, env_steps: int) -> None:
@@ -161,9 +167,9 @@ def _mark_approximate(run: RunDirectory, env_steps: int) -> None:
     )
 
 
-def _refuse_another(run: RunDirectory, config: Config, state: Mapping[str, Any]) -> None:
+def _refuse_another(run: RunDirectory, config: Config, made_under: Mapping[str, Any]) -> None:
     """Raises RunError where the checkpoint was made under another agent, environment, seed or number of them."""
-    then, now = flat(state["config"]), flat(identity(config))
+    then, now = flat(made_under), flat(identity(config))
     changed = [
         f"{key} was {then.get(key)!r}, is {now.get(key)!r}"
         for key in sorted({*then, *now})
@@ -173,7 +179,8 @@ def _refuse_another(run: RunDirectory, config: Config, state: Mapping[str, Any])
         raise RunError(f"{run.path}: config.toml is not the one its checkpoints were made under: {'; '.join(changed)}")
 
 
-def _warn_of_changes(run: RunDirectory, config: Config) -> None:
+def _warn_of_changes(run: RunDirectory, config: Config, env_steps: int) -> None:
+    """Notes in run.json, and says, where the second half of a run differs from the first in what numbers depend on."""
     info, now = run.info(), versions()
     changed = [f"{name} {old} → {now.get(name)}" for name, old in info["versions"].items() if now.get(name) != old]
     device = str(choose_device(config.train.device))
@@ -182,6 +189,7 @@ def _warn_of_changes(run: RunDirectory, config: Config) -> None:
     if config.train.threads != info["threads"]:
         changed.append(f"threads {info['threads']} → {config.train.threads}")
     if changed:
+        run.amend(changed={**info.get("changed", {}), str(env_steps): changed})
         warnings.warn(f"{run.path}: resumed with {', '.join(changed)}; the numbers may differ slightly", stacklevel=3)
 
 

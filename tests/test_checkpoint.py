@@ -113,9 +113,9 @@ def test_a_full_disk_leaves_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_code_is_refused(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
-    with pytest.raises(TypeError, match="/agent/net"):
+    with pytest.raises(RlkitError, match="/agent/net"):
         store.save(1, {"agent": {"net": torch.nn.Linear(1, 1)}}, keep=1)
-    with pytest.raises(TypeError, match="/a"):
+    with pytest.raises(RlkitError, match="/a"):
         store.save(1, {"a": {"$tensor": "x"}}, keep=1)
     assert not store.steps()
 
@@ -127,3 +127,31 @@ def test_a_newer_format_is_refused_with_its_number(tmp_path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
     with pytest.raises(RunError, match="format 99"):
         store.load(1)
+
+
+def test_names_that_look_like_paths_do_not_collide(tmp_path: Path) -> None:
+    state = {"a/b": np.ones(3), "a": {"b": np.zeros(3)}}
+    store = CheckpointStore(tmp_path)
+    store.save(1, state, keep=1)
+    assert state_hash(store.load(1)) == state_hash(state)
+    assert (store.load(1)["a/b"] == 1).all()
+
+
+@pytest.mark.parametrize("how", ["truncated", "bit flipped"])
+def test_a_damaged_piece_is_written_again(tmp_path: Path, how: str) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, big_state(), keep=2)
+    path = next(store.objects.iterdir())
+    content = path.read_bytes()
+    path.write_bytes(content[:-9] if how == "truncated" else content[:-1] + bytes([content[-1] ^ 1]))
+    assert store.newest_sound()[0] is None
+    store.save(2, big_state(), keep=2)
+    assert store.newest_sound() == (2, [])
+
+
+def test_a_damaged_later_checkpoint_does_not_crowd_out_the_new_one(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(400, {"x": 1}, keep=2)
+    (store.folder(400) / "state.json").write_text("{")
+    store.save(370, {"x": 2}, keep=1)
+    assert store.steps() == [370]

@@ -114,3 +114,19 @@ def test_a_plug_in_that_cannot_be_imported_is_named(package: Path, monkeypatch: 
     monkeypatch.syspath_prepend(str(package))
     with pytest.raises(ConfigError, match=r"'broken' \(my_agent_is_not_here:plugin\).*my_agent_is_not_here"):
         plugins.load(plugins.AGENTS, "broken")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("json:loads", "no config, agent, policy, describe"),
+        (":plugin", "importing it failed"),
+        ("my_agent:Plugin", "is a class; name an instance"),
+        ("half_written:plugin", "SyntaxError"),
+    ],
+)
+def test_what_is_no_plug_in_is_refused(name: str, words: str, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(package))
+    (package / "half_written.py").write_text("def plugin(:\n")
+    with pytest.raises(ConfigError, match=words):
+        plugins.load(plugins.AGENTS, name)

@@ -18,6 +18,7 @@ import pytest
 import rlkit
 from rlkit.checkpoint import CheckpointStore
 from rlkit.config import load
+from rlkit.errors import RunError
 from rlkit.sinks import read_rows
 from rlkit.testing.states import state_hash
 
@@ -218,3 +219,38 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(tmp_path: Path) -> None:
     assert kept[-1] < 600
     rlkit.resume(run)
     assert outcome(run) == outcome(whole)
+
+
+def test_a_kill_in_the_final_evaluation_of_an_extended_run(tmp_path: Path) -> None:
+    """result.json is still that of the shorter run: it must not pass for the longer one's."""
+    config = write_config(tmp_path, "cartpole")
+    longer = rlkit.train(config, run=tmp_path / "longer").path
+    run = rlkit.train(config, {"train.steps": 400}, run=tmp_path / "extended").path
+    program = """
+import os, sys, rlkit
+from rlkit.trainer import Trainer
+Trainer.finish = lambda trainer: os.kill(os.getpid(), 9)
+rlkit.resume(sys.argv[1], 600)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(run)], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert rlkit.load_policy(run).env_steps == 600, "the newest parameters, not the shorter run's final ones"
+    (run / "config.toml").write_text((longer / "config.toml").read_text())
+    rlkit.resume(run)
+    assert outcome(run) == outcome(longer)
+
+
+def test_more_evaluation_environments_than_episodes(tmp_path: Path) -> None:
+    settings = {"evaluation.num_envs": 7, "evaluation.final_episodes": 9}
+    config = load(write_config(tmp_path, "cartpole"), settings)
+    whole = rlkit.train(config, run=tmp_path / "whole").path
+    run = rlkit.train(load(write_config(tmp_path, "cartpole"), {**settings, "train.steps": 500}), run=tmp_path / "run")
+    rlkit.resume(run.path, 600)
+    assert outcome(run.path) == outcome(whole)
+
+
+def test_a_smaller_total_is_refused(tmp_path: Path) -> None:
+    run = rlkit.train(write_config(tmp_path, "cartpole"), {"train.steps": 400}, run=tmp_path / "run").path
+    (run / "result.json").unlink()
+    with pytest.raises(RunError, match="at step 400 already"):
+        rlkit.resume(run, 300)

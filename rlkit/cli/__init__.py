@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
 from rlkit.errors import RlkitError
+
+
+def prefix() -> str:
+    """What stands before `rlkit` in a command to copy: the folder of a virtual environment that is not on PATH."""
+    folder = Path(sys.argv[0]).parent
+    if Path(sys.argv[0]).name != "rlkit" or str(folder) in os.environ.get("PATH", "").split(os.pathsep):
+        return ""
+    relative = os.path.relpath(folder)
+    return f"{folder if relative.startswith('..') else relative}/"
 
 
 class Group(click.Group):
@@ -29,7 +40,7 @@ class Group(click.Group):
                 return super().invoke(context)
             except RlkitError as error:
                 console.print("[red]Error:[/] ", end="")
-                console.print(str(error), markup=False)
+                console.print(str(error).replace("rlkit resume", f"{prefix()}rlkit resume"), markup=False)
                 sys.exit(error.exit_code)
             except OSError as error:
                 console.print("[red]Error:[/] ", end="")

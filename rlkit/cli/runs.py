@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rlkit.cli import main
+from rlkit.cli import main, prefix
 from rlkit.config import load, parse_override
 from rlkit.errors import RunError
 
@@ -64,15 +64,6 @@ def show_finished(run: RunDirectory) -> None:
         ("go on     ", f"rlkit resume {run.path} --steps {2 * result['env_steps']}"),
     ):
         console.print(f"{what} {prefix()}{command}", markup=False)
-
-
-def prefix() -> str:
-    """What stands before `rlkit` in a command to copy: the folder of a virtual environment that is not on PATH."""
-    folder = Path(sys.argv[0]).parent
-    if Path(sys.argv[0]).name != "rlkit" or str(folder) in os.environ.get("PATH", "").split(os.pathsep):
-        return ""
-    relative = os.path.relpath(folder)
-    return f"{folder if relative.startswith('..') else relative}/"
 
 
 def show_scores(returns: Any, protocol: dict[str, str]) -> None:
@@ -186,6 +177,6 @@ def view(runs: tuple[Path, ...], port: int) -> None:
     where = (
         ["--logdir", str(folders[0])]
         if len(folders) == 1
-        else ["--logdir_spec", ",".join(f"{folder.name}:{folder}" for folder in folders)]
+        else ["--logdir_spec", ",".join(f"{folder}:{folder}" for folder in folders)]
     )
     os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *where, "--port", str(port)])

@@ -93,6 +93,12 @@ def build_encoder(encoder: str, shape: tuple[int, ...]) -> nn.Module:
     module = ENCODERS[encoder][0](shape) if encoder in ENCODERS else _load(encoder)(shape)
     if not isinstance(module, nn.Module) or not isinstance(getattr(module, "output_size", None), int):
         raise ConfigError(f'encoder "{encoder}" must return a torch nn.Module with an int attribute output_size')
+    for part in module.modules():
+        if isinstance(part, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._NormBase):
+            raise ConfigError(
+                f'encoder "{encoder}" has a {type(part).__name__}, which behaves differently while training and draws '
+                "or keeps what a resumed run would not have; leave it out"
+            )
     return module
 
 
