@@ -78,7 +78,7 @@ class EpisodeMeter:
         self._return += step.reward
         self._length += 1
         ended = step.ended
-        if not ended.any():
+        if not np.count_nonzero(ended):
             return []
         rows = [
             {"episode/return": float(self._return[env]), "episode/length": float(self._length[env])}

@@ -56,7 +56,9 @@ class Rollout:
         output = policy.act(self._observation, self._state, self._rng, self._mode)
         self._action, self._state, self._extras = output.action, output.state, output.extras
         # an invalid action hangs some emulators for ever; unsigned, a negative one is too large as well
-        if self._action.shape != (self._num_envs,) or (self._action.view(np.uint64) >= self._num_actions).any():
+        if self._action.shape != (self._num_envs,) or np.count_nonzero(
+            self._action.view(np.uint64) >= self._num_actions
+        ):
             expected = f"{self._num_envs} integers in 0..{self._num_actions - 1}"
             raise RlkitError(f"the policy gave actions {self._action!r}; expected {expected}")
 
@@ -82,7 +84,7 @@ class Rollout:
 
     def reset_ended(self) -> None:
         """Begins a new episode, by mask, wherever one ended in the latest step."""
-        if self._ended.any():
+        if np.count_nonzero(self._ended):  # a tenth of any()'s time
             self._observation = self._environments.reset(self._ended, self._recorder.seeds_after(self._ended))
             self._recorder.add_reset(self._observation, self._ended)
 

@@ -62,4 +62,7 @@ def epsilon_greedy(
     coins = rng.random((2, num_envs))
     explore: NDArray[Any] = coins[0] < epsilon
     uniform = (coins[1] * num_actions).astype(np.int64)  # a double below 1 times A stays below A, rounded too
-    return uniform if explore.all() else np.where(explore, uniform, greedy())
+    exploring = np.count_nonzero(explore)
+    if exploring == num_envs:
+        return uniform
+    return np.where(explore, uniform, greedy()) if exploring else greedy()
