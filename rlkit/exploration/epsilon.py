@@ -61,7 +61,9 @@ def epsilon_greedy(
     """
     coins = rng.random((2, num_envs))
     explore: NDArray[Any] = coins[0] < epsilon
-    uniform = (coins[1] * num_actions).astype(np.int64)  # a double below 1 times A stays below A, rounded too
+    uniform: NDArray[np.int64] = (coins[1] * num_actions).astype(
+        np.int64
+    )  # a double below 1 times A stays below A, rounded too
     exploring = np.count_nonzero(explore)
     if exploring == num_envs:
         return uniform
