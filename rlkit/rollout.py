@@ -56,11 +56,11 @@ class Rollout:
         output = policy.act(self._observation, self._state, self._rng, self._mode)
         self._action, self._state, self._extras = output.action, output.state, output.extras
         # an invalid action hangs some emulators for ever; unsigned, a negative one is too large as well
-        if self._action.shape != (self._num_envs,) or np.count_nonzero(
-            self._action.view(np.uint64) >= self._num_actions
-        ):
-            expected = f"{self._num_envs} integers in 0..{self._num_actions - 1}"
-            raise RlkitError(f"the policy gave actions {self._action!r}; expected {expected}")
+        action = self._action
+        fits = action.shape == (self._num_envs,) and action.dtype == np.int64
+        if not fits or np.count_nonzero(action.view(np.uint64) >= self._num_actions):
+            expected = f"{self._num_envs} int64 in 0..{self._num_actions - 1}"
+            raise RlkitError(f"the policy gave actions {action!r}; expected {expected}")
 
     def send(self) -> None:
         self._environments.send(self._action)

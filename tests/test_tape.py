@@ -151,7 +151,7 @@ def test_actions_out_of_range_never_reach_the_environments() -> None:
 
     rollout, _, policy = begin("cartpole", 2, None, reseed_after=10)
     rollout.start(policy)
-    for actions in ([0, 2], [-1, 0], [0], [[0, 1]]):
-        policy.act = lambda *_, actions=actions: ActorOutput(np.array(actions, dtype=np.int64), {}, {})
-        with pytest.raises(RlkitError, match=r"2 integers in 0\.\.1"):
+    for actions in (np.array([0, 2]), np.array([-1, 0]), np.array([0]), np.array([[0, 1]]), np.array([0.0, 1.0])):
+        policy.act = lambda *_, actions=actions: ActorOutput(actions, {}, {})
+        with pytest.raises(RlkitError, match=r"2 int64 in 0\.\.1"):
             rollout.act(policy)
