@@ -60,12 +60,13 @@ def show(experiment: str, title: str) -> None:
         if runs:
             found[library] = values = scores(runs)
             low, high = bootstrap_interval(values)
+            interval = f"[{low:.2f}, {high:.2f}]" if len(values) > 2 else "(no interval: too few seeds)"
             minutes = np.median([run.get("train_seconds", run.get("wall_seconds")) for run in runs]) / 60
             print(
-                f"| {name} | {len(values)} | {iqm(values):.2f} [{low:.2f}, {high:.2f}] | {values.mean():.2f} "
+                f"| {name} | {len(values)} | {iqm(values):.2f} {interval} | {values.mean():.2f} "
                 f"| {values.min():.2f} | {values.max():.2f} | {minutes:.1f} |"
             )
-    if len(found) == 2:
+    if len(found) == 2 and all(len(values) > 2 for values in found.values()):
         low, high = difference_interval(found["rlkit"], found["sb3"])
         base = iqm(found["sb3"])
         gap = iqm(found["rlkit"]) - base
@@ -87,7 +88,8 @@ def draw(experiments: dict[str, str]) -> None:
         values = np.array([[row["return_mean"] for row in run["curve"]] for run in runs])  # (seeds, evaluations)
         bounds = np.array([bootstrap_interval(column) for column in values.T])
         axis.fill_between(steps, bounds[:, 0], bounds[:, 1], color="#0072B2", alpha=0.25, linewidth=0)
-        axis.plot(steps, [iqm(column) for column in values.T], color="#0072B2", label=f"DQN, {len(runs)} seeds")
+        seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
+        axis.plot(steps, [iqm(column) for column in values.T], color="#0072B2", label=f"DQN, {seeds}")
         axis.set(title=title, xlabel="environment steps", ylim=(0, None))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:.0f}k")
         axis.spines[["top", "right"]].set_visible(False)
