@@ -272,3 +272,12 @@ def test_three_lines_of_python(run: Path) -> None:
 def test_importing_rlkit_is_quick() -> None:
     code = "import rlkit, sys; assert 'torch' not in sys.modules; assert rlkit.train"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("name", "episodes", "least"), [("cartpole", 10, 400), ("minatar-breakout", 30, 3)])
+def test_the_trained_policies_in_the_repository_play(name: str, episodes: int, least: float, tmp_path: Path) -> None:
+    run = Path(__file__).parents[1] / "pretrained" / name
+    assert sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) < 1_000_000
+    done = call("evaluate", run, "--episodes", episodes, "--out", tmp_path / "scores.json")
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "scores.json").read_text())["return_mean"] >= least
