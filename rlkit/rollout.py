@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rlkit.agent import Policy
 from rlkit.environments import Environments
-from rlkit.errors import RlkitError
+from rlkit.errors import RlkitError, WorkerError
 from rlkit.tape import Tape
 from rlkit.types import ActorState, Mode, Observation, RawStep, State, StepBatch
 
@@ -97,12 +97,15 @@ class Rollout:
         }
 
     def resume(self, state: State, tape: Tape) -> bool:
-        """Plays `tape` back and goes on from there; False if the environments did not arrive where they were.
+        """Plays `tape` back and goes on from there; False if the environments failed or did not arrive where they were.
 
         In that case nothing of the old episodes is used: call `start`.
         """
         self._rng.bit_generator.state = state["rng"]
         self._state = state["actor"]
-        observation, strayed = tape.play_back(self._environments)
+        try:
+            observation, strayed = tape.play_back(self._environments)
+        except WorkerError:  # what failed now did not fail then
+            return False
         self._observation = observation
         return not strayed.any() and bool((observation.first == state["first"]).all())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import warnings
@@ -46,6 +47,7 @@ def stop_on_signals() -> Iterator[Stop]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, frame: Any) -> None:
+        os.write(2, b"\nstopping after this step or evaluation; once more ends at once, without a checkpoint\n")
         stop.signal = number
         signal.signal(number, signal.SIG_DFL)
 

@@ -123,6 +123,20 @@ def test_a_difference_anywhere_is_noticed(change: str, monkeypatch: pytest.Monke
     assert not again.resume(states[0], other)
 
 
+@pytest.mark.parametrize("world", ["cartpole", "async"])
+def test_environments_that_fail_while_played_back_begin_anew(world: str) -> None:
+    rollout, tape, policy = begin(world, 2, None, reseed_after=10_000)
+    rollout.start(policy)
+    advance(rollout, policy, 50)
+    states = rollout.state_dict(), tape.state_dict()
+    states[1]["actions"][30, 1] = 7  # CartPole has no such action
+    again, other, policy = begin(world, 2, None, reseed_after=10_000)
+    other.load_state_dict(states[1])
+    assert not again.resume(states[0], other)
+    again.start(policy)
+    advance(again, policy, 50)
+
+
 def test_closed_tapes_replay_their_episodes(tmp_path: Path) -> None:
     rollout, tape, policy = begin("minatar", 2, tmp_path, reseed_after=60)
     rollout.start(policy)
