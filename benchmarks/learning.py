@@ -87,7 +87,8 @@ def draw(experiments: dict[str, str]) -> None:
         steps = [row["env_steps"] for row in runs[0]["curve"]]
         values = np.array([[row["return_mean"] for row in run["curve"]] for run in runs])  # (seeds, evaluations)
         bounds = np.array([bootstrap_interval(column) for column in values.T])
-        axis.fill_between(steps, bounds[:, 0], bounds[:, 1], color="#0072B2", alpha=0.25, linewidth=0)
+        if len(runs) > 2:
+            axis.fill_between(steps, bounds[:, 0], bounds[:, 1], color="#0072B2", alpha=0.25, linewidth=0)
         seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
         axis.plot(steps, [iqm(column) for column in values.T], color="#0072B2", label=f"DQN, {seeds}")
         axis.set(title=title, xlabel="environment steps", ylim=(0, None))
