@@ -150,7 +150,7 @@ def assemble(
         environments.close()
         raise
     gc.collect()
-    gc.freeze()  # what was imported and built stays: looking through it again and again costs a tenth of a small run
+    gc.freeze()  # what was imported and built stays: looking through it again and again costs time
     return Session(trainer, run, evaluator, device, environments, sinks)
 
 

@@ -18,7 +18,7 @@ import torch
 from rlkit.assemble import Evaluator, Session, assemble, choose_device, identity
 from rlkit.checkpoint import write_text
 from rlkit.config import Config, load
-from rlkit.errors import RlkitError, RunError
+from rlkit.errors import ConfigError, RlkitError, RunError
 from rlkit.evaluation import Scores, bootstrap_interval
 from rlkit.policy import load_policy
 from rlkit.run import RunDirectory, free_name, machine, today, versions
@@ -84,6 +84,8 @@ def train(
     """
     if not isinstance(config, Config):
         config = load(config, overrides)
+    elif overrides:
+        raise ConfigError("overrides go with a config's name or file; this one is resolved already")
     name = config.label.replace("/", "-")
     path = Path(run) if run is not None else free_name(Path("runs") / f"{name}-seed{config.train.seed}")
 

@@ -36,7 +36,7 @@ class _Vector(Protocol):
 
 
 class _OneProcess:
-    """The environments one after the other. SyncVectorEnv's copies would cost 5 µs for each step of each."""
+    """The environments one after the other. SyncVectorEnv's copies would cost 6 µs a step even with one."""
 
     def __init__(self, seats: list[Seat]) -> None:
         self._members = [seat() for seat in seats]

@@ -70,7 +70,7 @@ class QNetwork(nn.Module):
 def _steps(*modules: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
     """What to call in order, Sequential modules by their parts, torch's own layers by their forward.
 
-    Calling a module costs 2 µs, its forward alone 0.2; hooks on torch's layers are not run, parametrizations are.
+    Calling a module costs 1 µs, its forward alone 0.1; hooks on torch's layers are not run, parametrizations are.
     """
     for module in modules:
         if type(module) is nn.Sequential:

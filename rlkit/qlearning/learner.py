@@ -16,7 +16,7 @@ from rlkit.qlearning.losses import double_q_learning, huber, q_learning, squared
 from rlkit.qlearning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state
 from rlkit.types import State
 
-METRICS_EVERY = 8  # updates; measuring each one would cost a twentieth of a small network's update
+METRICS_EVERY = 8  # updates; measuring each one would cost a thirtieth of a small network's update
 
 
 class TargetConfig(Model):
