@@ -32,6 +32,9 @@ REFUSED = {
     "let the agent clip rewards",
     wrappers.Autoreset: "resets on its own, which the engine does itself",
 }
+RESEEDING = "minigrid.wrappers:ReseedWrapper"
+# it warns at every seeded reset that it does what it was chosen for
+warnings.filterwarnings("ignore", message=".*A seed has been passed to `ReseedWrapper.reset` which is ignored")
 
 
 class WrapperConfig(Model):
@@ -48,7 +51,10 @@ warnings.filterwarnings("ignore", message='Field name "register" in .* shadows')
 class GymnasiumConfig(PluginConfig):
     """Which environment, how it is wrapped, and where it runs."""
 
-    id: str = Field(description='A registered id with its version, e.g. "CartPole-v1".')
+    id: str = Field(
+        description='A registered id with its version, e.g. "CartPole-v1". rlkit\'s own: "rlkit/DeepSea-v0", '
+        '"rlkit/MountainCarGoal-v0", "rlkit/SparseMountainCar-v0", "rlkit/SparseCartPoleSwingUp-v0".'
+    )
     kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the environment; what may stand here is its own affair."
     )
@@ -117,6 +123,7 @@ class Build:
             for kind, reason in REFUSED.items():
                 if isinstance(layer, kind):
                     raise ConfigError(f"env.wrappers: {kind.__name__} {reason}")
+            _check_reseeding(layer)
         self._check_time_limit(env)
         return env
 
@@ -170,6 +177,16 @@ def _wrapped(env: Env, entry: str | WrapperConfig) -> Env:
     if not isinstance(wrapped, gym.Env):
         raise ConfigError(f"env.wrappers: {path} returned {type(wrapped).__name__}; expected an environment")
     return wrapped
+
+
+def _check_reseeding(layer: Env) -> None:
+    """MiniGrid's ReseedWrapper fixes the layout by one seed; several it takes in turn, wherever it has come to."""
+    is_reseeding = f"{type(layer).__module__}:{type(layer).__name__}" == RESEEDING
+    if is_reseeding and len(seeds := layer.seeds) != 1:  # type: ignore[attr-defined]
+        raise ConfigError(
+            f"env.wrappers: ReseedWrapper with {len(seeds)} seeds keeps its place among them over a seeded reset, so "
+            "no run could be resumed or replayed; give one, as in kwargs = { seeds = [0] }"
+        )
 
 
 def _is_minatar(env: Env) -> bool:
