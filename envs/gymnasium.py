@@ -271,19 +271,28 @@ class GymnasiumPlugin:
             sticky, limit = sticky_actions(env), time_limit(env)
         finally:
             env.close()
-        paths = [entry if isinstance(entry, str) else entry.path for entry in config.wrappers]
+        named = [entry if isinstance(entry, str) else _call(entry) for entry in config.wrappers]
         known = {
             "environment": config.id,
-            "arguments": ", ".join(f"{key}={value!r}" for key, value in config.kwargs.items()),
+            "arguments": _arguments(config.kwargs),
             "time limit": f"{limit} steps",
             "sticky actions": "" if sticky is None else f"{sticky:g}",
-            "wrappers": ", ".join(paths),
+            "wrappers": ", ".join(named),
         }
         return {key: value for key, value in known.items() if value}
 
     def reference_scores(self, config: GymnasiumConfig) -> Mapping[str, Any] | None:
         """None: no scores are published that hold for every environment."""
         return None
+
+
+def _arguments(kwargs: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
+
+
+def _call(entry: WrapperConfig) -> str:
+    """A wrapper with its arguments: ReseedWrapper's seed is a layout, which a score depends on."""
+    return f"{entry.path}({_arguments(entry.kwargs)})" if entry.kwargs else entry.path
 
 
 def _space(build: Build) -> spaces.Space[Any]:

@@ -20,11 +20,11 @@ from rlkit.types import Purpose
 
 OPEN, CLOSED, LOCKED = 0, 1, 2
 KEY, DOOR, AGENT = 5, 4, 10
-WORLDS = ["MiniGrid-DoorKey-5x5-v0", "MiniGrid-MultiRoom-N4-S5-v1", "MiniGrid-KeyCorridorS3R2-v0"]
+WORLDS = ["MiniGrid-DoorKey-5x5-v0", "MiniGrid-MultiRoom-N6-v0", "MiniGrid-KeyCorridorS3R2-v0"]
 
 
 def fixed(id: str, *seeds: int) -> GymnasiumConfig:
-    reseeded = {"path": "minigrid.wrappers:ReseedWrapper", "kwargs": {"seeds": seeds}}
+    reseeded = {"path": "minigrid.wrappers:ReseedWrapper", "kwargs": {"seeds": list(seeds)}}
     wrappers = ("minigrid.wrappers:ImgObsWrapper", reseeded)
     return GymnasiumConfig(
         name="gymnasium", id=id, register=("minigrid",), wrappers=wrappers, signals="envs.minigrid:state"
@@ -110,9 +110,14 @@ def test_one_seed_fixes_the_layout(id: str) -> None:
     assert (first.signals["state"] == again.signals["state"]).all()
 
 
-@pytest.mark.parametrize("id", ["MiniGrid-DoorKey-8x8-v0", "MiniGrid-MultiRoom-N4-S5-v1"])
+@pytest.mark.parametrize("id", ["MiniGrid-DoorKey-8x8-v0", "MiniGrid-MultiRoom-N6-v0"])
 def test_a_fixed_layout_passes_the_conformance_suite(id: str) -> None:
     check_env(plugin, fixed(id, 3), resets=10)
+
+
+def test_the_protocol_names_the_layout() -> None:
+    wrappers = plugin.protocol(fixed("MiniGrid-DoorKey-8x8-v0", 3))["wrappers"]
+    assert wrappers == "minigrid.wrappers:ImgObsWrapper, minigrid.wrappers:ReseedWrapper(seeds=[3])"
 
 
 def test_several_seeds_are_refused_with_the_reason() -> None:
