@@ -51,6 +51,8 @@ class DQNPlugin:
     def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         network = _policy(config, spec, torch.device("cpu"), seed=0).network
         size = replay_bytes(config.replay_capacity, spec, bonus_extras(config.bonus), _priorities(config))
+        if config.bonus is not None:
+            config.bonus.features.build(spec)  # refuses what does not suit the observations
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
             "network": describe_network(network, spec.num_actions),
