@@ -1,0 +1,58 @@
+"""Protocols: what a score depends on besides the agent, as a named object that is printed with every score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NAME = "protocol"  # where an environment's own entries carry the name of a published protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """Sticky actions, no-ops, life loss, time limit, evaluation epsilon ... in words, under a name."""
+
+    name: str  # a published protocol's ("dopamine"), else the environment's
+    entries: Mapping[str, str]
+
+    @classmethod
+    def of(cls, entries: Mapping[str, Any]) -> Protocol:
+        """From the entries of a result file."""
+        plain = {key: str(value) for key, value in entries.items()}
+        return cls(plain.get(NAME) or plain.get("environment", "unnamed"), plain)
+
+    @property
+    def environment(self) -> str:
+        return self.entries.get("environment", "unnamed")
+
+    def key(self) -> tuple[tuple[str, str], ...]:
+        """Equal where scores may be averaged."""
+        return tuple(sorted(self.entries.items()))
+
+    def text(self) -> str:
+        return f"{self.name}: " + "; ".join(f"{key}: {value}" for key, value in self.entries.items() if key != NAME)
+
+    def differences(self, other: Protocol) -> list[str]:
+        """ "sticky actions 0.25 / none" for each entry in which the two differ."""
+        keys = dict.fromkeys([*self.entries, *other.entries])
+        pairs = {key: (self.entries.get(key, "unstated"), other.entries.get(key, "unstated")) for key in keys}
+        return [f"{key} {mine} / {theirs}" for key, (mine, theirs) in pairs.items() if mine != theirs]
+
+
+def legend(protocols: Iterable[Protocol]) -> dict[str, Protocol]:
+    """Mark → protocol, each protocol once: its name, with a number where two differ under one name."""
+    marks: dict[str, Protocol] = {}
+    for protocol in protocols:
+        if any(known.key() == protocol.key() for known in marks.values()):
+            continue
+        mark, number = protocol.name, 1
+        while mark in marks:
+            number += 1
+            mark = f"{protocol.name} ({number})"
+        marks[mark] = protocol
+    return marks
+
+
+def mark_of(protocol: Protocol, marks: Mapping[str, Protocol]) -> str:
+    return next(mark for mark, known in marks.items() if known.key() == protocol.key())
