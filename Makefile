@@ -54,7 +54,7 @@ test-lowest:
 	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python .ci/lowest.py > .venv-lowest/constraints.txt
 	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt setuptools
-	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[worlds]' \
+	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[worlds,report]' \
 		pytest pytest-xdist hypothesis
 	$(LOWEST)/$(PYTEST) -m "not slow"
 

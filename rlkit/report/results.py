@@ -38,7 +38,6 @@ class Result:
     library: str
     experiment: str
     seed: int
-    digest: str
     config: Mapping[str, Any]  # dotted keys; empty where another library made the run
     protocol: Protocol
     env_steps: int  # how far it got
@@ -126,14 +125,12 @@ def _read_one(path: Path, found: Found, *, named: bool) -> None:
 
 def of_content(content: Mapping[str, Any], path: Path) -> Result:
     """A result file's content. Raises KeyError, TypeError or ValueError where it is no such thing."""
-    library = str(content.get("library", "rlkit"))
     seconds = content.get("train_seconds", content.get("wall_seconds"))
     return Result(
         path=path,
-        library=library,
+        library=str(content.get("library", "rlkit")),
         experiment=str(content["experiment"]),
         seed=int(content["seed"]),
-        digest=str(content.get("digest", library)),
         config=settings(str(content["experiment"]), content.get("config", {})),
         protocol=_protocol_of(content),
         env_steps=int(content["env_steps"]),
@@ -221,7 +218,6 @@ def _of_run(path: Path, problems: list[str]) -> Result:
         library="rlkit",
         experiment=str(info["experiment"]),
         seed=int(info["seed"]),
-        digest=config.digest(),
         config=_telling(config.tables()),
         protocol=Protocol.of(Evaluator(config).protocol(config.evaluation.final_episodes, "unfinished")),
         env_steps=reached,
@@ -256,7 +252,7 @@ def _drop_repeated(found: Found) -> None:
     """A run counts once, though its directory and its result file, or two copies, may both be named."""
     kept: dict[Any, Result] = {}
     for result in found.results:
-        key = (result.environment, result.library, result.experiment, result.digest, result.seed, result.env_steps)
+        key = result.environment, result.library, result.experiment, str(result.config), result.seed, result.env_steps
         first = kept.setdefault(key, result)
         if first is not result:
             found.problems.append(f"{result.path} is the same run as {first.path} (seed {result.seed}); it counts once")
