@@ -69,7 +69,7 @@ def test_runs_are_made_collected_skipped_and_added_to(place: Path) -> None:
     done = call("train", "small.toml", "--seeds", "0-1", "--data", "data")
     assert done.exit_code == 0, done.output
     assert "2 runs: 2 to train" in done.output
-    assert "Protocol CartPole-v1" in done.output
+    assert "Protocol: environment: CartPole-v1" in done.output
     files = sorted((place / "data" / "small").iterdir())
     assert [file.name for file in files] == ["rlkit-seed0.json", "rlkit-seed1.json"]
     content = json.loads(files[1].read_text())

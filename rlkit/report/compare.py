@@ -105,7 +105,7 @@ def digits_for(scores: NDArray[np.float64]) -> int:
 
 def protocol_notes(marks: dict[str, Protocol]) -> list[str]:
     """Each protocol in full; where there are several, in what they differ."""
-    notes = [f"Protocol {protocol.text()}." for protocol in marks.values()]
+    notes = [f"Protocol{'' if len(marks) == 1 else ' ' + mark}: {protocol.text()}." for mark, protocol in marks.items()]
     first, *others = marks.items()
     for mark, protocol in others:
         differing = "; ".join(first[1].differences(protocol))
@@ -211,7 +211,7 @@ def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
         protocols += [group.protocol for group in playing]
     if not table.rows and not table.notes:
         return []
-    table.notes += [f"Protocol {protocol.text()}." for protocol in legend(protocols).values()]
+    table.notes += [f"Protocol {mark}: {protocol.text()}." for mark, protocol in legend(protocols).items()]
     table.notes.append("Random and human scores: van Hasselt et al. 2016 (arXiv:1602.07714), table 1.")
     return [table]
 

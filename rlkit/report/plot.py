@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +44,7 @@ class Picture:
     """A drawn figure, and one line for each thing that is not in it."""
 
     figure: Any
+    fingerprint: str  # of the drawn numbers; written into the file, so that a stale picture can be told
     notes: list[str] = field(default_factory=list)
 
     def save(self, files: Sequence[Path]) -> list[str]:
@@ -51,7 +54,7 @@ class Picture:
             if file.suffix not in (".png", ".svg"):
                 raise ConfigError(f"{file}: pictures are written as .png or .svg")
             file.parent.mkdir(parents=True, exist_ok=True)
-            metadata = {"Software": None} if file.suffix == ".png" else {"Date": None}
+            metadata = {"Description": self.fingerprint, "Software" if file.suffix == ".png" else "Date": None}
             with matplotlib.rc_context({"svg.hashsalt": "rlkit"}):
                 self.figure.savefig(file, dpi=150, metadata=metadata)
         return self.notes
@@ -75,7 +78,19 @@ def draw(
             notes.append(f"{environment}: {len(protocols)} protocols, drawn apart and not averaged")
     if len(curves) > 1:
         notes.append(f"{len(curves)} environments: one panel each")
-    return Picture(_figure(curves, x, y, against, notes), notes)
+    return Picture(_figure(curves, x, y, against, notes), _fingerprint(curves, x, y), notes)
+
+
+def _fingerprint(curves: dict[str, dict[str, Curve]], x: str, y: str) -> str:
+    numbers = {
+        environment: {label: [_digits(curve.x), _digits(curve.values)] for label, curve in groups.items()}
+        for environment, groups in curves.items()
+    }
+    return "rlkit " + hashlib.sha256(json.dumps([x, y, numbers]).encode()).hexdigest()[:16]
+
+
+def _digits(values: NDArray[np.float64]) -> list[str]:
+    return [f"{value:.6g}" for value in values.ravel()]
 
 
 def curve_of(group: Group, x: str, y: str, notes: list[str]) -> Curve | None:

@@ -31,7 +31,8 @@ class Protocol:
         return tuple(sorted(self.entries.items()))
 
     def text(self) -> str:
-        return f"{self.name}: " + "; ".join(f"{key}: {value}" for key, value in self.entries.items() if key != NAME)
+        name = [] if self.name == self.environment else [self.name]
+        return "; ".join([*name, *(f"{key}: {value}" for key, value in self.entries.items() if key != NAME)])
 
     def differences(self, other: Protocol) -> list[str]:
         """ "sticky actions 0.25 / none" for each entry in which the two differ."""
