@@ -124,6 +124,7 @@ def plot(
     """
     from rlkit.report.groups import grouped
     from rlkit.report.plot import draw
+    from rlkit.report.protocols import legend, sentences
     from rlkit.report.results import find
 
     if against and x != "frames":
@@ -131,7 +132,10 @@ def plot(
     found = find(runs or (Path("runs"),))
     for line in found.problems:
         say(line)
-    picture = draw(grouped(found.results, by), x, y, against)
+    groups = grouped(found.results, by)
+    picture = draw(groups, x, y, against)
     for line in picture.save(out):
         say(line)
+    for line in sentences(legend(group.protocol for group in groups)):
+        console.print(line, markup=False)
     console.print(f"drawn: {', '.join(map(str, out))}", markup=False)

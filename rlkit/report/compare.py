@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rlkit.report import reference
 from rlkit.report.groups import Group
-from rlkit.report.protocols import Protocol, legend, mark_of
+from rlkit.report.protocols import Protocol, legend, mark_of, sentences
 from rlkit.report.results import EVALUATION, Result
 from rlkit.report.scores import (
     FEWEST_RUNS,
@@ -105,7 +105,7 @@ def digits_for(scores: NDArray[np.float64]) -> int:
 
 def protocol_notes(marks: dict[str, Protocol]) -> list[str]:
     """Each protocol in full; where there are several, in what they differ."""
-    notes = [f"Protocol{'' if len(marks) == 1 else ' ' + mark}: {protocol.text()}." for mark, protocol in marks.items()]
+    notes = sentences(marks)
     first, *others = marks.items()
     for mark, protocol in others:
         differing = "; ".join(first[1].differences(protocol))
@@ -165,7 +165,7 @@ def reference_table(environment: str, groups: Sequence[Group]) -> Table:
         for name, curve in curves.items():
             there = (f"{point / 1e6:g} million", str(reference.DOPAMINE_SEEDS), f"{curve[point]:.1f}")
             table.rows.append((name, *there))
-    marks = legend([*(group.protocol for group in groups), reference.DOPAMINE_PROTOCOL])
+    marks = legend([*(group.protocol for group in groups), reference.dopamine_protocol(environment)])
     table.notes += ["Means over seeds, since Dopamine's are.", *protocol_notes(marks)]
     return table
 
@@ -188,7 +188,8 @@ def human_normalised(run: Result) -> float | None:
 def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
     """Human-normalised scores by group label, over all games that the group played; none where no game is known."""
     columns = ("group", "games", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "optimality gap [95%]")
-    table, protocols = Table("human-normalised (0 random, 1 human)", columns, []), []
+    protocols: list[Protocol] = []
+    table = Table("human-normalised (0 random, 1 human)", columns)
     for label in dict.fromkeys(group.label for groups in by_environment.values() for group in groups):
         tasks, playing = [], []
         for group in (group for groups in by_environment.values() for group in groups if group.label == label):
@@ -198,8 +199,7 @@ def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
                 playing.append(group)
         if not tasks:
             continue
-        rules = {replace_environment(group.protocol) for group in playing}
-        if len(rules) > 1:
+        if len({without_environment(group.protocol).key() for group in playing}) > 1:
             table.notes.append(f"{label}: its games were played under different protocols; they are not averaged.")
             continue
         runs = min(map(len, tasks))
@@ -211,12 +211,14 @@ def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
         protocols += [group.protocol for group in playing]
     if not table.rows and not table.notes:
         return []
-    table.notes += [f"Protocol {mark}: {protocol.text()}." for mark, protocol in legend(protocols).items()]
+    for rules in {
+        without_environment(protocol).key(): without_environment(protocol) for protocol in protocols
+    }.values():
+        table.notes.append(f"Protocol: {rules.text()}.")
     table.notes.append("Random and human scores: van Hasselt et al. 2016 (arXiv:1602.07714), table 1.")
     return [table]
 
 
-def replace_environment(protocol: Protocol) -> tuple[tuple[str, str], ...]:
+def without_environment(protocol: Protocol) -> Protocol:
     """What must be equal for normalised scores of different games to be averaged."""
-    entries = {key: value for key, value in protocol.entries.items() if key != "environment"}
-    return replace(protocol, entries=entries).key()
+    return replace(protocol, entries={key: text for key, text in protocol.entries.items() if key != "environment"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from rlkit.errors import ConfigError
 from rlkit.report import reference
 from rlkit.report.groups import Group
+from rlkit.report.protocols import NAME
 from rlkit.report.results import Result
 from rlkit.report.scores import FEWEST_RUNS, curve_interval, curve_iqm, needed
 
@@ -78,7 +80,24 @@ def draw(
             notes.append(f"{environment}: {len(protocols)} protocols, drawn apart and not averaged")
     if len(curves) > 1:
         notes.append(f"{len(curves)} environments: one panel each")
-    return Picture(_figure(curves, x, y, against, notes), _fingerprint(curves, x, y), notes)
+    under = {
+        environment: rules([group for group in groups if group.environment == environment]) for environment in curves
+    }
+    figure = _figure(curves, x, y, under)
+    if against:
+        for axis, environment in zip(figure.axes, curves, strict=False):
+            _draw_reference(axis, environment, notes)
+    return Picture(figure, _fingerprint(curves, x, y), notes)
+
+
+def rules(groups: Sequence[Group]) -> str:
+    """What of its protocol stands under a panel's title: all that the title and the axes do not say."""
+    said = ("environment", "evaluation", "parameters", "return", NAME)
+    texts = {
+        "; ".join(f"{key} {value}" for key, value in group.protocol.entries.items() if key not in said)
+        for group in groups
+    }
+    return "\n".join(textwrap.wrap(texts.pop(), 64)) if len(texts) == 1 else f"{len(texts)} protocols"
 
 
 def _fingerprint(curves: dict[str, dict[str, Curve]], x: str, y: str) -> str:
@@ -147,7 +166,7 @@ def aligned(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) ->
     return Curve(grid, np.array([np.interp(grid, x, values) for x, values in pairs]))
 
 
-def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, against: str | None, notes: list[str]) -> Any:
+def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str, str]) -> Any:
     needed("matplotlib", "a picture")
     from matplotlib.figure import Figure
 
@@ -160,9 +179,8 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, against: str | 
         _number(list(groups), numbers)
         for label, curve in groups.items():
             _draw_curve(axis, label, curve, numbers[label])
-        if against:
-            _draw_reference(axis, environment, notes)
-        axis.set_title(environment, fontsize=11)
+        axis.set_title(environment, fontsize=11, pad=6 + 9 * len(under[environment].splitlines()))
+        axis.text(0.5, 1.02, under[environment], transform=axis.transAxes, ha="center", fontsize=7, color="#555555")
         axis.set_xlabel(X_LABELS[x])
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
@@ -204,15 +222,19 @@ def _draw_curve(axis: Any, label: str, curve: Curve, number: int) -> None:
 
 
 def _draw_reference(axis: Any, environment: str, notes: list[str]) -> None:
+    reached = axis.dataLim.x1
     game = reference.game_of(environment)
     if game is None or game not in reference.dopamine_games():
         notes.append(f"Dopamine has no curve for {environment}")
         return
     for index, (name, points) in enumerate(reference.dopamine_curves(game).items()):
         axis.plot(*zip(*points.items(), strict=True), STYLES[1 + index % 3], color="#888888", linewidth=1,
-                  marker="osd^v"[index % 5], markersize=3, label=name)  # fmt: skip
-    text = reference.DOPAMINE_PROTOCOL.text()
-    notes.append(f"{environment}: Dopamine's curves are of another protocol ({text}), drawn beside and not averaged")
+                  marker="osd^v"[index % 5], markersize=3, label=f"{name}, training")  # fmt: skip
+    first = min(min(points) for points in reference.dopamine_curves(game).values())
+    axis.set_xlim(0, 1.1 * max(first, reached))
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    text = reference.dopamine_protocol(environment).text()
+    notes.append(f"{environment}: Dopamine's curves are of another protocol, drawn beside and not averaged: {text}")
 
 
 def thousands(value: float, _: int = 0) -> str:

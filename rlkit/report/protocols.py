@@ -31,12 +31,11 @@ class Protocol:
         return tuple(sorted(self.entries.items()))
 
     def text(self) -> str:
-        name = [] if self.name == self.environment else [self.name]
-        return "; ".join([*name, *(f"{key}: {value}" for key, value in self.entries.items() if key != NAME)])
+        return "; ".join(f"{key}: {value}" for key, value in self.entries.items() if key != NAME)
 
     def differences(self, other: Protocol) -> list[str]:
         """ "sticky actions 0.25 / none" for each entry in which the two differ."""
-        keys = dict.fromkeys([*self.entries, *other.entries])
+        keys = [key for key in dict.fromkeys([*self.entries, *other.entries]) if key != NAME]
         pairs = {key: (self.entries.get(key, "unstated"), other.entries.get(key, "unstated")) for key in keys}
         return [f"{key} {mine} / {theirs}" for key, (mine, theirs) in pairs.items() if mine != theirs]
 
@@ -53,6 +52,15 @@ def legend(protocols: Iterable[Protocol]) -> dict[str, Protocol]:
             mark = f"{protocol.name} ({number})"
         marks[mark] = protocol
     return marks
+
+
+def sentences(marks: Mapping[str, Protocol]) -> list[str]:
+    """Each protocol in full, by its mark; the mark is left out where it is the only one, and the environment's name."""
+    alone = len(marks) == 1
+    return [
+        f"Protocol{'' if alone and mark == protocol.environment else ' ' + mark}: {protocol.text()}."
+        for mark, protocol in marks.items()
+    ]
 
 
 def mark_of(protocol: Protocol, marks: Mapping[str, Protocol]) -> str:

@@ -20,22 +20,25 @@ from importlib import resources
 from rlkit.errors import ConfigError
 from rlkit.report.protocols import Protocol
 
-DOPAMINE_PROTOCOL = Protocol(
-    "dopamine, training",
-    {
-        "sticky actions": "0.25",
-        "no-ops": "none",
-        "life loss": "no signal",
-        "fire-reset": "none",
-        "action set": "minimal",
-        "time limit": "108000 frames",
-        "evaluation": "none: training episodes, last 5 million frames",
-        "epsilon": "0.01",
-        "return": "raw, undiscounted, not clipped",
-        "seeds": "5, their mean",
-    },
-)
+DOPAMINE = {
+    "protocol": "dopamine, as trained",
+    "sticky actions": "0.25",
+    "actions": "minimal",
+    "no-ops at reset": "none",
+    "fire at reset": "no",
+    "life loss": "no signal",
+    "time limit": "108,000 frames",
+    "evaluation": "none: the episodes of training",
+    "evaluation epsilon": "0.01, that of training",
+    "parameters": "those of the moment, over 5 million frames",
+    "return": "raw, undiscounted, not clipped",
+}
 DOPAMINE_SEEDS = 5
+
+
+def dopamine_protocol(environment: str) -> Protocol:
+    """How Dopamine's published returns were measured: in training."""
+    return Protocol.of({"environment": environment, **DOPAMINE})
 
 
 def game_of(environment: str) -> str | None:
