@@ -51,6 +51,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev,worlds,report]'
+	rm -rf rlkit.egg-info  # left by the build; Python would read entry points from it, and it is never brought up to date
 	touch $@
 
 test-lowest:

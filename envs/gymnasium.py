@@ -15,6 +15,7 @@ from gymnasium import spaces, wrappers
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+import envs.worlds  # noqa: F401  # here too: a folder `envs` where Python is started hides the package's __init__
 from rlkit import plugins
 from rlkit.config import Model, PluginConfig
 from rlkit.environments import Environments
@@ -32,6 +33,9 @@ REFUSED = {
     "let the agent clip rewards",
     wrappers.Autoreset: "resets on its own, which the engine does itself",
 }
+RESEEDING = "minigrid.wrappers:ReseedWrapper"
+# it warns at every seeded reset that it does what it was chosen for
+warnings.filterwarnings("ignore", message=".*A seed has been passed to `ReseedWrapper.reset` which is ignored")
 
 
 class WrapperConfig(Model):
@@ -48,7 +52,10 @@ warnings.filterwarnings("ignore", message='Field name "register" in .* shadows')
 class GymnasiumConfig(PluginConfig):
     """Which environment, how it is wrapped, and where it runs."""
 
-    id: str = Field(description='A registered id with its version, e.g. "CartPole-v1".')
+    id: str = Field(
+        description='A registered id with its version, e.g. "CartPole-v1". rlkit\'s own: "rlkit/DeepSea-v0", '
+        '"rlkit/MountainCarGoal-v0", "rlkit/SparseMountainCar-v0", "rlkit/SparseCartPoleSwingUp-v0".'
+    )
     kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the environment; what may stand here is its own affair."
     )
@@ -117,6 +124,7 @@ class Build:
             for kind, reason in REFUSED.items():
                 if isinstance(layer, kind):
                     raise ConfigError(f"env.wrappers: {kind.__name__} {reason}")
+            _check_reseeding(layer)
         self._check_time_limit(env)
         return env
 
@@ -170,6 +178,16 @@ def _wrapped(env: Env, entry: str | WrapperConfig) -> Env:
     if not isinstance(wrapped, gym.Env):
         raise ConfigError(f"env.wrappers: {path} returned {type(wrapped).__name__}; expected an environment")
     return wrapped
+
+
+def _check_reseeding(layer: Env) -> None:
+    """MiniGrid's ReseedWrapper fixes the layout by one seed; several it takes in turn, wherever it has come to."""
+    is_reseeding = f"{type(layer).__module__}:{type(layer).__name__}" == RESEEDING
+    if is_reseeding and len(seeds := layer.seeds) != 1:  # type: ignore[attr-defined]
+        raise ConfigError(
+            f"env.wrappers: ReseedWrapper with {len(seeds)} seeds keeps its place among them over a seeded reset, so "
+            "no run could be resumed or replayed; give one, as in kwargs = { seeds = [0] }"
+        )
 
 
 def _is_minatar(env: Env) -> bool:
@@ -254,19 +272,28 @@ class GymnasiumPlugin:
             sticky, limit = sticky_actions(env), time_limit(env)
         finally:
             env.close()
-        paths = [entry if isinstance(entry, str) else entry.path for entry in config.wrappers]
+        named = [entry if isinstance(entry, str) else _call(entry) for entry in config.wrappers]
         known = {
             "environment": config.id,
-            "arguments": ", ".join(f"{key}={value!r}" for key, value in config.kwargs.items()),
+            "arguments": _arguments(config.kwargs),
             "time limit": f"{limit} steps",
             "sticky actions": "" if sticky is None else f"{sticky:g}",
-            "wrappers": ", ".join(paths),
+            "wrappers": ", ".join(named),
         }
         return {key: value for key, value in known.items() if value}
 
     def reference_scores(self, config: GymnasiumConfig) -> Mapping[str, Any] | None:
         """None: no scores are published that hold for every environment."""
         return None
+
+
+def _arguments(kwargs: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
+
+
+def _call(entry: WrapperConfig) -> str:
+    """A wrapper with its arguments: ReseedWrapper's seed is a layout, which a score depends on."""
+    return f"{entry.path}({_arguments(entry.kwargs)})" if entry.kwargs else entry.path
 
 
 def _space(build: Build) -> spaces.Space[Any]:

@@ -20,7 +20,7 @@ from typing import Any
 from rlkit.checkpoint import write_text
 from rlkit.config import Config, load
 from rlkit.errors import ConfigError, RlkitError
-from rlkit.report.results import NEITHER_OF_AGENT_NOR_TASK, settings
+from rlkit.report.results import NEITHER_OF_AGENT_NOR_TASK, finished_content, settings
 from rlkit.run import RunDirectory, versions
 from rlkit.sinks import flat
 
@@ -109,8 +109,6 @@ def plan(jobs: Sequence[Job]) -> Plan:
         try:
             done = _finished_content(job)
             if done is None:
-                if (job.run / "config.toml").is_file():
-                    _refuse_another(job, _tables(job.run), job.run)
                 (found.to_resume if RunDirectory(job.run).checkpoints.steps() else found.to_train).append(job)
             else:
                 found.finished.append(job)
@@ -126,24 +124,19 @@ def plan(jobs: Sequence[Job]) -> Plan:
 
 def _finished_content(job: Job) -> dict[str, Any] | None:
     """The result of a job that has one already, in its data file or its run directory."""
-    for path in (job.data, job.run / "result.json"):
-        if path is None or not path.is_file():
-            continue
-        try:
+    path = job.data if job.data is not None and job.data.is_file() else job.run / "result.json"
+    try:
+        if path == job.data:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            tables, env_steps = content["config"], content["env_steps"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path} is no result file ({error!r}); move it away") from error
-        if path != job.data:
-            tables = _tables(job.run)  # an extended run's result is of before the extension
-        _refuse_another(job, tables, path)
-        if path == job.data or env_steps >= job.config.train.steps:
+            _refuse_another(job, content["config"], path)
             return content
+        if (job.run / "config.toml").is_file():
+            run = RunDirectory(job.run)
+            _refuse_another(job, run.config().tables(), job.run)
+            return finished_content(run, job.config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is no result file ({error!r}); move it away") from error
     return None
-
-
-def _tables(run: Path) -> dict[str, Any]:
-    return RunDirectory.open(run).config().tables()
 
 
 def _refuse_another(job: Job, tables: Mapping[str, Any], where: Path) -> None:

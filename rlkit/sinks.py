@@ -1,4 +1,4 @@
-"""The sinks that come with rlkit: TensorBoard and JSON lines."""
+"""The sinks that come with rlkit: TensorBoard, JSON lines and pictures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import PIL.Image
 
 from rlkit.config import Config
 from rlkit.metrics import Row
@@ -118,3 +120,21 @@ class TensorBoardSink:
 
     def close(self) -> None:
         self._writer.close()
+
+
+class ImageSink:
+    """RUN/images/GROUP-WHAT.png, the newest picture of each name."""
+
+    def __init__(self, context: SinkContext) -> None:
+        self._folder = context.folder / "images"
+
+    def write(self, env_steps: int, row: Row) -> None:
+        for name, value in row.items():
+            if isinstance(value, Image):
+                self._folder.mkdir(exist_ok=True)
+                path = self._folder / f"{name.replace('/', '-')}.png"
+                PIL.Image.fromarray(value.pixels).save(path.with_suffix(".tmp"), format="png")
+                path.with_suffix(".tmp").replace(path)
+
+    def close(self) -> None:
+        """Nothing is open."""

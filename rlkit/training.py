@@ -215,11 +215,7 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
         "config": config.tables(),
         "protocol": protocol,
         "curve": trainer.curve,
-        "final": {
-            "episodes": len(scores.returns),
-            "returns": scores.returns.tolist(),
-            "lengths": scores.lengths.tolist(),
-        },
+        "final": {"episodes": len(scores.returns), **scores.episodes()},
     }
     write_text(run.path / "result.json", json.dumps(result) + "\n")
     return run
@@ -240,8 +236,7 @@ class Evaluation:
             "env_steps": self.env_steps,
             **self.scores.summary(),
             "return_iqm_interval_95": [low, high],
-            "returns": self.scores.returns.tolist(),
-            "lengths": self.scores.lengths.tolist(),
+            **self.scores.episodes(),
         }
 
 

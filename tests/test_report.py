@@ -226,7 +226,7 @@ def test_protocols_and_environments_are_never_averaged(write: Write) -> None:
 
 def test_a_table_never_goes_without_its_protocol(write: Write) -> None:
     (table,) = compare(grouped(find([write("a.json")]).results))
-    for words in ("CartPole-v1", "time limit: 500 steps", "evaluation epsilon: 0", "final, at 50000 steps"):
+    for words in ("CartPole-v1", "time limit: 500 steps", "evaluation epsilon: 0", "parameters: final;", "50,000"):
         assert words in table.markdown()
 
 

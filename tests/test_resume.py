@@ -77,6 +77,24 @@ WORLDS = {
     },
 }
 
+WORLDS["deep-sea-counting"] = (
+    "mlp",
+    """id = "rlkit/DeepSea-v0"
+kwargs = { size = 6 }
+signals = "envs.deep_sea:state"
+[agent.bonus]
+hash = { type = "simhash", bits = 32 }
+counts = { type = "sketch", primes = [499, 503] }
+of = "successor"
+optimism = {}
+[train.visits]
+columns = [1, 0]
+low = [0, 0]
+high = [6, 7]
+cells = [6, 7]
+""",
+)
+
 
 def write_config(folder: Path, world: str) -> Path:
     encoder, env = WORLDS[world]

@@ -10,6 +10,7 @@ from agents.dqn.agent import DQNAgent
 from agents.dqn.config import DQNConfig
 from agents.dqn.policy import DQNPolicy
 from rlkit.agent import AgentContext
+from rlkit.exploration.bonus import bonus_extras, build_bonus
 from rlkit.nn.qnetwork import build_q_network, describe_network
 from rlkit.pacing import Ratio
 from rlkit.qlearning.learner import QLearner
@@ -31,21 +32,27 @@ class DQNPlugin:
     def agent(self, config: DQNConfig, spec: EnvSpec, context: AgentContext) -> DQNAgent:
         policy = _policy(config, spec, context.device, context.streams.seed("network"))
         priorities = _priorities(config)
-        size = replay_bytes(config.replay_capacity, spec, prioritised=priorities)
+        extras = bonus_extras(config.bonus)
+        size = replay_bytes(config.replay_capacity, spec, extras, priorities)
         require_memory(size, "the replay (agent.replay_capacity)", context.device, config.replay_capacity)
         replay = Replay(
             config.replay_capacity,
             spec,
             steps=config.n_step,
+            extras=extras,
             device=context.device,
             rng=context.streams.generator("replay"),
             prioritised=priorities,
         )
-        return DQNAgent(config, spec.num_actions, policy, QLearner(policy.network, config.learner()), replay)
+        learner = QLearner(policy.network, config.learner())
+        bonus = build_bonus(config.bonus, spec, context.streams.child("bonus"), replay, config.learning_starts)
+        return DQNAgent(config, spec.num_actions, policy, learner, replay, bonus)
 
     def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         network = _policy(config, spec, torch.device("cpu"), seed=0).network
-        size = replay_bytes(config.replay_capacity, spec, prioritised=_priorities(config))
+        size = replay_bytes(config.replay_capacity, spec, bonus_extras(config.bonus), _priorities(config))
+        if config.bonus is not None:
+            config.bonus.features.build(spec)  # refuses what does not suit the observations
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
             "network": describe_network(network, spec.num_actions),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.dqn.config import DQNConfig
 from agents.dqn.policy import DQNPolicy
+from rlkit.exploration.bonus import CountBonus, NoBonus
 from rlkit.exploration.epsilon import epsilon_greedy
 from rlkit.pacing import Ratio
 from rlkit.qlearning.learner import QLearner, Transitions
@@ -17,25 +19,34 @@ from rlkit.replay import Replay
 from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch
 
 
-def transitions(batch: Batch, gamma: float, reward_clip: float) -> Transitions:
-    """What to learn from a batch of windows: rewards clipped one by one, then summed."""
+def transitions(batch: Batch, gamma: float, reward_clip: float, bonus: CountBonus | NoBonus) -> Transitions:
+    """What to learn from a batch of windows: rewards clipped one by one, each with its bonus, then summed."""
     window = batch.window
-    reward = clip_reward(window.reward, reward_clip)  # (B, n)
+    reward = bonus.add(clip_reward(window.reward, reward_clip), window)  # (B, n)
     total, discount = n_step_return(reward, window.discount, window.steps, gamma)  # (B,) each
-    return Transitions((window.obs,), window.action[:, 0], total, discount, (window.next_obs,), batch.weight)
+    optimism = bonus.bootstrapping(window)  # (B, A) or None
+    action = window.action[:, 0]
+    return Transitions((window.obs,), action, total, discount, (window.next_obs,), batch.weight, optimism)
 
 
 class DQNAgent:
     """Mnih et al. 2015, Algorithm 1, and the refinements that its config switches on."""
 
     def __init__(
-        self, config: DQNConfig, num_actions: int, policy: DQNPolicy, learner: QLearner, replay: Replay
+        self,
+        config: DQNConfig,
+        num_actions: int,
+        policy: DQNPolicy,
+        learner: QLearner,
+        replay: Replay,
+        bonus: CountBonus | NoBonus,
     ) -> None:
         self._config = config
         self._num_actions = num_actions
         self._policy = policy
         self._learner = learner
         self._replay = replay
+        self._bonus = bonus
         self._pacing = Ratio(config.updates_per_step, config.learning_starts)
         self._env_steps = 0
 
@@ -55,33 +66,41 @@ class DQNAgent:
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
         if mode is Mode.EVALUATE:
             return self._policy.act(observation, state, rng, mode)
-        obs = observation.obs
-        action = epsilon_greedy(self.epsilon, lambda: self._policy.greedy(obs), len(obs), self._num_actions, rng)
+
+        def greedy() -> NDArray[np.int64]:
+            return self._policy.greedy(observation.obs, self._bonus.acting(observation))
+
+        action = epsilon_greedy(self.epsilon, greedy, len(observation.obs), self._num_actions, rng)
         return ActorOutput(action, {}, {})
 
     def observe(self, step: StepBatch) -> None:
-        self._replay.add(step)
+        self._replay.add(step, self._bonus.observe(step))
         self._env_steps += len(step.action)
 
     def learn(self) -> Metrics:
         """Makes the updates owed and gives the metrics of the last one that was measured."""
+        counted = self._bonus.learn()
         metrics: dict[str, Tensor] = {}
         for _ in range(self._pacing.total(self._env_steps) - self._learner.updates):
             metrics = self._update() or metrics
-        return metrics
+        return {**counted, **metrics} if counted else metrics
 
     def _update(self) -> dict[str, Tensor]:
         config = self._config
         prioritised = config.prioritised
         beta = prioritised.beta_at(self._learner.updates) if prioritised else 0.0
         batch = self._replay.sample(config.batch_size, beta)
-        output = self._learner.update(transitions(batch, config.discount, config.reward_clip))
+        output = self._learner.update(transitions(batch, config.discount, config.reward_clip, self._bonus))
         if prioritised:
             self._replay.update_priorities(batch.index, output.td_error)
         return output.metrics
 
     def gauges(self) -> Metrics:
-        readings = {"explore/epsilon": self.epsilon, "replay/fill": float(self._replay.fill)}
+        readings: dict[str, Any] = {
+            "explore/epsilon": self.epsilon,
+            "replay/fill": float(self._replay.fill),
+            **self._bonus.gauges(),
+        }
         if self._config.prioritised:
             readings["replay/beta"] = self._config.prioritised.beta_at(self._learner.updates)
         return readings
@@ -91,6 +110,7 @@ class DQNAgent:
             "policy": self._policy.state_dict(),
             "learner": self._learner.state_dict(),
             "replay": self._replay.state_dict(),
+            "bonus": self._bonus.state_dict(),
             "env_steps": self._env_steps,
         }
 
@@ -98,6 +118,7 @@ class DQNAgent:
         self._policy.load_policy_state(state["policy"])
         self._learner.load_state_dict(state["learner"])
         self._replay.load_state_dict(state["replay"])
+        self._bonus.load_state_dict(state["bonus"])
         self._env_steps = int(state["env_steps"])
 
     def load_policy_state(self, state: State) -> None:

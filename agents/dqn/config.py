@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from rlkit.config import Model, PluginConfig
+from rlkit.exploration.config import BonusConfig
 from rlkit.exploration.epsilon import EpsilonConfig
 from rlkit.nn.qnetwork import NetworkConfig
 from rlkit.qlearning.learner import LearnerSettings, TargetConfig
@@ -113,6 +114,9 @@ class DQNConfig(PluginConfig):
     epsilon: EpsilonConfig = Field(EpsilonConfig(), description="Random actions while training.")
     prioritised: Annotated[PrioritisedConfig | None, BeforeValidator(_switch)] = Field(
         None, description="Prioritised replay; false or left out: uniform, true: with its defaults."
+    )
+    bonus: Annotated[BonusConfig | None, BeforeValidator(_switch)] = Field(
+        None, description="Count-based exploration; false or left out: none, true: with its defaults."
     )
 
     @model_validator(mode="after")

@@ -30,11 +30,11 @@ class DQNPolicy:
             raise ValueError("a bare DQN policy does not explore; ask the agent, or use Mode.EVALUATE")
         return ActorOutput(self.greedy(observation.obs), {}, {})
 
-    def greedy(self, obs: NDArray[Any]) -> NDArray[np.int64]:
-        """Actions (N,) for observations (N, *O)."""
+    def greedy(self, obs: NDArray[Any], optimism: NDArray[np.float32] | None = None) -> NDArray[np.int64]:
+        """Actions (N,) for observations (N, *O), of the highest value, `optimism` (N, A) added to it."""
         with torch.inference_mode():
-            q = self.network(to_tensor(obs, self._device))  # (N, A)
-        action: NDArray[np.int64] = q.cpu().numpy().argmax(1)
+            q = self.network(to_tensor(obs, self._device)).cpu().numpy()  # (N, A)
+        action: NDArray[np.int64] = (q if optimism is None else q + optimism).argmax(1)
         return action
 
     def state_dict(self) -> dict[str, Any]:

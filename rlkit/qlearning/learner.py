@@ -68,6 +68,7 @@ class Transitions:
     discount: Tensor  # (B,) float32: gamma^steps, 0 where the value ends
     next_obs: tuple[Tensor, ...]  # (B, ...) each, where to bootstrap
     weight: Tensor  # (B,) float32 importance weights
+    optimism: Tensor | None = None  # (B, A) float32, added to the values of next_obs
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,9 @@ class QLearner:
         with torch.no_grad():  # not inference_mode: the loss keeps these for its backward pass
             q_t = self._target(*batch.next_obs)  # (B, A)
             q_t_selector = self._online(*batch.next_obs) if self._settings.double else None
+            if batch.optimism is not None:
+                q_t = q_t + batch.optimism
+                q_t_selector = None if q_t_selector is None else q_t_selector + batch.optimism
         if q_t_selector is None:
             return q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t)
         return double_q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t, q_t_selector)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from rlkit.replay.windows import draw_uniform, occupants, window_rows
 from rlkit.types import Batch, EnvSpec, State, StepBatch, Window
 
 _NONE = np.zeros(0, np.int64)
+_CHUNK = 1024  # rows put together at once where all are needed
 STEP_COLUMNS = {"action": Extra((), np.int64), "reward": Extra((), np.float32), "discount": Extra((), np.float32)}
 
 
@@ -191,6 +192,26 @@ class Replay:
         index = occupants(np.flatnonzero(self._playable), self._newest, self._capacity)
         index.sort()
         return index
+
+    def rewrite(self, extras: Callable[..., Mapping[str, NDArray[Any]]]) -> None:
+        """Replaces stored extras of all steps that can be sampled by those that `extras` gives of their transitions.
+
+        It is called with chunks: obs (K, *O), action (K,), next_obs (K, *O), and gives (K, *shape) for some columns.
+        """
+        index = self.sampleable()
+        for chunk in np.array_split(index, range(_CHUNK, len(index), _CHUNK)):
+            slots = chunk % self._capacity
+            before, after = (self._observations(rows) for rows in (chunk, chunk + self._num_envs))
+            action = self._action.gather(to_device(slots, self._device), slots.shape).cpu().numpy()
+            for name, values in extras(before, action, after).items():
+                self._extras[name].write(slots, values)
+
+    def _observations(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """(K, *O) at the rows `index` (K,), on the host."""
+        frames = self._frame_slots(index)
+        held = to_device(frames.reshape(-1), self._device)
+        obs: NDArray[Any] = self._layout.join(self._frames.gather(held, frames.shape)).cpu().numpy()
+        return obs
 
     def window(self, index: NDArray[np.int64]) -> Window:
         """The windows that begin at the steps `index` (B,), which must be sampleable."""

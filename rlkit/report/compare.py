@@ -67,7 +67,7 @@ def compare(groups: Sequence[Group], against: str | None = None) -> list[Table]:
 def score_table(environment: str, groups: Sequence[Group]) -> Table:
     """Raw final scores of one environment. A run's score is the mean return of its final evaluation."""
     marks = legend(group.protocol for group in groups)
-    columns = ("group", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "lowest", "highest", "time")
+    columns = ("group", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "lowest", "highest", "steps", "time")
     rows: list[tuple[str, ...]] = []
     for group in groups:
         scores = group.scores()
@@ -80,10 +80,17 @@ def score_table(environment: str, groups: Sequence[Group]) -> Table:
                 *(found[name].text(digits) for name in ("interquartile mean", "mean", "median")),
                 f"{scores.min():.{digits}f}",
                 f"{scores.max():.{digits}f}",
+                steps(group),
                 training_time(group),
             )
         )
     return Table(environment, columns, rows, [*protocol_notes(marks), *few_seeds(groups)])
+
+
+def steps(group: Group) -> str:
+    """Environment steps of a run; from the fewest to the most where runs end early."""
+    ends = sorted({run.env_steps for run in group.runs})
+    return f"{ends[0]:,}" if len(ends) == 1 else f"{ends[0]:,} to {ends[-1]:,}"
 
 
 def training_time(group: Group) -> str:

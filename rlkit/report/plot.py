@@ -26,6 +26,7 @@ STYLES = ("-", "--", ":", "-.")
 X_LABELS = {"env_steps": "environment steps", "frames": "frames (with the skipped ones)", "hours": "hours of training"}
 Y_LABELS = {
     "evaluation/return_mean": "return of an evaluation",
+    "evaluation/success_rate": "share of evaluation episodes solved",
     "evaluation/length_mean": "steps an episode, evaluation",
     "episode/return": "return of training episodes",
     "episode/length": "steps an episode, training",
@@ -138,6 +139,8 @@ def curve_of(group: Group, x: str, y: str, notes: list[str]) -> Curve | None:
     if not known:
         notes.append(f"{group.label} ({group.environment}): no run says how long it took; --x env_steps does")
         return None
+    if len({run.env_steps for run in runs}) > 1:
+        notes.append(f"{group.label} ({group.environment}): its runs end at different steps; drawn up to the shortest")
     return aligned(known)
 
 
@@ -232,7 +235,7 @@ def _draw_reference(axis: Any, environment: str, notes: list[str]) -> None:
                   marker="osd^v"[index % 5], markersize=3, label=f"{name}, training")  # fmt: skip
     first = min(min(points) for points in reference.dopamine_curves(game).values())
     axis.set_xlim(0, 1.1 * max(first, reached))
-    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     text = reference.dopamine_protocol(environment).text()
     notes.append(f"{environment}: Dopamine's curves are of another protocol, drawn beside and not averaged: {text}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,8 @@ class Protocol:
 
     @classmethod
     def of(cls, entries: Mapping[str, Any]) -> Protocol:
-        """From the entries of a result file."""
-        plain = {key: str(value) for key, value in entries.items()}
+        """From the entries of a result file. At which step a run ended is the run's, and no part of it."""
+        plain = {key: re.sub(r", at \d+ steps$", "", str(value)) for key, value in entries.items()}
         return cls(plain.get(NAME) or plain.get("environment", "unnamed"), plain)
 
     @property

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.config import resolve
+from rlkit.config import Config, resolve
 from rlkit.errors import ConfigError
 from rlkit.report.protocols import Protocol
+from rlkit.run import RunDirectory
 from rlkit.sinks import flat
 
 EVALUATION = "evaluation/"
@@ -197,19 +198,14 @@ def _curves_of_rows(rows: Iterable[Mapping[str, Any]], prefix: str = "") -> dict
 
 def _of_run(path: Path, problems: list[str]) -> Result:
     """A run directory: its result if it is finished, and all curves that its metrics file holds."""
-    from rlkit.run import RunDirectory
-
     run = RunDirectory.open(path)
     config, info = run.config(), run.info()
     rows = _metrics_rows(path / "metrics.jsonl", problems)
     reached = int(rows[-1]["env_steps"]) if rows else 0
     curves = _curves_of_rows(rows)
-    result = path / "result.json"
-    if result.is_file():
-        finished = of_content(json.loads(result.read_text(encoding="utf-8")), path)
-        if finished.env_steps >= config.train.steps:
-            kept = {field: getattr(finished, field) for field in Result.__dataclass_fields__}
-            return Result(**{**kept, "curves": {**finished.curves, **curves}})
+    if (content := finished_content(run, config)) is not None:
+        finished = of_content(content, path)
+        return replace(finished, curves={**finished.curves, **curves})
     from rlkit.assemble import Evaluator
 
     hours = curves.get("time/hours")
@@ -226,6 +222,17 @@ def _of_run(path: Path, problems: list[str]) -> Result:
         hours=None if hours is None else float(hours.values[-1]),
         versions=info.get("versions", {}),
     )
+
+
+def finished_content(run: RunDirectory, config: Config) -> dict[str, Any] | None:
+    """What result.json says, where it is the end of what `config` asks for, and not of before an extension."""
+    path = run.path / "result.json"
+    if not path.is_file():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    stop = config.evaluation.stop
+    solved = stop is not None and stop.solved(content["curve"])
+    return content if solved or content["env_steps"] >= config.train.steps else None
 
 
 def _metrics_rows(path: Path, problems: list[str]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from agents.dqn.config import PrioritisedConfig
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
 from rlkit.errors import CapacityError, ConfigError, SpecError
+from rlkit.exploration.bonus import NoBonus
 from rlkit.seeding import Streams
 from rlkit.testing.agents import check_agent
 from rlkit.types import Batch, EnvSpec, Mode, Observation, Purpose, StepBatch, Window
@@ -75,11 +76,14 @@ def step(spec: EnvSpec, number: int = 0) -> StepBatch:
     [
         (config(), CARTPOLE),
         (config(**ALL), CARTPOLE),
+        (config(**ALL, learning_starts=70, bonus={"hash": {"type": "simhash"}, "optimism": {}}), CARTPOLE),
+        (config(bonus={"of": "pair", "counts": {"type": "sketch", "primes": (101, 103)}}), LAKE),
+        (config(bonus={"timing": "insert", "hash": {"type": "simhash", "bias": True}}), CARTPOLE),
         (config(network={"hidden": ()}, optimizer={"type": "rmsprop", "centered": True}), LAKE),
         (config(network={"encoder": "minatar", "hidden": (8,)}, loss="squared", batch_size=4), BREAKOUT),
         (config(network={"encoder": "minatar", "hidden": (8,)}, prioritised=True, batch_size=4), CROSSING),
     ],
-    ids=["plain", "all", "table", "minatar", "minigrid"],
+    ids=["plain", "all", "counting", "pairs", "inserted", "table", "minatar", "minigrid"],
 )
 def test_conformance(chosen: DQNConfig, env: Any) -> None:
     check_agent(plugin, chosen, gymnasium, env, steps=30)
@@ -145,7 +149,7 @@ def test_rewards_are_clipped_one_by_one_and_summed() -> None:
         next_obs=torch.ones(2, 4),
         extras={},
     )
-    made = transitions(Batch(window, np.arange(2), torch.tensor([1.0, 0.5])), 0.5, 1.0)
+    made = transitions(Batch(window, np.arange(2), torch.tensor([1.0, 0.5])), 0.5, 1.0, NoBonus())
     assert made.action.tolist() == [1, 0]
     assert made.reward.tolist() == [1.75, -1.0]
     assert made.discount.tolist() == [0.125, 0.5]

@@ -1,0 +1,47 @@
+"""What a MiniGrid world knows of itself, as signals for bonuses, goals and pictures of visits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
+from minigrid.core.world_object import Door
+
+from rlkit.errors import SpecError
+
+MAX_DOORS = 12  # the most that a world of the package has (ObstructedMaze-Full: 3 x 3 rooms)
+NOTHING = -1
+
+
+def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
+    """Signals: "state" (17,) int16, the same length in every world.
+
+    =====  =============================================================================================
+    place  what it holds
+    =====  =============================================================================================
+    0, 1   the agent's x (rightwards) and y (downwards)
+    2      its direction: 0 right, 1 down, 2 left, 3 up
+    3, 4   kind and colour of what it carries (minigrid.core.constants); -1 and -1 where nothing
+    5-16   the doors, row by row from the upper left: 0 open, 1 closed, 2 locked; -1 where there are fewer
+    =====  =============================================================================================
+
+    Where keys, balls and boxes lie is left out: each place of a dropped key would make a state of its own. Where
+    layouts differ between episodes, the same state stands for different situations. Raises SpecError for more doors
+    than MAX_DOORS. Costs 6 us a step in a world of 8 x 8.
+    """
+    world: Any = env.unwrapped
+    held = world.carrying
+    carried = (NOTHING, NOTHING) if held is None else (OBJECT_TO_IDX[held.type], COLOR_TO_IDX[held.color])
+    doors = [_door_state(cell) for cell in world.grid.grid if type(cell) is Door]  # 625 cells: no isinstance
+    if len(doors) > MAX_DOORS:
+        raise SpecError(f"envs.minigrid:state holds {MAX_DOORS} doors, and this world has {len(doors)}")
+    padding = [NOTHING] * (MAX_DOORS - len(doors))
+    x, y = world.agent_pos
+    return {"state": np.array((x, y, world.agent_dir, *carried, *doors, *padding), dtype=np.int16)}
+
+
+def _door_state(door: Door) -> int:
+    name = "open" if door.is_open else "locked" if door.is_locked else "closed"
+    return STATE_TO_IDX[name]

@@ -1,0 +1,256 @@
+"""Count-based exploration (Tang et al. 2017, "#Exploration"): features → hash → counts → bonus, as one object.
+
+An agent with a replay makes a `CountBonus` beside it and calls
+
+    q = q + bonus.acting(observation)          in `act` while exploring; None where there is no optimism
+    extras = bonus.observe(step)               in `observe`, to be stored: replay.add(step, extras)
+    metrics = bonus.learn()                    in `learn`, before it samples
+    reward = bonus.add(reward, window)         after rewards are clipped, before they are summed
+    q = q + bonus.bootstrapping(window)        where the value of `next_obs` is estimated; None as above
+
+`NoBonus` stands where none is configured. Evaluation never comes here, and rewards in steps stay as they were.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlkit.errors import ConfigError
+from rlkit.exploration.config import BonusConfig
+from rlkit.exploration.warm_up import Moment, pack, unpack
+from rlkit.replay import Extra, Replay
+from rlkit.seeding import Streams
+from rlkit.types import EnvSpec, Histogram, Metrics, Observation, State, StepBatch, Window
+
+
+def bonus_extras(config: BonusConfig | None) -> dict[str, Extra]:
+    """The replay's columns that a bonus needs: digests to look up, or the bonus itself."""
+    if config is None:
+        return {}
+    names = set()
+    if config.timing == "insert":
+        names.add("bonus")
+    else:
+        names.add("next_digest" if config.of == "successor" else "digest")
+    if config.optimism:
+        names.add("next_digest")
+    return {
+        name: Extra((), np.float32) if name == "bonus" else Extra((), np.int64, host=True) for name in sorted(names)
+    }
+
+
+class CountBonus:
+    """beta / sqrt(n), and optimism about actions, from counts of all states that were visited.
+
+    Every visited state is counted once: those that episodes begin with, and the successor of each step, the last one
+    of an episode too; where pairs are counted, every executed pair. Where the hash has to be centred first, the random
+    steps of the warm-up are kept as features and counted when it ends.
+
+    replay: holds the columns `bonus_extras(config)`. warm_up: environment steps of random play before the first update.
+    Raises SpecError where the features do not suit the observations, ConfigError for impossible combinations.
+    """
+
+    def __init__(self, config: BonusConfig, spec: EnvSpec, streams: Streams, replay: Replay, warm_up: int) -> None:
+        self._config = config
+        self._replay = replay
+        self._warm_up = warm_up
+        self._names = list(bonus_extras(config))
+        self._features = config.features.build(spec)
+        self._hash = config.hash.build(self._features, streams.generator("projection"))
+        if not self._hash.ready and not (warm_up and self._features.stored):
+            why = "learning_starts >= 1" if self._features.stored else "features of stored observations, not of signals"
+            raise ConfigError(
+                f"bonus.hash: simhash centres these features by their mean over random play, which needs {why}; "
+                'or use hash.type = "exact"'
+            )
+        self._states = config.counts.build(1)
+        self._pairs = config.counts.build(spec.num_actions) if config.of == "pair" or config.optimism else None
+        self._waiting: list[Moment] = []
+        self._env_steps = 0
+        self._latest = np.zeros(spec.num_envs, np.int64)  # (N,) digests of the newest observations
+        self._return = np.zeros(spec.num_envs)  # (N,) the bonus so far in each environment's episode
+        self._metrics: dict[str, float] = {}
+
+    def acting(self, observation: Observation) -> NDArray[np.float32] | None:
+        """Optimism about the actions now, (N, A), of observations that follow the newest step or begin an episode."""
+        if self._config.optimism is None or not self._hash.ready:
+            return None
+        return self._optimism(self._before(observation.first, self._begun(observation)))
+
+    def _begun(self, observation: Observation) -> NDArray[Any] | None:
+        """(F, d) features of the observations that begin an episode; None if there are none."""
+        rows = np.flatnonzero(observation.first)
+        if not len(rows):
+            return None
+        signals = {name: signal[rows] for name, signal in observation.signals.items()}
+        return self._features(Observation(observation.obs[rows], signals, observation.first[rows]))
+
+    def _before(self, first: NDArray[np.bool_], begun: NDArray[Any] | None) -> NDArray[np.int64]:
+        """(N,) digests: of the newest observations, or of those with which episodes begin."""
+        before = self._latest.copy()
+        if begun is not None:
+            before[first] = self._hash(begun)
+        return before
+
+    def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
+        """Counts what the step visited; gives the columns to store with it, (N,) each."""
+        self._env_steps += len(step.action)
+        moment = Moment(
+            step.before.first, self._begun(step.before), self._features(step.after), step.action, step.ended
+        )
+        if self._hash.ready:
+            return self._count(moment)
+        self._waiting.append(moment)
+        return {name: np.zeros(len(step.action), np.float32 if name == "bonus" else np.int64) for name in self._names}
+
+    def _count(self, moment: Moment) -> dict[str, NDArray[Any]]:
+        before, after = self._before(moment.first, moment.begun), self._hash(moment.after)
+        earlier = self._number(before, after, moment.action)
+        visited = np.concatenate((before[moment.first], after))
+        self._states.add(visited, np.zeros(len(visited), np.int64))
+        if self._pairs is not None:
+            self._pairs.add(before, moment.action)
+        number = self._number(before, after, moment.action)
+        bonus = self._bonus(number if self._config.count_first else earlier)
+        self._latest = after
+        self._measure(bonus, number, moment.ended)
+        columns: dict[str, NDArray[Any]] = {"digest": before, "next_digest": after, "bonus": bonus}
+        return {name: columns[name] for name in self._names}
+
+    def _number(self, digest: Any, next_digest: Any, action: Any) -> NDArray[np.int64]:
+        """n, shaped like the digests, of which only the one that the bonus is of is read."""
+        if self._config.of == "pair":
+            assert self._pairs is not None
+            return np.take_along_axis(self._pairs.look_up(digest), action[..., None], -1)[..., 0]
+        return self._states.look_up(next_digest if self._config.of == "successor" else digest)[..., 0]
+
+    def _bonus(self, number: NDArray[np.int64]) -> NDArray[np.float32]:
+        return (self._config.beta / np.sqrt(np.maximum(number, 1))).astype(np.float32)
+
+    def _measure(self, bonus: NDArray[np.float32], number: NDArray[np.int64], ended: NDArray[np.bool_]) -> None:
+        self._metrics = {"explore/bonus": float(bonus.mean()), "explore/first_visits": float((number == 1).mean())}
+        self._return += bonus
+        if np.count_nonzero(ended):
+            self._metrics["episode/intrinsic_return"] = float(self._return[ended].mean())
+            self._return[ended] = 0.0
+
+    def learn(self) -> Metrics:
+        """What is to be done before the next update: ends the warm-up when it is over; the newest step's metrics."""
+        if not self._hash.ready and self._env_steps >= self._warm_up:
+            visited = [rows for moment in self._waiting for rows in (moment.begun, moment.after) if rows is not None]
+            self._hash.fit(np.concatenate(visited))
+            for moment in self._waiting:
+                self._count(moment)
+            self._waiting = []
+            self._replay.rewrite(self._columns)
+        metrics, self._metrics = self._metrics, {}
+        return metrics
+
+    def _columns(self, obs: NDArray[Any], action: NDArray[np.int64], next_obs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """The columns of stored steps, (K,) each, by today's codes and counts."""
+        digest, next_digest = (
+            self._hash(self._features(Observation(rows, {}, np.zeros(len(rows), np.bool_)))) for rows in (obs, next_obs)
+        )
+        bonus = self._bonus(self._number(digest, next_digest, action))
+        columns: dict[str, NDArray[Any]] = {"digest": digest, "next_digest": next_digest, "bonus": bonus}
+        return {name: columns[name] for name in self._names}
+
+    def add(self, reward: Tensor, window: Window) -> Tensor:
+        """The rewards (B, n) with the bonus of each step."""
+        if self._config.timing == "insert":
+            return reward + torch.as_tensor(window.extras["bonus"])
+        action = window.action.cpu().numpy() if self._config.of == "pair" else None
+        number = self._number(window.extras.get("digest"), window.extras.get("next_digest"), action)
+        return reward + torch.from_numpy(self._bonus(number)).to(reward.device, non_blocking=True)
+
+    def _optimism(self, digest: NDArray[np.int64]) -> NDArray[np.float32]:
+        """C / (n(s, a) + 1)^M for each action, (*digest.shape, A)."""
+        optimism = self._config.optimism
+        assert optimism is not None
+        assert self._pairs is not None
+        values: NDArray[np.float32] = (
+            optimism.scale / (self._pairs.look_up(digest) + 1.0) ** optimism.exponent
+        ).astype(np.float32)
+        return values
+
+    def bootstrapping(self, window: Window) -> Tensor | None:
+        """The optimism about the actions in `next_obs`, (B, A)."""
+        if self._config.optimism is None:
+            return None
+        values = torch.from_numpy(self._optimism(np.asarray(window.extras["next_digest"])))  # (B, n, A)
+        values = values.to(window.reward.device, non_blocking=True)
+        # The last step of a window is known on its device only, where waiting for it would be dear
+        last = (window.steps - 1)[:, None, None].expand(-1, 1, values.shape[2])
+        return values.gather(1, last).squeeze(1)
+
+    def gauges(self) -> Metrics:
+        counts = self._pairs if self._config.of == "pair" and self._pairs is not None else self._states
+        readings: dict[str, Any] = {
+            "explore/distinct_codes": float(self._states.distinct),
+            "explore/counts": Histogram(counts.values()),
+        }
+        if self._config.counts.type == "sketch":
+            readings["explore/table_load"] = counts.load()
+        return readings
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "hash": self._hash.state_dict(),
+            "states": self._states.state_dict(),
+            "pairs": None if self._pairs is None else self._pairs.state_dict(),
+            "waiting": pack(self._waiting),
+            "env_steps": self._env_steps,
+            "latest": self._latest,
+            "return": self._return,
+            "metrics": dict(self._metrics),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._hash.load_state_dict(state["hash"])
+        self._states.load_state_dict(state["states"])
+        if self._pairs is not None:
+            self._pairs.load_state_dict(state["pairs"])
+        self._waiting = unpack(state["waiting"])
+        self._env_steps = int(state["env_steps"])
+        self._latest, self._return = state["latest"].copy(), state["return"].copy()
+        self._metrics = dict(state["metrics"])
+
+
+class NoBonus:
+    """Stands for no bonus: counts nothing and changes nothing."""
+
+    def acting(self, observation: Observation) -> None:
+        return None
+
+    def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
+        return {}
+
+    def learn(self) -> Metrics:
+        return {}
+
+    def add(self, reward: Tensor, window: Window) -> Tensor:
+        return reward
+
+    def bootstrapping(self, window: Window) -> None:
+        return None
+
+    def gauges(self) -> Metrics:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: State) -> None:
+        """Nothing to load."""
+
+
+def build_bonus(
+    config: BonusConfig | None, spec: EnvSpec, streams: Streams, replay: Replay, warm_up: int
+) -> CountBonus | NoBonus:
+    """The bonus of a config; see `CountBonus` for the arguments and what it raises."""
+    return NoBonus() if config is None else CountBonus(config, spec, streams, replay, warm_up)

@@ -1,0 +1,197 @@
+"""The table `bonus` of an agent that explores by counting, and how its parts are built."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from rlkit.config import Model
+from rlkit.errors import ConfigError
+from rlkit.exploration import features as kinds
+from rlkit.exploration.counts import PRIMES, Counts, ExactCounts, SketchCounts
+from rlkit.exploration.hashing import ExactHash, Hash, SimHash
+from rlkit.plugins import import_object
+from rlkit.types import EnvSpec
+
+_SOURCE = Field(
+    None,
+    description="The signal of the environment to take instead of the observation. Signals are not stored in a replay, "
+    "so what is taken from them needs no centring: exact hash, or pixels and bytes, whose range is known.",
+)
+
+
+class VectorConfig(Model):
+    """features.type = "vector": all numbers of the observation; Discrete spaces as one-hot."""
+
+    type: Literal["vector"] = "vector"
+    source: str | None = _SOURCE
+
+    def build(self, spec: EnvSpec) -> kinds.Features:
+        return kinds.Vector(spec, self.source)
+
+
+class PixelsConfig(Model):
+    """features.type = "pixels": the latest frame, grey, reduced in size."""
+
+    type: Literal["pixels"]
+    side: int = Field(
+        42,
+        ge=1,
+        description="Height and width after averaging, in pixels (Tang et al.: 42). Small: only large changes.",
+    )
+    source: str | None = _SOURCE
+
+    def build(self, spec: EnvSpec) -> kinds.Features:
+        return kinds.Pixels(spec, self.side, self.source)
+
+
+class BassConfig(Model):
+    """features.type = "bass": mean intensities of the latest frame's cells, in few levels."""
+
+    type: Literal["bass"]
+    cell: int = Field(20, ge=1, description="Side of a cell in pixels (Tang et al.: 20 of 160 x 210). 1: every pixel.")
+    bins: int = Field(20, ge=2, le=256, description="Levels of intensity (Tang et al.: 20). 2: dark or bright.")
+    colour: bool = Field(False, description="Red, green and blue each (Tang et al.), of colour frames; else grey.")
+    source: str | None = _SOURCE
+
+    def build(self, spec: EnvSpec) -> kinds.Features:
+        return kinds.Bass(spec, self.cell, self.bins, self.colour, self.source)
+
+
+class ByteConfig(Model):
+    """One byte of the console's memory, as a number of steps of `size` from `min`."""
+
+    byte: int = Field(..., ge=0, le=255, description="Its place in the memory.")
+    min: int = Field(0, ge=0, le=255, description="Subtracted first: the least value that it takes in the game.")
+    size: int = Field(1, ge=1, le=256, description="Values that count as one. 256: the byte plays no part.")
+
+
+class BytesConfig(Model):
+    """features.type = "bytes": chosen bytes of the console's memory ("SmartHash")."""
+
+    type: Literal["bytes"]
+    source: str = Field("ram", description="The signal that holds the memory, one byte a number.")
+    bytes: tuple[ByteConfig, ...] = Field(..., min_length=1, strict=False, description="Which bytes, and how coarsely.")
+
+    def build(self, spec: EnvSpec) -> kinds.Features:
+        return kinds.Bytes(spec, self.source, [(byte.byte, byte.min, byte.size) for byte in self.bytes])
+
+
+class FunctionConfig(Model):
+    """features.type = "function": your own."""
+
+    type: Literal["function"]
+    function: str = Field(
+        ..., description='"package.module:attr", called with the observations (N, *O) and the signals; gives (N, d).'
+    )
+
+    def build(self, spec: EnvSpec) -> kinds.Features:
+        function = import_object(self.function)
+        if not callable(function):
+            raise ConfigError(f'features.function "{self.function}" must be a callable (obs, signals) -> (N, d)')
+        return kinds.Function(spec, function, self.function)
+
+
+class HashConfig(Model):
+    """The table `hash`: which features count as the same state."""
+
+    type: Literal["exact", "simhash"] = Field(
+        "exact", description="exact: each state is its own; simhash: those with the same signs of random projections."
+    )
+    bits: int = Field(
+        32,
+        ge=1,
+        le=4096,
+        description="Projections of simhash, k. 1: two codes; large: every state its own (Tang: 256).",
+    )
+    bias: bool = Field(
+        False, description="Random offsets for simhash's projections; worth it where features are few (2 or 3 numbers)."
+    )
+
+    def build(self, features: kinds.Features, rng: np.random.Generator) -> Hash:
+        if self.type == "exact":
+            return ExactHash()
+        return SimHash(features.size, self.bits, bias=self.bias, midpoint=features.midpoint, rng=rng)
+
+
+class CountsConfig(Model):
+    """The table `counts`: where counts are kept."""
+
+    type: Literal["exact", "sketch"] = Field(
+        "exact",
+        description="exact: about 160 bytes for each distinct code; sketch: fixed memory, never counts too few.",
+    )
+    primes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        PRIMES,
+        min_length=1,
+        strict=False,  # a list, as TOML has it; the switch above this table makes pydantic forget that it read JSON
+        description="Sizes of the sketch's tables, 4 bytes a cell (Tang et al.: six primes below 1e6).",
+    )
+    conservative: bool = Field(False, description="Raise only the smallest cells of a sketch: fewer counted too much.")
+
+    def build(self, columns: int) -> Counts:
+        if self.type == "exact":
+            return ExactCounts(columns)
+        return SketchCounts(columns, self.primes, conservative=self.conservative)
+
+
+class OptimismConfig(Model):
+    """The table `optimism`: C / (n(s, a) + 1)^M added to Q where actions are chosen and bootstrapped from.
+
+    OPIQ, Rashid et al. 2020, equations 6 and 7: a bonus paid on visited states says nothing of actions never tried.
+    """
+
+    scale: float = Field(
+        0.1, ge=0.0, description="C, in units of value. 0: none; far above all returns: actions are tried by turns."
+    )
+    exponent: float = Field(
+        0.5, gt=0.0, description="M: how fast optimism fades with the count n. Large: only untried actions gain."
+    )
+
+
+FeaturesConfig = Annotated[
+    VectorConfig | PixelsConfig | BassConfig | BytesConfig | FunctionConfig, Field(discriminator="type")
+]
+
+
+class BonusConfig(Model):
+    """The table `bonus`: beta / sqrt(n) for rarely visited states, n their count (Tang et al. 2017, equation 1)."""
+
+    beta: float = Field(
+        0.1,
+        ge=0.0,
+        description="Size of the bonus of a first visit, in units of (clipped) reward (Tang et al.: 0.01). 0: none is "
+        "paid; too large: the goal is not worth stopping for.",
+    )
+    of: Literal["state", "successor", "pair"] = Field(
+        "state",
+        description="Whose count: of the state acted in (Tang et al.), of the state that follows, or of state and "
+        "action.",
+    )
+    timing: Literal["sample", "insert"] = Field(
+        "sample",
+        description="sample: by today's counts each time a step is learned from; insert: by the counts when it was "
+        "made, stored with it.",
+    )
+    count_first: bool = Field(
+        True,
+        description="With timing = insert: whether n includes the visit itself (Tang et al., Algorithm 1), or only "
+        "those before (their parallel code), at least 1.",
+    )
+    features: FeaturesConfig = Field(VectorConfig(), description="What states are told apart by.")
+    hash: HashConfig = Field(HashConfig(), description="Which features count as the same state.")
+    counts: CountsConfig = Field(CountsConfig(), description="Where counts are kept.")
+    optimism: OptimismConfig | None = Field(None, description="Optimism about untried actions; left out: none.")
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _vector_unless_said(cls, features: Any) -> Any:
+        return {"type": "vector", **features} if isinstance(features, dict) else features
+
+    @model_validator(mode="after")
+    def _applies(self) -> Self:
+        if not self.count_first and self.timing == "sample":
+            raise ValueError('bonus.count_first = false needs bonus.timing = "insert": later all visits are counted')
+        return self

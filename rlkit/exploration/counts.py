@@ -1,0 +1,158 @@
+"""How often: counts of digests, exactly or in a fixed amount of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.types import State
+
+PRIMES = (999931, 999953, 999959, 999961, 999979, 999983)
+"""The sizes of the six tables of Tang et al. 2017 ("6M"): 24 MB of counts."""
+
+
+class Counts(Protocol):
+    """Counts of (digest, column) with C columns: one where states are counted, one for each action for pairs."""
+
+    def add(self, digest: NDArray[np.int64], column: NDArray[np.int64]) -> None:
+        """One more for each (digest, column), (K,) each; what occurs twice counts twice."""
+
+    def look_up(self, digest: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(*digest.shape, C); changes nothing."""
+
+    def merge(self, other: Self) -> None:
+        """Adds the counts of another worker's table of the same kind."""
+
+    def load(self) -> float:
+        """How full the table is: share of cells in use, or 0 where it grows as needed."""
+
+    def values(self) -> NDArray[np.int64]:
+        """The counts that are not 0, in no order; a sketch's are those of its first table's cells."""
+
+    @property
+    def distinct(self) -> int:
+        """How many digests have been counted; an estimate from below where cells are shared."""
+
+    def state_dict(self) -> State: ...
+
+    def load_state_dict(self, state: State) -> None: ...
+
+
+class ExactCounts:
+    """A table that grows: 8 bytes a column and about 150 of bookkeeping for each distinct digest."""
+
+    def __init__(self, columns: int = 1) -> None:
+        self._row: dict[int, int] = {}  # digest → row
+        self._counts = np.zeros((64, columns), np.int64)  # row 0: digests that were never counted
+
+    @property
+    def distinct(self) -> int:
+        return len(self._row)
+
+    def load(self) -> float:
+        return 0.0
+
+    def values(self) -> NDArray[np.int64]:
+        return self._counts[self._counts > 0]
+
+    def add(self, digest: NDArray[np.int64], column: NDArray[np.int64]) -> None:
+        cells = np.array(self._rows_of(digest)) * self._width + column  # may move the table
+        np.add.at(self._counts.reshape(-1), cells, 1)
+
+    def _rows_of(self, digest: NDArray[np.int64]) -> list[int]:
+        """The rows of digests (K,), new ones for new digests."""
+        rows = [self._row.setdefault(code, len(self._row) + 1) for code in digest.tolist()]
+        if len(self._row) >= len(self._counts):
+            size = 2 * (len(self._row) + 1)
+            self._counts = np.concatenate((self._counts, np.zeros((size - len(self._counts), self._width), np.int64)))
+        return rows
+
+    @property
+    def _width(self) -> int:
+        return self._counts.shape[1]
+
+    def look_up(self, digest: NDArray[np.int64]) -> NDArray[np.int64]:
+        known = self._row
+        rows = [known.get(code, 0) for code in digest.reshape(-1).tolist()]
+        return self._counts[rows].reshape(*digest.shape, self._width)
+
+    def merge(self, other: ExactCounts) -> None:
+        digests = np.fromiter(other._row, np.int64, len(other._row))
+        self._counts_of(digests, other._counts[1 : len(digests) + 1])
+
+    def _counts_of(self, digests: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        rows = self._rows_of(digests)  # may move the table
+        self._counts[rows] += counts
+
+    def state_dict(self) -> State:
+        size = len(self._row)
+        return {"digest": np.fromiter(self._row, np.int64, size), "count": self._counts[1 : size + 1]}
+
+    def load_state_dict(self, state: State) -> None:
+        self._row = {}
+        self._counts = np.zeros((64, self._width), np.int64)
+        self._counts_of(state["digest"], state["count"])
+
+
+class SketchCounts:
+    """A count-min sketch (Cormode and Muthukrishnan 2005): tables of prime sizes, of which the smallest cell counts.
+
+    Never counts too few, whatever collides. With `conservative` only the cells that hold the smallest count are raised
+    (Estan and Varghese 2002), which halves the excess or better; such tables of several workers still add up to one
+    that never counts too few.
+    """
+
+    def __init__(self, columns: int = 1, primes: Sequence[int] = PRIMES, *, conservative: bool = False) -> None:
+        self._columns = columns
+        self._primes = np.array(primes, np.uint64)
+        self._cells = np.zeros(int(sum(primes)), np.int32)  # the tables one after the other
+        self._starts = np.concatenate(([0], np.cumsum(primes)[:-1])).astype(np.int64)
+        self._conservative = conservative
+        self._distinct = 0
+
+    @property
+    def distinct(self) -> int:
+        return self._distinct
+
+    def load(self) -> float:
+        return float(np.count_nonzero(self._cells)) / len(self._cells)
+
+    def values(self) -> NDArray[np.int64]:
+        first = self._cells[: int(self._primes[0])]
+        return first[first > 0].astype(np.int64)
+
+    def _where(self, digest: NDArray[np.int64], column: NDArray[np.int64] | int) -> NDArray[np.int64]:
+        """(*digest.shape, tables) cells."""
+        # An odd factor keeps a digest's columns apart in all tables; overflow wraps
+        code = digest.view(np.uint64) + np.asarray(column).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        where: NDArray[np.int64] = (code[..., None] % self._primes).astype(np.int64) + self._starts
+        return where
+
+    def add(self, digest: NDArray[np.int64], column: NDArray[np.int64]) -> None:
+        pairs, times = np.unique(np.stack((digest, column), 1), axis=0, return_counts=True)
+        where = self._where(pairs[:, 0], pairs[:, 1])  # (K, tables)
+        before = self._cells[where].min(1)  # (K,)
+        self._distinct += int(np.count_nonzero(before == 0))
+        if self._conservative:
+            np.maximum.at(self._cells, where, (before + times).astype(np.int32)[:, None])
+        else:
+            np.add.at(self._cells, where, times.astype(np.int32)[:, None])
+
+    def look_up(self, digest: NDArray[np.int64]) -> NDArray[np.int64]:
+        where = self._where(digest[..., None], np.arange(self._columns))  # (*shape, C, tables)
+        counts: NDArray[np.int64] = self._cells[where].min(-1).astype(np.int64)
+        return counts
+
+    def merge(self, other: SketchCounts) -> None:
+        self._cells += other._cells
+        self._distinct = max(self._distinct, other._distinct)
+
+    def state_dict(self) -> State:
+        return {"cells": self._cells, "distinct": self._distinct}
+
+    def load_state_dict(self, state: State) -> None:
+        self._cells[:] = state["cells"]
+        self._distinct = int(state["distinct"])

@@ -1,0 +1,217 @@
+"""What a state is told apart by: from observations to rows of numbers, (N, *O) → (N, d), before they are hashed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from rlkit.errors import ConfigError, SpecError
+from rlkit.replay.frames import FrameLayout
+from rlkit.types import EnvSpec, Observation
+
+GREY = (0.299, 0.587, 0.114)  # luminance of red, green, blue (ITU-R BT.601)
+
+
+class Features(Protocol):
+    """A pure function of observations; rows do not depend on each other."""
+
+    size: int  # d
+    midpoint: NDArray[Any] | None  # (d,) half of each feature's range; None: to be centred by its mean
+    stored: bool  # it needs nothing but what the replay holds, no signals
+
+    def __call__(self, observation: Observation) -> NDArray[Any]:
+        """(N, d)"""
+
+
+class Vector:
+    """Every number of the observation, or of the signal `source`; Discrete and MultiDiscrete spaces as one-hot."""
+
+    midpoint: NDArray[Any] | None = None
+
+    def __init__(self, spec: EnvSpec, source: str | None) -> None:
+        self._source = source
+        self.stored = source is None
+        self._sizes: NDArray[np.int64] | None = None
+        space = spec.observation_space
+        if source is not None:
+            self.size = int(np.prod(_signal(spec, source)))
+        elif isinstance(space, gym.spaces.Discrete):
+            self._one_hot([int(space.n)], [int(space.start)])
+        elif isinstance(space, gym.spaces.MultiDiscrete):
+            self._one_hot(space.nvec.reshape(-1).tolist(), space.start.reshape(-1).tolist())
+        else:
+            self.size = int(np.prod(_shape(space)))
+
+    def _one_hot(self, sizes: Sequence[int], starts: Sequence[int]) -> None:
+        self._sizes = np.array(sizes)
+        self._first = np.concatenate(([0], np.cumsum(sizes)[:-1])) - np.array(starts)
+        self.size = int(sum(sizes))
+
+    def __call__(self, observation: Observation) -> NDArray[Any]:
+        values = observation.obs if self._source is None else observation.signals[self._source]
+        rows = values.reshape(len(values), -1)
+        if self._sizes is None:
+            return rows
+        hot = np.zeros((len(rows), self.size), np.uint8)
+        np.put_along_axis(hot, rows + self._first, 1, axis=1)
+        return hot
+
+
+class Pixels:
+    """The latest frame, grey, averaged down to `side` x `side`: whole numbers in 0..255."""
+
+    def __init__(self, spec: EnvSpec, side: int, source: str | None) -> None:
+        self._frame = LatestFrame(spec, source)
+        self.stored = source is None
+        height, width = self._frame.shape[:2]
+        if side > min(height, width):
+            raise SpecError(f"features.side = {side} is more than the {height} x {width} frames have")
+        self._side = side
+        self.size = side * side
+        self.midpoint: NDArray[Any] | None = np.full(self.size, 127.5)
+
+    def __call__(self, observation: Observation) -> NDArray[Any]:
+        frames = grey(self._frame(observation))  # (N, H, W)
+        if frames.shape[1:] != (self._side, self._side):
+            # float64: the sums of whole numbers are exact, so a frame's mean does not depend on its batch
+            tensor: Tensor = torch.from_numpy(frames[:, None].astype(np.float64))
+            frames = adaptive_avg_pool2d(tensor, self._side).round_().to(torch.uint8).numpy()
+        return frames.reshape(len(frames), -1)
+
+
+class Bass:
+    """Basic abstraction of screenshots (Tang et al. 2017, equation 3; Bellemare et al. 2013): cells' mean intensities.
+
+    feature(i, j, z) = floor(bins * mean of channel z over the cell / 255), at most bins - 1, in C x C cells from the
+    upper left. Differs from the paper's text as its authors' code does, in limiting a white cell to bins - 1, and from
+    both in dividing the sum of a cell at the edge by the pixels that it has, not by C^2.
+    """
+
+    def __init__(self, spec: EnvSpec, cell: int, bins: int, colour: bool, source: str | None) -> None:
+        self._frame = LatestFrame(spec, source)
+        self.stored = source is None
+        self._bins, self._colour = bins, colour
+        height, width, channels = self._frame.shape
+        if colour and channels != 3:
+            raise SpecError(f"features.colour = true needs colour frames, these have {channels} channel(s)")
+        if cell > min(height, width):
+            raise SpecError(f"features.cell = {cell} is more than the {height} x {width} frames have")
+        self._rows, self._columns = np.arange(0, height, cell), np.arange(0, width, cell)
+        area = np.outer(np.diff(self._rows, append=height), np.diff(self._columns, append=width))
+        self._white = 255 * area[:, :, None]  # (rows, columns, 1)
+        self.size = area.size * (3 if colour else 1)
+        self.midpoint: NDArray[Any] | None = np.full(self.size, (bins - 1) / 2)
+
+    def __call__(self, observation: Observation) -> NDArray[Any]:
+        frames = self._frame(observation)  # (N, H, W, channels)
+        if not self._colour:
+            frames = grey(frames)[..., None]
+        sums = np.add.reduceat(np.add.reduceat(frames.astype(np.int64), self._rows, 1), self._columns, 2)
+        cells = np.minimum(sums * self._bins // self._white, self._bins - 1)
+        rows: NDArray[Any] = cells.reshape(len(cells), -1)
+        return rows
+
+
+class Bytes:
+    """Chosen bytes of the console's memory, floor((byte - min) / size) each (Tang et al. 2017, section 3.4)."""
+
+    stored = False
+
+    def __init__(self, spec: EnvSpec, source: str, bytes_: Sequence[tuple[int, int, int]]) -> None:
+        (length,) = _signal(spec, source) if len(_signal(spec, source)) == 1 else (0,)
+        index, low, width = (np.array(column) for column in zip(*bytes_, strict=True))
+        if index.max() >= length:
+            raise SpecError(f'features.bytes: byte {index.max()} of the signal "{source}", which has {length}')
+        self._source, self._index, self._low, self._width = source, index, low, width
+        self.size = len(index)
+        self.midpoint: NDArray[Any] | None = ((0 - low) // width + (255 - low) // width) / 2
+
+    def __call__(self, observation: Observation) -> NDArray[Any]:
+        chosen = observation.signals[self._source][:, self._index].astype(np.int64)
+        steps: NDArray[Any] = (chosen - self._low) // self._width
+        return steps
+
+
+class Function:
+    """A function of the user's own: (obs (N, *O), signals) → (N, d) numbers, each row by itself."""
+
+    midpoint: NDArray[Any] | None = None
+
+    def __init__(
+        self, spec: EnvSpec, function: Callable[[NDArray[Any], Mapping[str, NDArray[Any]]], Any], name: str
+    ) -> None:
+        self._function, self._name = function, name
+        self.stored = not spec.signals
+        probe = np.stack([np.asarray(spec.observation_space.sample(), spec.observation_space.dtype)] * 2)
+        signals = {key: np.zeros((2, *signal.shape), signal.dtype) for key, signal in spec.signals.items()}
+        self.size = int(self._checked(probe, signals).shape[1])
+
+    def __call__(self, observation: Observation) -> NDArray[Any]:
+        return self._checked(observation.obs, observation.signals)
+
+    def _checked(self, obs: NDArray[Any], signals: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        rows = np.asarray(self._function(obs, signals))
+        if rows.ndim != 2 or len(rows) != len(obs) or rows.dtype.kind not in "biuf":
+            raise ConfigError(
+                f'features "{self._name}" gave {rows.dtype} {rows.shape} for {len(obs)} observations; '
+                f"expected numbers of shape ({len(obs)}, d)"
+            )
+        return rows
+
+
+class LatestFrame:
+    """The newest frame of each observation, or the signal `source`, as (N, H, W, channels) uint8, 1 or 3 channels."""
+
+    def __init__(self, spec: EnvSpec, source: str | None) -> None:
+        self._source = source
+        space = spec.observation_space
+        shape, dtype = (_shape(space), space.dtype) if source is None else (_signal(spec, source), np.uint8)
+        self._layout = FrameLayout(spec) if source is None else None
+        if self._layout is not None:
+            shape = self._layout.frame.shape
+        self._first = len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)  # channels come first
+        self.shape = (*shape[1:], shape[0]) if self._first else shape if len(shape) == 3 else (*shape, 1)
+        if len(self.shape) != 3 or self.shape[2] not in (1, 3) or dtype != np.uint8:
+            what = f"observations are {space}" if source is None else f'the signal "{source}" is {shape}'
+            raise SpecError(f"these features need grey or colour frames of uint8 pixels, but {what}")
+
+    def __call__(self, observation: Observation) -> NDArray[Any]:
+        if self._layout is None:
+            assert self._source is not None
+            frames = observation.signals[self._source]
+        else:
+            frames = self._layout.newest(observation.obs)
+        if self._first:
+            frames = np.moveaxis(frames, 1, -1)
+        return frames.reshape(len(frames), *self.shape)
+
+
+def grey(frames: NDArray[Any]) -> NDArray[Any]:
+    """(N, H, W) uint8 from (N, H, W, 1 or 3) uint8."""
+    if frames.shape[3] == 1:
+        return frames[..., 0]
+    # Element by element, not as a product of matrices, whose rounding depends on the batch
+    red, green, blue = (frames[..., channel] * weight for channel, weight in enumerate(GREY))
+    mixed: NDArray[Any] = np.rint(red + green + blue).astype(np.uint8)
+    return mixed
+
+
+def _shape(space: gym.Space[Any]) -> tuple[int, ...]:
+    if space.shape is None or space.dtype is None:
+        raise SpecError(f"counting needs observations that are arrays of numbers, not {space}")
+    return tuple(int(length) for length in space.shape)
+
+
+def _signal(spec: EnvSpec, name: str) -> tuple[int, ...]:
+    """The shape of one environment's signal; raises SpecError where there is none of this name."""
+    if name not in spec.signals:
+        known = ", ".join(spec.signals) or "none"
+        raise SpecError(f'features.source: this environment has no signal "{name}" (it has: {known})')
+    return tuple(spec.signals[name].shape)

@@ -1,0 +1,119 @@
+"""Codes of states: which observations count as the same one, as 64-bit digests."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.types import State
+
+GRID = 1024.0  # inputs and projections are whole multiples of 1/GRID: their float64 sums are exact in any order
+
+
+class Hash(Protocol):
+    """Features (K, d) → int64 digests (K,); a row's digest does not depend on the other rows."""
+
+    @property
+    def ready(self) -> bool:
+        """False while a centre must be fitted first."""
+
+    def fit(self, features: NDArray[Any]) -> None:
+        """Takes the centre from the features of the random warm-up, (W, d)."""
+
+    def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]: ...
+
+    def state_dict(self) -> State: ...
+
+    def load_state_dict(self, state: State) -> None: ...
+
+
+def digest(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """(K,) 64-bit digests (BLAKE2b) of the bytes of each row; equal rows and only these have equal digests.
+
+    Two of a million different rows share a digest with a probability of 3e-8.
+    """
+    rows = np.ascontiguousarray(rows)
+    joined = b"".join([hashlib.blake2b(row, digest_size=8).digest() for row in rows])
+    return np.frombuffer(joined, np.int64)
+
+
+class ExactHash:
+    """Every state has its own code: the digest of its features as they are."""
+
+    ready = True
+
+    def fit(self, features: NDArray[Any]) -> None:
+        """Nothing to fit."""
+
+    def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]:
+        # Adding 0 makes -0.0 the same state as 0.0
+        return digest(features + np.zeros((), features.dtype) if features.dtype.kind == "f" else features)
+
+    def state_dict(self) -> State:
+        return {}
+
+    def load_state_dict(self, state: State) -> None:
+        """Nothing to load."""
+
+
+class SimHash:
+    """The signs of k random projections (Charikar 2002; Tang et al. 2017, equation 2), each bit 1 where > 0.
+
+    Features are centred first, since codes of inputs that all lie on one side of the origin hardly differ: by
+    `midpoint`, half of their range, or else by their mean over the warm-up, float features also divided by their
+    standard deviation there; then both stay as they are, since moving ones would move the codes.
+
+    Differs from the paper in that inputs and projection are rounded to multiples of 1/1024 and summed in float64: the
+    sums are exact, so the same state has the same code in whatever batch it comes, which float32 does not give.
+
+    bias: adds a random offset to each projection, as far out as inputs lie; without it hyperplanes pass through the
+    centre, and two-dimensional inputs get at most 2 k codes.
+    """
+
+    def __init__(
+        self, size: int, bits: int, *, bias: bool, midpoint: NDArray[np.float64] | None, rng: np.random.Generator
+    ) -> None:
+        self._projection = np.rint(rng.standard_normal((size, bits)) * GRID)  # (d, k)
+        self._offset = rng.standard_normal(bits) if bias else np.zeros(bits)  # (k,) in units of the inputs' norm
+        self._shift = midpoint
+        self._scale = np.ones(size)
+        self._norm = 0.0 if midpoint is None else float(np.sqrt((midpoint**2).sum() / 3))  # of uniform inputs
+
+    @property
+    def ready(self) -> bool:
+        return self._shift is not None
+
+    def fit(self, features: NDArray[Any]) -> None:
+        values = features.astype(np.float64)
+        self._shift = values.mean(0)
+        if features.dtype.kind == "f":
+            spread = values.std(0)
+            self._scale = 1.0 / np.where(spread > 0, spread, 1.0)
+        self._norm = float(np.sqrt(((values - self._shift) ** 2 * self._scale**2).sum(1).mean()))
+
+    def bits(self, features: NDArray[Any]) -> NDArray[np.bool_]:
+        """(K, k) the code itself."""
+        assert self._shift is not None  # ask `ready` first
+        inputs = np.rint((features - self._shift) * (self._scale * GRID))  # (K, d)
+        offset = np.rint(self._offset * self._norm * GRID) * GRID
+        code: NDArray[np.bool_] = inputs @ self._projection + offset > 0
+        return code
+
+    def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]:
+        return digest(np.packbits(self.bits(features), axis=1))
+
+    def state_dict(self) -> State:
+        return {
+            "projection": self._projection,
+            "offset": self._offset,
+            "shift": self._shift,
+            "scale": self._scale,
+            "norm": self._norm,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._projection, self._offset = state["projection"], state["offset"]
+        self._shift, self._scale, self._norm = state["shift"], state["scale"], float(state["norm"])

@@ -1,0 +1,305 @@
+"""The count bonus inside a DQN that plays real worlds: recounted from the tape, and looked up window by window."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from agents.dqn import DQNAgent, DQNConfig, plugin
+from agents.dqn.agent import transitions
+from envs.gymnasium import plugin as gymnasium
+from rlkit.agent import AgentContext
+from rlkit.errors import ConfigError, SpecError
+from rlkit.exploration.bonus import CountBonus
+from rlkit.rollout import Rollout
+from rlkit.seeding import Streams
+from rlkit.tape import Tape
+from rlkit.testing.states import state_hash
+from rlkit.types import Histogram, Mode, Observation, Purpose, StepBatch
+
+LAKE = gymnasium.config(name="gymnasium", id="FrozenLake-v1")
+CART = gymnasium.config(name="gymnasium", id="CartPole-v1")
+TAXI = gymnasium.config(name="gymnasium", id="Taxi-v4", max_episode_steps=15)
+SIMHASH = {"type": "simhash", "bits": 64}
+BETA = 0.5
+
+
+def config(**bonus: Any) -> DQNConfig:
+    return DQNConfig(
+        name="dqn",
+        learning_starts=50,
+        replay_capacity=10_000,
+        batch_size=16,
+        n_step=3,
+        network={"hidden": (8,)},
+        epsilon={"start": 0.5, "end": 0.5},
+        bonus={"beta": BETA, **bonus},
+    )
+
+
+class Run:
+    """A DQN in N environments, every step kept."""
+
+    def __init__(self, chosen: DQNConfig, env: Any = LAKE, num_envs: int = 1, steps: int = 200) -> None:
+        self.env = env
+        self.environments = gymnasium.make(env, num_envs, Purpose.TRAIN)
+        self.agent: DQNAgent = plugin.agent(
+            chosen, self.environments.spec, AgentContext(Streams(1), torch.device("cpu"))
+        )
+        self.tape = Tape(Streams(2), num_envs, reseed_after=10**9)
+        self.rollout = Rollout(self.environments, self.tape, np.random.default_rng(3), Mode.EXPLORE)
+        self.steps: list[StepBatch] = []
+        self.metrics: list[dict[str, Any]] = []
+        self.rollout.start(self.agent)
+        for _ in range(steps):
+            self.rollout.act(self.agent)
+            self.rollout.send()
+            self.metrics.append(dict(self.agent.learn()))
+            step = self.rollout.receive()
+            self.agent.observe(step)
+            self.rollout.reset_ended()
+            self.steps.append(step)
+        self.environments.close()
+
+    @property
+    def bonus(self) -> CountBonus:
+        bonus = self.agent._bonus
+        assert isinstance(bonus, CountBonus)
+        return bonus
+
+    def recount(self) -> tuple[Counter[bytes], Counter[tuple[bytes, int]]]:
+        """Visited states and executed pairs, from seeds and actions alone."""
+        states: Counter[bytes] = Counter()
+        pairs: Counter[tuple[bytes, int]] = Counter()
+        for number, seed in enumerate(self.tape._seeds()):
+            world = gym.make(self.env.id, max_episode_steps=self.env.max_episode_steps)
+            obs, _ = world.reset(seed=int(seed))
+            begins = True
+            for action in self.tape.state_dict()["actions"][:, number]:
+                states[self.key(obs)] += begins
+                pairs[self.key(obs), int(action)] += 1
+                obs, _, terminated, truncated, _ = world.step(int(action))
+                states[self.key(obs)] += 1
+                begins = terminated or truncated
+                if begins:
+                    obs, _ = world.reset()
+            world.close()
+        return states, pairs
+
+    def key(self, obs: Any) -> bytes:
+        return np.asarray(obs, self.environments.spec.observation_space.dtype).tobytes()
+
+    def digests(self, keys: list[bytes]) -> Any:
+        """The codes of states, by the hash as it is now."""
+        space = self.environments.spec.observation_space
+        obs = np.stack([np.frombuffer(key, space.dtype).reshape(space.shape) for key in keys])
+        return self.bonus._hash(self.bonus._features(Observation(obs, {}, np.zeros(len(obs), np.bool_))))
+
+
+@pytest.mark.parametrize("num_envs", [1, 5])
+@pytest.mark.parametrize("chosen", [{}, {"of": "successor"}, {"of": "pair"}, {"hash": SIMHASH}], ids=str)
+@pytest.mark.parametrize("env", [LAKE, TAXI, CART], ids=lambda env: env.id)
+def test_every_visit_is_counted_once(env: Any, chosen: dict[str, Any], num_envs: int) -> None:
+    run = Run(config(**chosen), env, num_envs)
+    states, pairs = run.recount()
+    assert sum(pairs.values()) == 200 * num_envs
+    codes: Counter[int] = Counter()
+    for code, times in zip(run.digests(list(states)).tolist(), states.values(), strict=True):
+        codes[code] += times  # several states may share a code of simhash
+    counts = run.bonus._states.look_up(np.array(list(codes)))[:, 0]
+    assert dict(zip(codes, counts.tolist(), strict=True)) == codes
+    assert run.bonus._states.distinct == len(codes)
+    if "of" in chosen and chosen["of"] == "pair":
+        codes = Counter()
+        for code, (key, times) in zip(run.digests([key for key, _ in pairs]).tolist(), pairs.items(), strict=True):
+            codes[code, key[1]] += times
+        assert run.bonus._pairs is not None
+        for (code, action), times in codes.items():
+            assert run.bonus._pairs.look_up(np.array([code]))[0, action] == times
+
+
+@pytest.mark.parametrize("num_envs", [1, 5])
+@pytest.mark.parametrize("hashing", [{}, SIMHASH], ids=str)
+def test_codes_belong_to_the_steps_of_their_window(hashing: dict[str, Any], num_envs: int) -> None:
+    """Also those of the warm-up, which were stored before the hash had a centre."""
+    run = Run(config(hash=hashing, optimism={}), TAXI, num_envs)
+    replay = run.agent._replay
+    index = replay.sampleable()
+    assert len(index) == 200 * num_envs
+    window = replay.window(index)
+    before, after = np.asarray(window.extras["digest"]), np.asarray(window.extras["next_digest"])
+    steps = window.steps.numpy()
+    assert set(steps) == {1, 2, 3}
+    np.testing.assert_array_equal(before[:, 0], run.digests([run.key(obs) for obs in window.obs.numpy()]))
+    last = after[np.arange(len(index)), steps - 1]
+    np.testing.assert_array_equal(last, run.digests([run.key(obs) for obs in window.next_obs.numpy()]))
+    for j in (0, 1):
+        inside = steps > j + 1
+        np.testing.assert_array_equal(after[inside, j], before[inside, j + 1])
+        follows = np.isin(index, index[inside])
+        np.testing.assert_array_equal(
+            before[inside, j + 1], before[np.searchsorted(index, index[follows] + (j + 1) * num_envs), 0]
+        )
+
+
+@pytest.mark.parametrize("of", ["state", "successor", "pair"])
+def test_the_bonus_is_beta_over_the_root_of_todays_count(of: str) -> None:
+    run = Run(config(of=of), LAKE)
+    states, pairs = run.recount()
+    replay = run.agent._replay
+    window = replay.window(replay.sampleable())
+    rewards = run.bonus.add(window.reward, window).numpy()
+    for t, step in enumerate(run.steps):
+        key, action = run.key(step.before.obs[0]), int(step.action[0])
+        n = {"state": states[key], "successor": states[run.key(step.after.obs[0])], "pair": pairs[key, action]}[of]
+        assert rewards[t, 0] == pytest.approx(step.reward[0] + BETA / np.sqrt(n))
+
+
+def test_optimism_is_about_the_actions_of_the_state_at_hand() -> None:
+    run = Run(config(optimism={"scale": 2.0, "exponent": 0.7}), LAKE)
+    _, pairs = run.recount()
+
+    def expected(obs: Any) -> list[float]:
+        return [2.0 / (pairs[run.key(obs), action] + 1) ** 0.7 for action in range(4)]
+
+    window = run.agent._replay.window(run.agent._replay.sampleable())
+    bootstrapped = run.bonus.bootstrapping(window)
+    assert bootstrapped is not None
+    for row, next_obs in zip(bootstrapped.numpy(), window.next_obs.numpy(), strict=True):
+        np.testing.assert_allclose(row, expected(next_obs), rtol=1e-6)
+    latest = run.steps[-1].after
+    for first, obs in ((False, latest.obs), (True, np.zeros_like(latest.obs))):
+        acting = run.bonus.acting(Observation(obs, {}, np.array([first])))
+        assert acting is not None
+        np.testing.assert_allclose(acting[0], expected(obs[0]), rtol=1e-6)
+
+
+def test_optimism_decides_where_values_do_not() -> None:
+    """Without random actions, of a state's actions none is tried twice before all were tried once."""
+    chosen = config(optimism={"scale": 1e6})
+    chosen = chosen.model_copy(update={"learning_starts": 0, "epsilon": type(chosen.epsilon)(start=0.0, end=0.0)})
+    run = Run(chosen, LAKE, steps=60)
+    pairs: Counter[tuple[bytes, int]] = Counter()
+    for step in run.steps:
+        key = run.key(step.before.obs[0])
+        assert pairs[key, int(step.action[0])] == min(pairs[key, action] for action in range(4))
+        pairs[key, int(step.action[0])] += 1
+
+
+def test_a_bonus_is_added_to_clipped_rewards_and_summed_with_them() -> None:
+    run = Run(config(), LAKE)
+    window = replace(run.agent._replay.sample(16).window, reward=torch.full((16, 3), 7.0))
+    bonus = run.bonus.add(torch.zeros(16, 3), window)  # (16, 3)
+    batch = replace(run.agent._replay.sample(16), window=window)
+    reward = transitions(batch, 0.5, 1.0, run.bonus).reward
+    for row in range(16):
+        n = int(window.steps[row])
+        assert reward[row] == pytest.approx(sum(0.5**j * (1.0 + float(bonus[row, j])) for j in range(n)), rel=1e-5)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("count_first", [True, False])
+def test_a_bonus_stored_at_insertion_is_that_of_the_moment(count_first: bool, num_envs: int) -> None:
+    run = Run(config(timing="insert", count_first=count_first), LAKE, num_envs)
+    window = run.agent._replay.window(run.agent._replay.sampleable())
+    stored = np.asarray(window.extras["bonus"])[:, 0].reshape(-1)
+    counts: Counter[bytes] = Counter()
+    expected = []
+    for step in run.steps:
+        before = [run.key(obs) for obs in step.before.obs]
+        earlier = Counter(counts)
+        counts.update(key for key, first in zip(before, step.before.first, strict=True) if first)
+        counts.update(run.key(obs) for obs in step.after.obs)
+        n = [(counts if count_first else earlier)[key] for key in before]
+        expected.append(BETA / np.sqrt(np.maximum(n, 1)))
+    rows = run.agent._replay.sampleable()
+    flat = dict(zip(rows.tolist(), stored.tolist(), strict=True))
+    by_env = [[flat[row] for row in rows.tolist() if row % num_envs == env] for env in range(num_envs)]
+    np.testing.assert_allclose(np.array(by_env).T, expected, rtol=1e-6)
+
+
+def test_evaluation_counts_nothing_and_sees_no_optimism() -> None:
+    run = Run(config(optimism={"scale": 1e6}), LAKE)
+    before = state_hash(run.agent.state_dict())
+    observation = Observation(np.arange(16), {}, np.ones(16, np.bool_))
+    rng = np.random.default_rng(0)
+    output = run.agent.act(observation, {}, rng, Mode.EVALUATE)
+    np.testing.assert_array_equal(output.action, run.agent._policy.greedy(observation.obs))
+    assert state_hash(run.agent.state_dict()) == before
+
+
+def test_what_it_says_of_itself() -> None:
+    run = Run(config(of="successor"), LAKE)
+    states, _ = run.recount()
+    bonuses, first_visits, returns, total = [], [], [], 0.0
+    counts: Counter[bytes] = Counter()
+    for step in run.steps:
+        key = run.key(step.after.obs[0])
+        counts.update([run.key(step.before.obs[0])] if step.before.first[0] else [])
+        counts[key] += 1
+        bonuses.append(BETA / np.sqrt(counts[key]))
+        first_visits.append(float(counts[key] == 1))
+        total += bonuses[-1]
+        if step.ended[0]:
+            returns.append(total)
+            total = 0.0
+    logged = run.metrics[1:]  # each step is reported by the learn that follows it
+    assert [row["explore/bonus"] for row in logged] == pytest.approx(bonuses[:-1])
+    assert [row["explore/first_visits"] for row in logged] == first_visits[:-1]
+    assert [row["episode/intrinsic_return"] for row in logged if "episode/intrinsic_return" in row] == pytest.approx(
+        returns[: len([step for step in run.steps[:-1] if step.ended[0]])]
+    )
+    gauges = run.agent.gauges()
+    assert gauges["explore/distinct_codes"] == len(states)
+    histogram = gauges["explore/counts"]
+    assert isinstance(histogram, Histogram)
+    assert sorted(histogram.values) == sorted(states.values())
+
+
+@pytest.mark.parametrize(
+    ("bonus", "message"),
+    [
+        ({"hash": SIMHASH, "features": {"type": "function", "function": "tests.exploration.test_bonus:parity"}}, ""),
+        ({"features": {"type": "pixels"}}, "grey or colour frames"),
+        ({"features": {"type": "bass"}}, "grey or colour frames"),
+        ({"features": {"type": "bytes", "bytes": [{"byte": 3}]}}, 'no signal "ram"'),
+        ({"features": {"source": "position"}}, 'no signal "position"'),
+    ],
+)
+def test_what_does_not_fit_is_refused(bonus: dict[str, Any], message: str) -> None:
+    if message:
+        with pytest.raises(SpecError, match=message):
+            Run(config(**bonus), CART, steps=0)
+    else:
+        assert Run(config(**bonus), CART).bonus._states.distinct <= 2
+
+
+def test_centring_needs_random_play_first() -> None:
+    chosen = config(hash=SIMHASH).model_copy(update={"learning_starts": 0})
+    with pytest.raises(ConfigError, match="learning_starts >= 1"):
+        Run(chosen, CART, steps=0)
+
+
+def parity(obs: Any, signals: Any) -> Any:
+    """One number: whether the cart is right of the middle."""
+    return (obs[:, :1] > 0).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "bonus",
+    [
+        {"beta": -0.1},
+        {"hash": {"type": "simhash", "bits": 0}},
+        {"hash": {"type": "simhash", "bits": 4097}},
+        {"count_first": False},
+        {"features": {"type": "nothing"}},
+        {"of": "action"},
+    ],
+)
+def test_impossible_settings_are_refused(bonus: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="bonus"):
+        config(**bonus)

@@ -1,0 +1,92 @@
+"""Count tables against a Counter."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlkit.exploration.counts import PRIMES, Counts, ExactCounts, SketchCounts
+
+SMALL = (7, 11, 13)  # so small that everything collides
+CODES = [-(2**63), -1, 0, 1, 2**62, 7, 14, 21, 77, 1001]  # the last ones share cells of SMALL
+VISITS = st.lists(st.lists(st.tuples(st.sampled_from(CODES), st.integers(0, 2)), min_size=1, max_size=12), max_size=8)
+
+
+def fill(table: Counts, visits: list[list[tuple[int, int]]]) -> Counter[tuple[int, int]]:
+    truth: Counter[tuple[int, int]] = Counter()
+    for batch in visits:
+        table.add(np.array([code for code, _ in batch]), np.array([column for _, column in batch]))
+        truth.update(batch)
+    return truth
+
+
+def all_counts(table: Counts) -> dict[tuple[int, int], int]:
+    counts = table.look_up(np.array(CODES).reshape(2, 5))
+    assert counts.shape == (2, 5, 3)
+    return {
+        (code, column): int(counts.reshape(10, 3)[i, column]) for i, code in enumerate(CODES) for column in range(3)
+    }
+
+
+@given(VISITS, VISITS)
+def test_exact_counts_are_a_counter_and_add_up(
+    ours: list[list[tuple[int, int]]], theirs: list[list[tuple[int, int]]]
+) -> None:
+    table, other = ExactCounts(3), ExactCounts(3)
+    truth = fill(table, ours)
+    assert all_counts(table) == {key: truth[key] for key in all_counts(table)}
+    assert table.distinct == len({code for code, _ in truth})
+    truth += fill(other, theirs)
+    table.merge(other)
+    assert all_counts(table) == {key: truth[key] for key in all_counts(table)}
+    assert sorted(table.values()) == sorted(truth.values())
+    loaded = ExactCounts(3)
+    loaded.load_state_dict(table.state_dict())
+    assert all_counts(loaded) == all_counts(table)
+    assert loaded.distinct == table.distinct
+
+
+def test_an_exact_table_grows_past_its_first_size() -> None:
+    table = ExactCounts(2)
+    codes = np.arange(5000)
+    for _ in range(2):
+        table.add(codes, codes % 2)
+    np.testing.assert_array_equal(table.look_up(codes), 2 * np.eye(2, dtype=np.int64)[codes % 2])
+
+
+@settings(max_examples=200)
+@given(VISITS, VISITS, st.booleans())
+def test_a_sketch_never_counts_too_few(
+    ours: list[list[tuple[int, int]]], theirs: list[list[tuple[int, int]]], conservative: bool
+) -> None:
+    table, other, plain = (SketchCounts(3, SMALL, conservative=kind) for kind in (conservative, conservative, False))
+    truth = fill(table, ours)
+    fill(plain, ours)
+    for key, count in all_counts(table).items():
+        assert truth[key] <= count <= all_counts(plain)[key]
+    truth += fill(other, theirs)
+    table.merge(other)
+    assert all(truth[key] <= count for key, count in all_counts(table).items())
+    loaded = SketchCounts(3, SMALL, conservative=conservative)
+    loaded.load_state_dict(table.state_dict())
+    assert all_counts(loaded) == all_counts(table)
+
+
+@pytest.mark.parametrize("conservative", [False, True])
+def test_a_large_sketch_is_exact_for_few_codes(conservative: bool) -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-(2**63), 2**63 - 1, 3000)
+    times = rng.integers(1, 5, 3000)
+    table = SketchCounts(2, PRIMES, conservative=conservative)
+    visits = rng.permutation(np.repeat(codes, times))
+    for part in np.array_split(visits, 50):
+        table.add(part, np.ones(len(part), np.int64))
+    np.testing.assert_array_equal(table.look_up(codes)[:, 1], times)
+    assert not table.look_up(codes)[:, 0].any()  # the other action's cells are other ones
+    assert table.distinct == 3000
+
+
+def test_six_tables_take_the_memory_that_is_promised() -> None:
+    assert SketchCounts()._cells.nbytes <= 25e6
