@@ -309,6 +309,7 @@ def test_a_key_that_one_group_lacks_is_said_and_the_rest_drawn(tmp_path: Path) -
     [
         (["--out", "p.gif"], ".png or .svg"),
         (["--out", "p.png", "--against", "dopamine"], "--x frames"),
+        (["--out", "p.png", "--against", "dopamine", "--x", "frames", "--y", "loss/td"], "a return"),
         (["--out", "p.png", "--group-by", "agent.nstep"], "agent.n_step"),
     ],
 )
@@ -375,6 +376,16 @@ def test_axis_numbers() -> None:
     assert [thousands(value) for value in (0, 500, 20_000, 1_500_000, -3000)] == ["0", "500", "20k", "1.5M", "-3k"]
 
 
+def test_dopamines_curves_are_drawn_over_the_frames_that_the_runs_cover(write: Write) -> None:
+    curve = [{"env_steps": step, "return_mean": 1.0} for step in (1_000_000, 5_000_000)]
+    path = write("a.json", protocol__environment="ALE/Pong-v5", env_steps=5_000_000, frame_skip=4, curve=curve)
+    (axis,) = draw(grouped(find([path]).results), "frames", against="dopamine").figure.axes
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert labels == ["dqn, 1 seed", *(f"Dopamine {name}" for name in ("C51", "DQN", "IQN", "QR-DQN", "Rainbow"))]
+    assert axis.lines[2].get_ydata()[0] == pytest.approx(-2.5, abs=0.05)
+    assert axis.get_xlim() == (0, pytest.approx(22e6))
+
+
 # --- run directories
 
 
@@ -404,3 +415,26 @@ def test_run_directories_finished_and_not(tmp_path: Path) -> None:
     only = call("plot", unfinished, "--y", "episode/return", "--out", tmp_path / "q.png")
     assert "its group ends with its shortest run" in only.output
     assert call("compare", unfinished).exit_code == 2
+
+
+def test_runs_that_ended_early_are_finished_and_averaged(tmp_path: Path) -> None:
+    """Solved at different steps: one group all the same, the steps in the table, and drawn up to the shortest."""
+    config = tmp_path / "early.toml"
+    config.write_text(
+        '[env]\nname = "gymnasium"\nid = "CartPole-v1"\n[agent]\nname = "random"\n'
+        "[train]\nsteps = 600\n[evaluation]\nevery = 100\nepisodes = 2\nfinal_episodes = 2\n"
+        '[evaluation.stop]\nkey = "return_mean"\nat_least = 30\n'
+    )
+    ends = []
+    for seed in range(4):
+        run = tmp_path / "runs" / str(seed)
+        assert call("train", config, "--seed", seed, "--run", run).exit_code == 0
+        ends.append(json.loads((run / "result.json").read_text())["env_steps"])
+    assert min(ends) < max(ends), "the seeds must end at different steps for this test to say anything"
+    groups = grouped(find([tmp_path / "runs"]).results)
+    assert [len(group.runs) for group in groups] == [4]
+    (table,) = compare(groups)
+    assert f"{min(ends)} to {max(ends)}" in table.rows[0]
+    picture = draw(groups)
+    assert picture.figure.axes[0].lines[0].get_xdata()[-1] == min(ends)
+    assert any("end at different steps" in note for note in picture.notes)

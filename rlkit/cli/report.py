@@ -127,8 +127,8 @@ def plot(
     from rlkit.report.protocols import legend, sentences
     from rlkit.report.results import find
 
-    if against and x != "frames":
-        raise ConfigError("--against dopamine goes with --x frames: its curves are published at frames")
+    if against and (x != "frames" or "return" not in y):
+        raise ConfigError("--against dopamine goes with --x frames and a return: so its curves are published")
     found = find(runs or (Path("runs"),))
     for line in found.problems:
         say(line)

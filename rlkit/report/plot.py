@@ -86,6 +86,8 @@ def draw(
     }
     figure = _figure(curves, x, y, under)
     if against:
+        figure.set_figheight(figure.get_figheight() + 1)  # the legend moves under the panel
+        figure.supxlabel(f"{caption(curves)} Grey: mean training return, Nature CNN.", fontsize=8, color="#555555")
         for axis, environment in zip(figure.axes, curves, strict=False):
             _draw_reference(axis, environment, notes)
     return Picture(figure, _fingerprint(curves, x, y), notes)
@@ -232,10 +234,10 @@ def _draw_reference(axis: Any, environment: str, notes: list[str]) -> None:
         return
     for index, (name, points) in enumerate(reference.dopamine_curves(game).items()):
         axis.plot(*zip(*points.items(), strict=True), STYLES[1 + index % 3], color="#888888", linewidth=1,
-                  marker="osd^v"[index % 5], markersize=3, label=f"{name}, training")  # fmt: skip
+                  marker="osd^v"[index % 5], markersize=3, label=name.removesuffix(" (CNN)"))  # fmt: skip
     first = min(min(points) for points in reference.dopamine_curves(game).values())
     axis.set_xlim(0, 1.1 * max(first, reached))
-    axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+    axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, columnspacing=1)
     text = reference.dopamine_protocol(environment).text()
     notes.append(f"{environment}: Dopamine's curves are of another protocol, drawn beside and not averaged: {text}")
 
