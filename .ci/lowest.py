@@ -22,7 +22,8 @@ def normalised(name: str) -> str:
 def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lowest = {}
-    for requirement in [*project["dependencies"], *project["optional-dependencies"]["worlds"]]:
+    extras = project["optional-dependencies"]
+    for requirement in [*project["dependencies"], *extras["worlds"], *extras["report"]]:
         name, version = re.fullmatch(r"([\w.-]+)>=([\w.]+)(?:,.*)?", requirement).groups()  # type: ignore[union-attr]
         lowest[normalised(name)] = version
     for line in (ROOT / "constraints.txt").read_text().splitlines():

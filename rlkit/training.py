@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from rlkit import plugins
 from rlkit.assemble import Evaluator, Session, assemble, choose_device, identity
 from rlkit.checkpoint import write_text
 from rlkit.config import Config, load
@@ -209,6 +210,8 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
         "env_steps": trainer.env_steps,
         "updates": trainer.agent.updates,
         "train_seconds": round(trainer.seconds, 1),
+        "frame_skip": session.environments.spec.frame_skip,
+        "reference_scores": plugins.load(plugins.ENVS, config.env.name).reference_scores(config.env),
         "config": config.tables(),
         "protocol": protocol,
         "curve": trainer.curve,
