@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,14 @@ def test_no_interval_from_too_few_runs(runs: int) -> None:
 def test_what_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"needs no_such_module.*\[report\]"):
         scores.needed("no_such_module.part", "an interval")
+
+
+def test_without_the_extra_the_command_says_what_to_install(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("rliable", "rliable.metrics", "rliable.library"):
+        monkeypatch.setitem(sys.modules, module, None)
+    done = call("compare", write("a.json"))
+    assert done.exit_code == 2
+    assert "needs rliable, which is not installed: pip install -c constraints.txt -e '.[report]'" in done.output
 
 
 # --- published scores

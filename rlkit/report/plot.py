@@ -193,6 +193,8 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
         if x != "hours":
             axis.xaxis.set_major_formatter(thousands)
         axis.margins(x=0.01)
+        if axis.dataLim.y0 >= 0:
+            axis.set_ylim(bottom=0)  # else a small gain fills the panel
         axis.legend(frameon=False, fontsize=9, loc="best")
     for axis in panels[len(curves) :]:
         axis.set_visible(False)
