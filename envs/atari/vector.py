@@ -37,7 +37,9 @@ def screen_shape(game: str) -> tuple[int, int, int]:
     """(H, W, 3) of a game's full screen: 210 x 160 for most."""
     ALEInterface.setLoggerMode(LoggerMode.Error)
     emulator = ALEInterface()
-    emulator.loadROM(roms.get_rom_path(game))
+    path = roms.get_rom_path(game)
+    assert path is not None  # the config knows the games
+    emulator.loadROM(path)
     height, width = emulator.getScreenDims()
     return int(height), int(width), 3
 
@@ -78,7 +80,7 @@ class VectorAtari:
             signals["screen"] = ArraySpec(shape, np.uint8)
         self._spec = EnvSpec(
             observation_space=games.single_observation_space,
-            num_actions=int(games.single_action_space.n),
+            num_actions=len(games.ale.get_action_set()),
             num_envs=num_envs,
             frame_skip=FRAME_SKIP,
             stack=Stack(axis=0, size=STACK, padding="zero"),
@@ -104,8 +106,7 @@ class VectorAtari:
         if ((wanted < -1) | (wanted > MAX_SEED)).any():
             raise ValueError(f"seeds {wanted}; expected 0..{MAX_SEED}, or -1 to let a generator go on")
         options = None if self._lives is None else {"reset_mask": mask.copy()}
-        answers = [self._asked(lambda vector=vector: vector.reset(seed=wanted, options=options))
-                   for vector in self._vectors]
+        answers = [_asked(vector.reset, seed=wanted, options=options) for vector in self._vectors]
         self._lives = answers[0][1]["lives"]
         return self._observation(answers, mask.copy())
 
@@ -118,7 +119,7 @@ class VectorAtari:
             vector.send(action)
 
     def receive(self) -> RawStep:
-        answers = [self._asked(vector.recv) for vector in self._vectors]
+        answers = [_asked(vector.recv) for vector in self._vectors]
         self._under_way = False
         _, reward, terminated, truncated, info = answers[0]
         value_ends = terminated
@@ -139,13 +140,13 @@ class VectorAtari:
             self.receive()
         self._vectors = []
 
-    @staticmethod
-    def _asked(question: Callable[[], Any]) -> Any:
-        try:
-            return question()
-        except RuntimeError as error:
-            raise WorkerError(f"ALE failed: {error}") from error
-
     def _observation(self, answers: list[Any], first: NDArray[np.bool_]) -> Observation:
         signals = {"screen": answers[1][0][:, 0]} if "screen" in self._spec.signals else {}
         return Observation(answers[0][0], signals, first)
+
+
+def _asked(question: Callable[..., Any], **arguments: Any) -> Any:
+    try:
+        return question(**arguments)
+    except RuntimeError as error:
+        raise WorkerError(f"ALE failed: {error}") from error
