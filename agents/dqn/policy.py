@@ -37,6 +37,12 @@ class DQNPolicy:
         action: NDArray[np.int64] = (q if optimism is None else q + optimism).argmax(1)
         return action
 
+    def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:
+        """Values (N, A), for people to look at."""
+        with torch.inference_mode():
+            values: NDArray[np.float32] = self.network(to_tensor(observation.obs, self._device)).cpu().numpy()
+        return values
+
     def state_dict(self) -> dict[str, Any]:
         return {"network": parameter_state(self.network)}
 

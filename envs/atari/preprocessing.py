@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from ale_py import ALEInterface, LoggerMode
 from ale_py.env import AtariEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ class Build:
     config: AtariConfig
 
     def __call__(self) -> Env:
+        ALEInterface.setLoggerMode(LoggerMode.Error)  # else each emulator says its name
         options = self.config.options
         game = AtariEnv(
             game=self.config.game,
