@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from rlkit.errors import CapacityError
 
 GIB = 2**30
+RESERVED = GIB  # of an accelerator, for networks, activations and libraries
 
 
 def require_memory(num_bytes: int, what: str, device: torch.device, capacity: int | None = None) -> None:
@@ -27,6 +29,18 @@ def require_memory(num_bytes: int, what: str, device: torch.device, capacity: in
     raise CapacityError(
         f"{what} needs {num_bytes / GIB:.2f} GiB, but {available / GIB:.2f} GiB are available on {device}: {fits} fits"
     )
+
+
+def placed(num_bytes: int, device: torch.device) -> torch.device:
+    """Where a replay's frames lie: on `device`, or on the host, with a warning, where it has no room for them."""
+    if device.type == "cpu" or num_bytes + RESERVED <= available_memory(device):
+        return device
+    warnings.warn(
+        f"the replay takes {num_bytes / GIB:.2f} GiB, which {device} does not have free: its frames stay on the host, "
+        "and each batch is moved there",
+        stacklevel=2,
+    )
+    return torch.device("cpu")
 
 
 def available_memory(device: torch.device) -> int:
