@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from envs.atari.config import TWO_PLAYERS, games
 from envs.atari.vector import VectorAtari, check_version
 from rlkit.config import resolve
 from rlkit.environments import Environments
-from rlkit.errors import ConfigError
+from rlkit.errors import ConfigError, WorkerError
 from rlkit.testing import check_env
 from rlkit.types import Observation, Purpose, RawStep, Stack
 
@@ -218,6 +219,37 @@ def test_rendered_games_show_the_whole_screen_in_colour(game: str, height: int) 
     assert environments.spec.signals["screen"].shape == screen.shape[1:]
     assert (screen[..., 0] != screen[..., 2]).any(), "colour"
     assert (screen != first).any(), "it moves"
+
+
+def test_a_rendered_game_is_the_same_game_at_the_same_moment() -> None:
+    """Over several episodes; the screen, in grey and made small, is the newest frame."""
+    shown, plain = made(config(protocol="nature"), 2, Purpose.RENDER), made(config(protocol="nature"), 2)
+    begin(shown), begin(plain)
+    ends = 0
+    for action in actions(plain, 300):
+        left, right = step(shown, action), step(plain, action)
+        assert (left.after.obs == right.after.obs).all()
+        assert (left.reward == right.reward).all()
+        grey = left.after.signals["screen"][0].astype(np.float32) @ np.array([0.2989, 0.587, 0.114], np.float32)
+        small = cv2.resize(grey, (84, 84), interpolation=cv2.INTER_AREA)
+        assert np.abs(small - left.after.obs[0, -1]).mean() < 1
+        ended = left.terminated | left.truncated
+        if ended.any():
+            ends += 1
+            shown.reset(ended, np.full(2, -1))
+            plain.reset(ended, np.full(2, -1))
+    assert ends >= 2
+
+
+def test_a_failing_emulator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("the ROM is gone")
+
+    environments = made(config("pong"))
+    begin(environments)
+    monkeypatch.setattr(environments._vectors[0], "recv", fail)  # type: ignore[attr-defined]
+    with pytest.raises(WorkerError, match="ALE failed: the ROM is gone"):
+        step(environments, np.zeros(1, np.int64))
 
 
 def test_ram_is_that_of_the_moment() -> None:
