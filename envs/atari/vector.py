@@ -135,9 +135,7 @@ class VectorAtari:
         )
 
     def close(self) -> None:
-        """Its threads end with the last reference."""
-        if self._under_way:
-            self.receive()
+        """Its threads end with the last reference, also in the middle of a step."""
         self._vectors = []
 
     def _observation(self, answers: list[Any], first: NDArray[np.bool_]) -> Observation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,15 +31,9 @@ def require_memory(num_bytes: int, what: str, device: torch.device, capacity: in
 
 
 def placed(num_bytes: int, device: torch.device) -> torch.device:
-    """Where a replay's frames lie: on `device`, or on the host, with a warning, where it has no room for them."""
-    if device.type == "cpu" or num_bytes + RESERVED <= available_memory(device):
-        return device
-    warnings.warn(
-        f"the replay takes {num_bytes / GIB:.2f} GiB, which {device} does not have free: its frames stay on the host, "
-        "and each batch is moved there",
-        stacklevel=2,
-    )
-    return torch.device("cpu")
+    """Where a replay's frames lie: on `device`, or on the host where it has no room for them."""
+    fits = device.type == "cpu" or num_bytes + RESERVED <= available_memory(device)
+    return device if fits else torch.device("cpu")
 
 
 def available_memory(device: torch.device) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -81,6 +82,11 @@ class Replay:
         self._rng = rng
         # One row more, always zero, is what stacks are padded with.
         kind = DeviceColumn if frames_device == device else StagedColumn
+        if kind is StagedColumn:
+            warnings.warn(
+                f"the replay does not fit on {device}: its frames stay on the host, and batches are moved there",
+                stacklevel=2,
+            )
         self._frames = kind("observation", self._capacity + 1, self._layout.frame, device)
         step_columns = {name: DeviceColumn(name, self._capacity, extra, device) for name, extra in STEP_COLUMNS.items()}
         self._action, self._reward, self._discount = step_columns.values()

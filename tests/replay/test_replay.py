@@ -85,6 +85,14 @@ def write_through_torch(replay: Replay) -> None:
             value._view = None
 
 
+def test_staged_frames_are_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlkit.replay.replay.placed", lambda num_bytes, device: torch.device("meta"))
+    with pytest.warns(UserWarning, match="does not fit on cpu: its frames stay on the host"):
+        replay = make(World(num_envs=2, stack=Stack(0, 3, "zero")), 60, 1, None)
+    assert isinstance(replay._frames, StagedColumn)
+    assert not replay.keeps_newest
+
+
 def stage_frames(replay: Replay) -> None:
     """Frames on the host that are moved for each batch, as where a device has no room for them."""
     rows, layout = replay.capacity + 1, replay._layout
