@@ -348,5 +348,10 @@ def test_the_protocol_is_printed_in_words() -> None:
     assert dopamine["time limit"] == "108,000 frames"
 
 
+def test_reference_scores_are_those_of_the_game() -> None:
+    assert plugin.reference_scores(config("space_invaders")) == {"random": 148.0, "human": 1668.7}
+    assert plugin.reference_scores(config("air_raid")) is None
+
+
 def test_every_field_is_explained() -> None:
     assert all(field.description for field in AtariConfig.model_fields.values())
