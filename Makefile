@@ -50,7 +50,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) .ci/check_python.py || { echo "make: no usable Python; name one with PYTHON=, as in: make train PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev,worlds,report]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev,worlds,report,video]'
 	rm -rf rlkit.egg-info  # left by the build; Python would read entry points from it, and it is never brought up to date
 	touch $@
 
@@ -59,7 +59,7 @@ test-lowest:
 	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python .ci/lowest.py > .venv-lowest/constraints.txt
 	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt setuptools
-	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[worlds,report]' \
+	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[worlds,report,video]' \
 		pytest pytest-xdist hypothesis
 	$(LOWEST)/$(PYTEST) -m "not slow"
 

@@ -21,9 +21,9 @@ def normalised(name: str) -> str:
 
 def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lowest = {}
     extras = project["optional-dependencies"]
-    for requirement in [*project["dependencies"], *extras["worlds"], *extras["report"]]:
+    lowest = {}
+    for requirement in [*project["dependencies"], *extras["worlds"], *extras["report"], *extras["video"]]:
         name, version = re.fullmatch(r"([\w.-]+)>=([\w.]+)(?:,.*)?", requirement).groups()  # type: ignore[union-attr]
         lowest[normalised(name)] = version
     for line in (ROOT / "constraints.txt").read_text().splitlines():

@@ -22,7 +22,7 @@ from rlkit.seeding import Streams
 from rlkit.sinks import SinkContext
 from rlkit.tape import Tape
 from rlkit.trainer import Stop, Trainer
-from rlkit.types import EnvSpec, Mode, Purpose, State
+from rlkit.types import EnvSpec, Mode, Purpose, State, StepBatch
 from rlkit.visits import Visits
 
 
@@ -45,13 +45,15 @@ class Evaluator:
     config: Config
     environments: Environments | None = None
 
-    def __call__(self, policy: Policy, episodes: int) -> Scores:
+    def __call__(
+        self, policy: Policy, episodes: int, on_step: Callable[[StepBatch], None] = lambda step: None
+    ) -> Scores:
         evaluation = self.config.evaluation
         if self.environments is None:
             plugin = plugins.load(plugins.ENVS, self.config.env.name)
             self.environments = plugin.make(self.config.env, evaluation.num_envs, Purpose.EVALUATE)
         streams = Streams(self.config.train.seed).child("evaluation")
-        return evaluate(policy, self.environments, streams, episodes, evaluation.epsilon)
+        return evaluate(policy, self.environments, streams, episodes, evaluation.epsilon, on_step)
 
     def protocol(self, episodes: int, parameters: str) -> dict[str, str]:
         environment = plugins.load(plugins.ENVS, self.config.env.name).protocol(self.config.env)

@@ -14,7 +14,7 @@ from rlkit.agent import Policy
 from rlkit.environments import Environments
 from rlkit.rollout import Rollout
 from rlkit.seeding import Streams
-from rlkit.types import ActorOutput, ActorState, Mode, Observation, RawStep, State
+from rlkit.types import ActorOutput, ActorState, Mode, Observation, RawStep, State, StepBatch
 
 
 class RandomActions:
@@ -110,7 +110,14 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def evaluate(policy: Policy, environments: Environments, streams: Streams, episodes: int, epsilon: float) -> Scores:
+def evaluate(
+    policy: Policy,
+    environments: Environments,
+    streams: Streams,
+    episodes: int,
+    epsilon: float,
+    on_step: Callable[[StepBatch], None] = lambda step: None,
+) -> Scores:
     """Plays `episodes` episodes in all; each environment's first episodes/N count, so ending early is no advantage."""
     num_envs = environments.spec.num_envs
     if epsilon > 0:
@@ -124,6 +131,7 @@ def evaluate(policy: Policy, environments: Environments, streams: Streams, episo
         rollout.act(policy)
         rollout.send()
         step = rollout.receive()
+        on_step(step)
         running += step.reward
         length += 1
         for env in np.flatnonzero(step.ended):

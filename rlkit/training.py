@@ -22,9 +22,11 @@ from rlkit.config import Config, load
 from rlkit.errors import ConfigError, RlkitError, RunError
 from rlkit.evaluation import Scores, bootstrap_interval
 from rlkit.policy import load_policy
+from rlkit.recording import Recording, VideoFile, frames_per_second
 from rlkit.run import RunDirectory, free_name, machine, today, versions
 from rlkit.sinks import flat
 from rlkit.trainer import Stop, Trainer
+from rlkit.types import Purpose
 
 Progress = Callable[[Trainer], None]
 
@@ -245,16 +247,26 @@ def evaluate_run(
     *,
     checkpoint: str = "last",
     overrides: Mapping[str, Any] | None = None,
+    video: Path | None = None,
 ) -> Evaluation:
-    """Scores a run's policy in fresh environments, `evaluation.final_episodes` episodes. Writes nothing."""
+    """Scores a run's policy in fresh environments, `evaluation.final_episodes` episodes. Writes nothing else.
+
+    `video`: an .mp4 file of the first of these episodes, environment 0's.
+    """
     loaded = load_policy(path, checkpoint, overrides=overrides)
-    episodes = loaded.config.evaluation.final_episodes
+    evaluation = loaded.config.evaluation
     evaluator = Evaluator(loaded.config)
     try:
         with _threads(loaded.config.train.threads):
-            scores = evaluator(loaded.policy, episodes)
+            if video is None:
+                scores = evaluator(loaded.policy, evaluation.final_episodes)
+            else:
+                plugin = plugins.load(plugins.ENVS, loaded.config.env.name)
+                shown = evaluator.environments = plugin.make(loaded.config.env, evaluation.num_envs, Purpose.RENDER)
+                with VideoFile(video, frames_per_second(shown.spec)) as file:
+                    recording = Recording(loaded.policy, shown.spec, file)
+                    scores = evaluator(recording, evaluation.final_episodes, recording.on_step)
     finally:
         evaluator.close()
-    return Evaluation(
-        scores, evaluator.protocol(episodes, f"{checkpoint}, at {loaded.env_steps} steps"), loaded.env_steps
-    )
+    protocol = evaluator.protocol(evaluation.final_episodes, f"{checkpoint}, at {loaded.env_steps} steps")
+    return Evaluation(scores, protocol, loaded.env_steps)

@@ -168,13 +168,22 @@ def resume(run: Path, steps: int | None) -> None:
 @click.option("--episodes", type=int, help="How many; default evaluation.final_episodes of the run's config.")
 @click.option("--checkpoint", default="last", show_default=True, help="last, best, or the step of a checkpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the JSON goes; default RUN/evaluation.json.")
+@click.option("--video", type=click.Path(path_type=Path), help="An .mp4 file of the first episode.")
 @SET
-def evaluate(run: Path, episodes: int | None, checkpoint: str, out: Path | None, settings: tuple[str, ...]) -> None:
+def evaluate(
+    run: Path,
+    episodes: int | None,
+    checkpoint: str,
+    out: Path | None,
+    video: Path | None,
+    settings: tuple[str, ...],
+) -> None:
     """Score RUN's policy in fresh environments and write the scores as JSON.
 
     \b
     rlkit evaluate runs/quickstart-seed0
     rlkit evaluate runs/quickstart-seed0 --checkpoint best --set evaluation.epsilon=0.001
+    rlkit evaluate runs/quickstart-seed0 --episodes 1 --video play.mp4
     """
     from rlkit import training
     from rlkit.checkpoint import write_text
@@ -182,11 +191,11 @@ def evaluate(run: Path, episodes: int | None, checkpoint: str, out: Path | None,
     overrides = dict(map(parse_override, settings))
     if episodes is not None:
         overrides["evaluation.final_episodes"] = episodes
-    evaluation = training.evaluate_run(run, checkpoint=checkpoint, overrides=overrides)
+    evaluation = training.evaluate_run(run, checkpoint=checkpoint, overrides=overrides, video=video)
     show_scores(evaluation.scores.returns, evaluation.protocol)
     path = out or run / "evaluation.json"
     write_text(path, json.dumps(evaluation.to_dict()) + "\n")
-    console.print(f"written to {path}", markup=False)
+    console.print(f"written to {path}" + (f" and {video}" if video else ""), markup=False)
 
 
 @main.command()

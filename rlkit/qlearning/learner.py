@@ -56,6 +56,7 @@ class LearnerSettings:
     double: bool
     loss: Literal["huber", "squared"]
     max_grad_norm: float  # 0: no limit
+    precision: Literal["float32", "bfloat16"] = "float32"  # of layers; parameters, losses and optimizer keep float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class QLearner:
         The gradient with respect to the values is written down rather than derived, as in Mnih et al. 2015, who clip
         the error: autograd begins at the network's output, which saves a fifth of a small network's update.
         """
-        q_tm1: Tensor = self._online(*batch.obs)  # (B, A)
+        q_tm1 = self._values(self._online, batch.obs)  # (B, A)
         with torch.no_grad():
             td = self._td_error(q_tm1, batch)  # (B,)
             slope = batch.weight / len(td) * self._loss.slope(td)  # (B,) of the mean in each error
@@ -137,9 +138,19 @@ class QLearner:
             "gradient/norm": norm,
         }
 
+    def _values(self, network: nn.Module, obs: tuple[Tensor, ...]) -> Tensor:
+        """(B, A) float32."""
+        values: Tensor
+        if self._settings.precision == "float32":
+            values = network(*obs)
+            return values
+        with torch.autocast(self._weights.device.type, torch.bfloat16):
+            values = network(*obs)
+        return values.float()
+
     def _td_error(self, q_tm1: Tensor, batch: Transitions) -> Tensor:
-        q_t = self._target(*batch.next_obs)  # (B, A)
-        q_t_selector = self._online(*batch.next_obs) if self._settings.double else None
+        q_t = self._values(self._target, batch.next_obs)  # (B, A)
+        q_t_selector = self._values(self._online, batch.next_obs) if self._settings.double else None
         if batch.optimism is not None:
             q_t = q_t + batch.optimism
             q_t_selector = None if q_t_selector is None else q_t_selector + batch.optimism
