@@ -96,7 +96,7 @@ def load_sweep(path: Path) -> SweepConfig:
         if isinstance(tables.get(name), dict):
             tables[name] = _dotted(tables[name])
     if isinstance(tables.get("random"), dict) and isinstance(tables["random"].get("keys"), dict):
-        tables["random"]["keys"] = _dotted(tables["random"]["keys"])
+        tables["random"]["keys"] = _dotted(tables["random"]["keys"], ranges=True)
     try:
         return SweepConfig.model_validate(tables, strict=True)
     except ValidationError as error:
@@ -104,10 +104,10 @@ def load_sweep(path: Path) -> SweepConfig:
         raise ConfigError(f"{path}: " + "\n  ".join(problems)) from error
 
 
-def _dotted(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted keys; {low, high} is a value."""
+def _dotted(tables: Mapping[str, Any], prefix: str = "", *, ranges: bool = False) -> dict[str, Any]:
+    """Nested tables as dotted keys; with `ranges`, {low, high} is a value."""
     row: dict[str, Any] = {}
     for key, value in tables.items():
-        nested = isinstance(value, dict) and not {"low", "high"} & set(value)
-        row |= _dotted(value, f"{prefix}{key}.") if nested else {prefix + key: value}
+        nested = isinstance(value, dict) and not (ranges and {"low", "high"} & set(value))
+        row |= _dotted(value, f"{prefix}{key}.", ranges=ranges) if nested else {prefix + key: value}
     return row

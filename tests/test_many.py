@@ -324,3 +324,9 @@ def test_a_sweep_runs_and_is_compared(place: Path) -> None:
     assert "epsilon=0.5" in done.output
     assert "not averaged" in done.output, "another evaluation epsilon is another protocol"
     assert call("sweep", "nowhere.toml").exit_code == 2
+
+
+def test_a_key_called_low_outside_of_ranges_is_a_key(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text('config = "quickstart"\n[set]\ntrain.visits.low = [0, 0]\ntrain.visits.high = [4, 5]\n')
+    assert load_sweep(path).settings() == [{"train.visits.low": [0, 0], "train.visits.high": [4, 5]}]
