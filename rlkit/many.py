@@ -74,16 +74,27 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def make_jobs(
-    source: str | Path, overrides: Mapping[str, Any], seeds: Sequence[int], runs: Path, data: Path | None
+    source: str | Path,
+    overrides: Mapping[str, Any],
+    seeds: Sequence[int],
+    runs: Path,
+    data: Path | None,
+    *,
+    name: str | None = None,
+    varied: Mapping[str, Any] | None = None,
 ) -> list[Job]:
-    """One job a seed. Raises ConfigError where the config is wrong, before anything is written."""
+    """One job a seed. Raises ConfigError where the config is wrong, before anything is written.
+
+    name: what to call them, by default as the config is; varied: those overrides that tell them apart, by default all.
+    """
     jobs = []
     for seed in seeds:
         config = load(source, {**overrides, "train.seed": seed})
-        experiment = re.sub(r"[/_]", "-", config.label)
-        group = group_name(overrides, config)
+        label = name or config.label
+        experiment = re.sub(r"[/_]", "-", label)
+        group = group_name(overrides if varied is None else varied, config)
         file = None if data is None else data / experiment / f"{group or 'rlkit'}-seed{seed}.json"
-        directory = f"{config.label.replace('/', '-')}{group and '-' + group}-seed{seed}"
+        directory = f"{label.replace('/', '-')}{group and '-' + group}-seed{seed}"
         jobs.append(Job(config, overrides, runs / directory, file))
     return jobs
 

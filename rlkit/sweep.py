@@ -51,6 +51,7 @@ class SweepConfig(Model):
     """[grid] or [random], over one config or several."""
 
     config: str | list[str]
+    name: str | None = Field(default=None, pattern=r"^[\w.+-]+$")  # of its runs and results; None: the config's
     seeds: str | int = 0
     set: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] | None = None
@@ -70,11 +71,15 @@ class SweepConfig(Model):
 
     def settings(self) -> list[dict[str, Any]]:
         """The overrides of each point, `set` included; one point where nothing varies."""
+        return [{**self.set, **point} for point in self.points()]
+
+    def points(self) -> list[dict[str, Any]]:
+        """What varies, at each point."""
         if self.random is not None:
             rng = np.random.default_rng(self.random.seed)
-            return [{**self.set, **self._draw(rng)} for _ in range(self.random.draws)]
+            return [self._draw(rng) for _ in range(self.random.draws)]
         grid = self.grid or {}
-        return [{**self.set, **dict(zip(grid, values, strict=True))} for values in itertools.product(*grid.values())]
+        return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
     def _draw(self, rng: np.random.Generator) -> dict[str, Any]:
         assert self.random is not None

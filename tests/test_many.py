@@ -330,3 +330,14 @@ def test_a_key_called_low_outside_of_ranges_is_a_key(tmp_path: Path) -> None:
     path = tmp_path / "sweep.toml"
     path.write_text('config = "quickstart"\n[set]\ntrain.visits.low = [0, 0]\ntrain.visits.high = [4, 5]\n')
     assert load_sweep(path).settings() == [{"train.visits.low": [0, 0], "train.visits.high": [4, 5]}]
+
+
+def test_a_named_sweep_tells_its_runs_apart_by_what_varies(place: Path) -> None:
+    text = (
+        'config = "small.toml"\nname = "two"\n[set]\nagent.name = "random"\n[grid]\nevaluation.epsilon = [0.0, 0.5]\n'
+    )
+    assert call("sweep", sweep(place, text), "--data", "data").exit_code == 0
+    assert sorted(file.name for file in (place / "data" / "two").iterdir()) == [
+        "epsilon=0-seed0.json",
+        "epsilon=0.5-seed0.json",
+    ]

@@ -44,6 +44,7 @@ def sweep(sweep_file: Path, jobs: int | None, data: Path | None) -> None:
 
     \b
     config = "minatar/breakout"            # or a list of configs
+    name = "rates"                         # of its runs and results; left out: the config's and all that is set
     seeds = "0-4"
     [set]                                  # for all runs
     train.steps = 200_000
@@ -68,8 +69,21 @@ def sweep(sweep_file: Path, jobs: int | None, data: Path | None) -> None:
 
     found = load_sweep(sweep_file)
     seeds = parse_seeds(str(found.seeds))
-    points = [(name, settings) for name in found.configs() for settings in found.settings()]
-    everything = [job for name, settings in points for job in make_jobs(name, settings, seeds, Path("runs"), data)]
+    several = len(found.configs()) > 1  # then they must be told apart by their own names
+    everything = [
+        job
+        for config in found.configs()
+        for point in found.points()
+        for job in make_jobs(
+            config,
+            {**found.set, **point},
+            seeds,
+            Path("runs"),
+            data,
+            name=None if several else found.name,
+            varied=point if found.name else None,
+        )
+    ]
     run_all(list({job.run: job for job in everything}.values()), jobs)  # two draws may be the same point
 
 
