@@ -123,7 +123,7 @@ class LearnedConfig(Model):
         10.0,
         ge=0.0,
         description="lambda, the price of units between 0 and 1 (Tang et al.: 10). 0: bits flip at each fit; large: "
-        "few bits tell anything apart.",
+        "few codes (10: about 25 for 2,000 frames of random play in Freeway).",
     )
     learning_rate: float = Field(3e-4, gt=0.0, description="Step size of Adam (Tang et al.: 3e-4).")
     batch_size: int = Field(32, ge=2, description="Frames drawn from the replay for one update (Tang et al.: 32).")
@@ -137,8 +137,8 @@ class LearnedConfig(Model):
         100_000,
         ge=1,
         description="Environment steps, from the warm-up's end on, between two changes of the codes to those learned "
-        "since (Tang et al.: 300,000). Small: codes change before counts say anything. Each takes about 0.2 ms a step "
-        "in the replay.",
+        "since (Tang et al.: 300,000). Small: codes change before counts say anything. Each takes 0.1 to 0.2 ms a "
+        "step in the replay.",
     )
 
     def build(self, spec: EnvSpec) -> kinds.Pixels:

@@ -139,7 +139,7 @@ class Bytes:
         self.midpoint: NDArray[Any] | None = ((0 - low) // width + (255 - low) // width) / 2
 
     def __call__(self, observation: Observation) -> NDArray[Any]:
-        chosen = observation.signals[self._source][:, self._index].astype(np.int64)
+        chosen = observation.signals[self._source][:, self._index]
         steps: NDArray[Any] = (chosen - self._low) // self._width
         return steps
 

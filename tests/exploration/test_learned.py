@@ -16,9 +16,10 @@ from agents.dqn import DQNAgent, DQNConfig, plugin
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError, SpecError
+from rlkit.exploration import learned
 from rlkit.exploration.autoencoder import GRID, Autoencoder, BitEncoder, code_loss
 from rlkit.exploration.bonus import CountBonus, build_bonus
-from rlkit.exploration.learned import WATCHED, LearnedCodes
+from rlkit.exploration.learned import LearnedCodes
 from rlkit.rollout import Rollout
 from rlkit.seeding import Streams, torch_seeded
 from rlkit.tape import Tape
@@ -38,8 +39,8 @@ WARM_UP, REFIT_EVERY = 40, 30
 
 
 def config(features: dict[str, Any] | None = None, **bonus: Any) -> DQNConfig:
-    learned = {"type": "learned", "side": 16, "codes": 24, "levels": 8, "updates_per_step": 0.3}
-    learned |= {"refit_every": REFIT_EVERY, "batch_size": 8, "learning_rate": 3e-3} | (features or {})
+    table = {"type": "learned", "side": 16, "codes": 24, "levels": 8, "updates_per_step": 0.3}
+    table |= {"refit_every": REFIT_EVERY, "batch_size": 8, "learning_rate": 3e-3} | (features or {})
     return DQNConfig(
         name="dqn",
         learning_starts=WARM_UP,
@@ -48,7 +49,7 @@ def config(features: dict[str, Any] | None = None, **bonus: Any) -> DQNConfig:
         updates_per_step=0.1,
         network={"hidden": (4,)},
         epsilon={"start": 1.0, "end": 1.0},
-        bonus={"beta": 0.5, "features": learned, **bonus},
+        bonus={"beta": 0.5, "features": table, **bonus},
     )
 
 
@@ -300,7 +301,8 @@ def test_codes_stand_still_between_fits() -> None:
     assert np.mean(loss[-5:]) < np.mean(loss[:5])
 
 
-def test_the_share_of_changed_codes_is_that_of_the_first_frames() -> None:
+def test_the_share_of_changed_codes_is_that_of_the_first_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learned, "WATCHED", 25)  # fewer than the warm-up has
     run = Run(config())
     first: list[NDArray[Any]] = []
     old: list[int] = []
@@ -310,7 +312,7 @@ def test_the_share_of_changed_codes_is_that_of_the_first_frames() -> None:
             first += [*step.before.obs[step.before.first], *step.after.obs]
         if not run.codes.ready:
             continue
-        new = run.digests(first[:WATCHED]).tolist()
+        new = run.digests(first[:25]).tolist()
         if "explore/codes_changed" in metrics:
             share = sum(a != b for a, b in zip(old, new, strict=True)) / len(new)
             assert metrics["explore/codes_changed"] == pytest.approx(share)
@@ -335,6 +337,18 @@ def test_a_bonus_stored_at_insertion_stays() -> None:
             assert min(now.values()) > 0
         before = now
     run.check_replay()
+
+
+@pytest.mark.parametrize("of", ["state", "successor"])
+def test_the_warm_ups_steps_get_the_bonus_that_was_not_known_yet(of: str) -> None:
+    run = Run(config(timing="insert", of=of))
+    steps = [step for step, _ in run.steps(WARM_UP)]
+    visited = [obs for step in steps for obs in (*step.before.obs[step.before.first], *step.after.obs)]
+    counts = Counter(run.digests(visited).tolist())
+    paid = run.digests([(step.before if of == "state" else step.after).obs[0] for step in steps])
+    window = run.agent._replay.window(run.agent._replay.sampleable())
+    expected = [0.5 / counts[code] ** 0.5 for code in paid.tolist()]
+    np.testing.assert_allclose(np.asarray(window.extras["bonus"])[:, 0], expected, rtol=1e-6)
 
 
 def test_resumed_between_fits_it_goes_on_as_if_nothing_had_happened() -> None:
