@@ -2,6 +2,7 @@
 # make test       install, then run the fast tests (minutes)
 # make test-slow  install, then run the tests that learn (tens of minutes)
 # make check      everything that must be clean before a commit: format, lint, types, import contract, fast tests
+# make results    write the tables and draw the pictures of README and docs anew, from the committed result files
 # make test-lowest  the fast tests on the lowest versions that pyproject.toml allows
 # make clean      remove the virtual environments
 #
@@ -16,7 +17,7 @@ LOWEST := .venv-lowest/bin
 export OMP_NUM_THREADS ?= 1
 PYTEST := python -m pytest -n 2 --dist worksteal
 
-.PHONY: train test test-slow check format lint test-lowest install clean
+.PHONY: train test test-slow check results format lint test-lowest install clean
 
 train: $(STAMP)
 	$(BIN)/rlkit train quickstart
@@ -28,6 +29,9 @@ test-slow: $(STAMP)
 	$(BIN)/$(PYTEST) -m slow
 
 check: lint test
+
+results: $(STAMP)
+	$(BIN)/python docs/redraw.py README.md docs
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -46,7 +50,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) .ci/check_python.py || { echo "make: no usable Python; name one with PYTHON=, as in: make train PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev,worlds]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev,worlds,report,video]'
+	rm -rf rlkit.egg-info  # left by the build; Python would read entry points from it, and it is never brought up to date
 	touch $@
 
 test-lowest:
@@ -54,7 +59,7 @@ test-lowest:
 	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python .ci/lowest.py > .venv-lowest/constraints.txt
 	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt setuptools
-	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[worlds]' \
+	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[worlds,report,video]' \
 		pytest pytest-xdist hypothesis
 	$(LOWEST)/$(PYTEST) -m "not slow"
 

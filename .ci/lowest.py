@@ -21,8 +21,9 @@ def normalised(name: str) -> str:
 
 def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
     lowest = {}
-    for requirement in [*project["dependencies"], *project["optional-dependencies"]["worlds"]]:
+    for requirement in [*project["dependencies"], *extras["worlds"], *extras["report"], *extras["video"]]:
         name, version = re.fullmatch(r"([\w.-]+)>=([\w.]+)(?:,.*)?", requirement).groups()  # type: ignore[union-attr]
         lowest[normalised(name)] = version
     for line in (ROOT / "constraints.txt").read_text().splitlines():

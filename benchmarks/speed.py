@@ -1,12 +1,18 @@
-"""Environment steps a second of DQN on CartPole-v1: rlkit and Stable-Baselines3, in turn, on the same machine.
+"""Environment steps a second of DQN: rlkit and Stable-Baselines3, in turn, on the same machine.
 
     python benchmarks/speed.py --out docs/results/data/speed.json
+    python benchmarks/speed.py --world atari --out docs/results/data/speed-atari.json
+    python benchmarks/speed.py --world atari --precision bfloat16 --out docs/results/data/speed-atari-bfloat16.json
 
-Both do the same work with the same sizes: one update of 128 transitions for every ten environment steps, whatever the
-number of environments. Each round builds both sides anew, with the round's number as seed; the side that goes first
-alternates, since a machine's clock drifts. What is timed is the training loop alone, after a warm-up of random actions,
-first updates and the whole decay of epsilon. The result is the median of the rounds' ratios, with their range.
+Both do the same work with the same sizes, whatever the number of environments: on CartPole-v1 one update of 128
+transitions for every ten environment steps, on Pong one of 32 for every four, with the Nature network. Each round
+builds both sides anew, with the round's number as seed; the side that goes first alternates, since a machine's clock
+drifts. What is timed is the training loop alone, after a warm-up of random actions, first updates and the whole decay
+of epsilon. The result is the median of the rounds' ratios, with their range; on Pong each side counts at the better of
+its numbers of environments in the round.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -17,41 +23,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import torch
+from speed_worlds import WORLDS, World
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rlkit.assemble import assemble
 from rlkit.checkpoint import write_text
 from rlkit.config import resolve
 from rlkit.run import RunDirectory, machine, today, versions
 
-ENV_ID = "CartPole-v1"
-LEARNING_STARTS = 1_000  # random actions until here; then epsilon goes from 1 to EPSILON in EPSILON_STEPS
-EPSILON, EPSILON_STEPS = 0.05, 500
-WARM_UP = 2_000  # where the clock starts
-UPDATES_PER_STEP = 0.1
-SETTINGS: dict[str, Any] = {
-    "learning_rate": 2.5e-4,
-    "batch_size": 128,
-    "hidden": [120, 84],
-    "gamma": 0.99,
-    "replay_capacity": 10_000,
-    "target_copy_every_updates": 50,
-    "max_grad_norm": 10.0,
-}
-
-Side = Callable[[int, int, int], float]  # (environments, steps, seed) → environment steps a second
+EPSILON = 0.05  # while timed
 
 
 class Clock(BaseCallback):
     """Reads the time where the warm-up ends and where training ends."""
 
+    def __init__(self, warm_up: int) -> None:
+        super().__init__()
+        self._warm_up = warm_up
+
     def _on_step(self) -> bool:
-        if self.num_timesteps == WARM_UP:
+        if self.num_timesteps == self._warm_up:
             self.begin = time.perf_counter()
         return True
 
@@ -59,75 +52,74 @@ class Clock(BaseCallback):
         self.end = time.perf_counter()
 
 
-def sb3(num_envs: int, steps: int, seed: int) -> float:
-    """A rollout of 40 environment steps and then 4 updates with several environments, of 10 and 1 with one."""
-    rollout = 10 if num_envs == 1 else 5 * num_envs
-    total = WARM_UP + steps
-    env = DummyVecEnv([lambda: Monitor(gym.make(ENV_ID)) for _ in range(num_envs)])
+def sb3(world: World, num_envs: int, steps: int, seed: int) -> float:
+    """Environment steps a second of Stable-Baselines3."""
+    rollout, updates = world.sb3_rollout(num_envs)
+    total = world.warm_up + steps
+    settings = world.settings
+    env = world.sb3_env(num_envs, seed)
     agent = DQN(
-        "MlpPolicy",
+        world.sb3_policy,
         env,
-        learning_rate=SETTINGS["learning_rate"],
-        buffer_size=SETTINGS["replay_capacity"],
-        learning_starts=LEARNING_STARTS,
-        batch_size=SETTINGS["batch_size"],
-        gamma=SETTINGS["gamma"],
-        train_freq=rollout // num_envs,  # counted in steps of the whole vector
-        gradient_steps=rollout // 10,
-        target_update_interval=int(SETTINGS["target_copy_every_updates"] / UPDATES_PER_STEP),  # environment steps
-        max_grad_norm=SETTINGS["max_grad_norm"],
-        policy_kwargs={"net_arch": SETTINGS["hidden"]},
+        learning_rate=settings["learning_rate"],
+        buffer_size=settings["replay_capacity"],
+        learning_starts=world.learning_starts,
+        batch_size=settings["batch_size"],
+        gamma=settings["gamma"],
+        train_freq=rollout,
+        gradient_steps=updates,
+        target_update_interval=settings["target_copy_every_updates"] * world.steps_per_update,  # environment steps
+        max_grad_norm=settings["max_grad_norm"],
+        policy_kwargs=world.sb3_network,
         seed=seed,
         device="cpu",
         verbose=0,
     )
 
     def epsilon(remaining: float) -> float:
-        decayed = ((1.0 - remaining) * total - LEARNING_STARTS) / EPSILON_STEPS
+        decayed = ((1.0 - remaining) * total - world.learning_starts) / world.epsilon_steps
         return 1.0 + (EPSILON - 1.0) * min(1.0, max(0.0, decayed))
 
     agent.exploration_schedule = epsilon  # its own one cannot begin where learning does
-    clock = Clock()
+    clock = Clock(world.warm_up)
     agent.learn(total, callback=clock, log_interval=None)
     env.close()
-    _expect_updates(agent._n_updates, total)
-    return (agent.num_timesteps - WARM_UP) / (clock.end - clock.begin)
+    _expect_updates(world, agent._n_updates, total)
+    return (agent.num_timesteps - world.warm_up) / (clock.end - clock.begin)
 
 
-def rlkit(num_envs: int, steps: int, seed: int) -> float:
-    """The trainer's own loop, with its meters and its logging, but no sink to write to."""
-    total = WARM_UP + steps
-    config = resolve(
-        "speed",
-        {
-            "env": {"name": "gymnasium", "id": ENV_ID},
-            "agent": {
-                "name": "dqn",
-                "learning_rate": SETTINGS["learning_rate"],
-                "discount": SETTINGS["gamma"],
-                "batch_size": SETTINGS["batch_size"],
-                "updates_per_step": UPDATES_PER_STEP,
-                "learning_starts": LEARNING_STARTS,
-                "replay_capacity": SETTINGS["replay_capacity"],
-                "max_grad_norm": SETTINGS["max_grad_norm"],
-                "network": {"hidden": SETTINGS["hidden"]},
-                "target": {"every": SETTINGS["target_copy_every_updates"]},
-                "epsilon": {"end": EPSILON, "steps": EPSILON_STEPS},
-            },
-            "train": {"steps": total, "num_envs": num_envs, "seed": seed, "sinks": [], "device": "cpu"},
-        },
-    )
+def rlkit(world: World, num_envs: int, steps: int, seed: int, precision: str = "float32") -> float:
+    """Environment steps a second of the trainer's own loop, with meters and logging, but no sink to write to."""
+    total = world.warm_up + steps
+    settings = world.settings
+    agent = {
+        "name": "dqn",
+        "learning_rate": settings["learning_rate"],
+        "discount": settings["gamma"],
+        "batch_size": settings["batch_size"],
+        "updates_per_step": 1 / world.steps_per_update,
+        "learning_starts": world.learning_starts,
+        "replay_capacity": settings["replay_capacity"],
+        "reward_clip": world.reward_clip,
+        "max_grad_norm": settings["max_grad_norm"],
+        "network": world.network,
+        "target": {"every": settings["target_copy_every_updates"]},
+        "epsilon": {"end": EPSILON, "steps": world.epsilon_steps},
+        **({} if precision == "float32" else {"precision": precision}),
+    }
+    train = {"steps": total, "num_envs": num_envs, "seed": seed, "sinks": [], "device": "cpu"}
+    config = resolve("speed", {"env": world.env, "agent": agent, "train": {**train, "threads": world.threads}})
     with tempfile.TemporaryDirectory() as folder:
         session = assemble(config, lambda device: RunDirectory.create(Path(folder) / "run", config, {}))
         trainer = session.trainer
         trainer.start()
-        _train_until(trainer, WARM_UP)
+        _train_until(trainer, world.warm_up)
         begin = time.perf_counter()
         _train_until(trainer, total)
         end = time.perf_counter()
         session.close()
-    _expect_updates(trainer.agent.updates, total)
-    return (trainer.env_steps - WARM_UP) / (end - begin)
+    _expect_updates(world, trainer.agent.updates, total)
+    return (trainer.env_steps - world.warm_up) / (end - begin)
 
 
 def _train_until(trainer: Any, env_steps: int) -> None:
@@ -137,26 +129,34 @@ def _train_until(trainer: Any, env_steps: int) -> None:
         trainer.at_due_times(before)
 
 
-def _expect_updates(updates: int, env_steps: int) -> None:
+def _expect_updates(world: World, updates: int, env_steps: int) -> None:
     """Both sides must have done the same work; where a rollout straddles the first update one may be ahead by some."""
-    wanted = (env_steps - LEARNING_STARTS) * UPDATES_PER_STEP
+    wanted = (env_steps - world.learning_starts) / world.steps_per_update
     if abs(updates - wanted) > 5:
         raise RuntimeError(f"{updates} updates in {env_steps} steps, expected {wanted:.0f}: the comparison is not fair")
 
 
-def compare(num_envs: int, rounds: int, steps: int) -> dict[str, Any]:
-    """Steps a second of both sides in every round, and the ratio rlkit / Stable-Baselines3."""
-    sides: dict[str, Side] = {"rlkit": rlkit, "stable-baselines3": sb3}
-    speeds: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds):
-        order = list(sides) if number % 2 == 0 else list(sides)[::-1]
-        for name in order:
-            speeds[name].append(sides[name](num_envs, steps, number))
-    ratios = [ours / theirs for ours, theirs in zip(*speeds.values(), strict=True)]
-    return {
-        "num_envs": num_envs,
-        "env_steps_per_second": {name: [round(speed) for speed in rows] for name, rows in speeds.items()},
-        "median": {name: round(statistics.median(rows)) for name, rows in speeds.items()},
+def measure(world: World, numbers: list[int], rounds: int, steps: int, precision: str) -> dict[str, Any]:
+    """Steps a second, side → environments → rounds, the sides in alternating order."""
+    sides: dict[str, Callable[[int, int], float]] = {
+        "rlkit": lambda num_envs, seed: rlkit(world, num_envs, steps, seed, precision),
+        "stable-baselines3": lambda num_envs, seed: sb3(world, num_envs, steps, seed),
+    }
+    speeds: dict[str, Any] = {name: {num_envs: [] for num_envs in numbers} for name in sides}
+    for num_envs in numbers:
+        for number in range(rounds):
+            for name in list(sides) if number % 2 == 0 else list(sides)[::-1]:
+                speeds[name][num_envs].append(sides[name](num_envs, number))
+    return speeds
+
+
+def summary(label: Any, ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """The ratios of the rounds, printed and as a record."""
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+    result = {
+        "num_envs": label,
+        "env_steps_per_second": {"rlkit": [round(x) for x in ours], "stable-baselines3": [round(x) for x in theirs]},
+        "median": {"rlkit": round(statistics.median(ours)), "stable-baselines3": round(statistics.median(theirs))},
         "ratio": {
             "median": round(statistics.median(ratios), 2),
             "lowest": round(min(ratios), 2),
@@ -164,46 +164,58 @@ def compare(num_envs: int, rounds: int, steps: int) -> dict[str, Any]:
             "rounds": [round(ratio, 3) for ratio in ratios],
         },
     }
-
-
-def show(result: dict[str, Any]) -> None:
-    ratio, median = result["ratio"], result["median"]
+    median, ratio = result["median"], result["ratio"]
     print(
-        f"{result['num_envs']} environment(s): rlkit {median['rlkit']} steps/s, "
-        f"stable-baselines3 {median['stable-baselines3']} steps/s; "
-        f"ratio {ratio['median']} (from {ratio['lowest']} to {ratio['highest']})",
+        f"{label} environment(s): rlkit {median['rlkit']} steps/s, stable-baselines3 {median['stable-baselines3']} "
+        f"steps/s; ratio {ratio['median']} (from {ratio['lowest']} to {ratio['highest']})",
         flush=True,
     )
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Training speed of rlkit and Stable-Baselines3, in turn.")
+    parser.add_argument("--world", choices=WORLDS, default="cartpole")
     parser.add_argument("--num-envs", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=6_000, help="environment steps timed, for each side and round")
+    parser.add_argument("--steps", type=int, help="environment steps timed, for each side and round")
+    parser.add_argument(
+        "--precision", choices=["float32", "bfloat16"], default="float32", help="rlkit's; theirs: float32"
+    )
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     arguments = parser.parse_args()
-    if any(number != 1 and (number % 2 or WARM_UP % number) for number in arguments.num_envs):
-        parser.error(f"--num-envs: 1, or even divisors of {WARM_UP}: else the updates of the two sides do not match")
-    torch.set_num_threads(1)
-    results = []
-    for num_envs in arguments.num_envs:
-        results.append(compare(num_envs, arguments.rounds, arguments.steps))
-        show(results[-1])
+    world = WORLDS[arguments.world]
+    if any(world.warm_up % number for number in arguments.num_envs):
+        parser.error(f"--num-envs: divisors of {world.warm_up}, where the clock starts")
+    torch.set_num_threads(world.threads)
+    steps = arguments.steps or world.steps
+    speeds = measure(world, arguments.num_envs, arguments.rounds, steps, arguments.precision)
+    results = [summary(n, speeds["rlkit"][n], speeds["stable-baselines3"][n]) for n in arguments.num_envs]
+    if world.better:
+        best = {name: [max(round_) for round_ in zip(*rows.values(), strict=True)] for name, rows in speeds.items()}
+        results.append(summary("the better number of", best["rlkit"], best["stable-baselines3"]))
     if arguments.out is not None:
         record = {
             "format": 1,
-            "benchmark": "training speed, DQN on CartPole-v1",
+            "benchmark": f"training speed, DQN on {world.title}",
             "machine": machine(),
             "date": today(),
             "versions": versions("stable-baselines3"),
-            "threads": torch.get_num_threads(),
-            "settings": SETTINGS | {"updates_per_step": UPDATES_PER_STEP, "epsilon_while_timed": EPSILON},
+            "threads": world.threads,
+            "precision": {"rlkit": arguments.precision, "stable-baselines3": "float32"},
+            "settings": {
+                **world.settings,
+                "network": world.network,
+                "updates_per_step": 1 / world.steps_per_update,
+                "epsilon_while_timed": EPSILON,
+            },
             "protocol": {
-                "timed": f"{arguments.steps} environment steps, after {WARM_UP} that are not",
+                "timed": f"{steps} environment steps, after {world.warm_up} that are not",
                 "rounds": f"{arguments.rounds}, both sides built anew in each, in alternating order",
-                "environments": "one after the other in the training process, on both sides",
-                "sb3_schedule": "with 1: train_freq=10, gradient_steps=1; with N: train_freq=5, gradient_steps=N/2",
+                "sb3_schedule": "; ".join(
+                    f"{n} environments: train_freq={world.sb3_rollout(n)[0]}, gradient_steps={world.sb3_rollout(n)[1]}"
+                    for n in arguments.num_envs
+                ),
             },
             "results": results,
         }

@@ -1,15 +1,6 @@
 """Environment families: one module each, plugged in by the entry-point group `rlkit.envs`, and rlkit's own worlds.
 
-Importing this package makes the ids below known to Gymnasium (names only: a world's module is imported when one is
-made). docs/environments.md says what each is, what is known of its optimum, and where it departs from its source.
+Importing this package makes their ids known to Gymnasium.
 """
 
-import gymnasium as gym
-
-# Gymnasium's registry is of the process, and importing twice registers once. DeepSea's limit depends on its size.
-gym.register("rlkit/DeepSea-v0", entry_point="envs.deep_sea:DeepSea")
-gym.register("rlkit/MountainCarGoal-v0", entry_point="envs.mountain_car:MountainCarGoal", max_episode_steps=200)
-gym.register("rlkit/SparseMountainCar-v0", entry_point="envs.mountain_car:SparseMountainCar", max_episode_steps=500)
-gym.register(
-    "rlkit/SparseCartPoleSwingUp-v0", entry_point="envs.cartpole_swingup:SparseCartPoleSwingUp", max_episode_steps=500
-)
+import envs.worlds  # noqa: F401

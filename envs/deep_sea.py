@@ -52,7 +52,7 @@ def solved_return(size: int) -> float:
     """Halfway between the least return with the treasure and the greatest without, in the deterministic variant.
 
     Only N steps right reach the treasure, so that return is 0.99; without it no return exceeds 0. In the stochastic
-    variant a return tells nothing, for its noise has a standard deviation of 1: count the signal "treasure".
+    variant a return tells nothing, for its noise has a standard deviation of 1: count the signal "success".
     """
     return optimal_return(size) / 2
 
@@ -130,7 +130,7 @@ class DeepSea(gym.Env[NDArray[np.int8], Any]):
 
 
 def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
-    """Signals: "state" (2,) int16, row (N after the last step) and column; "treasure" bool, reached in this episode."""
+    """Signals: "state" (2,) int16, row (N after the last step) and column; "success" bool, the treasure was reached."""
     sea = env.unwrapped
     assert isinstance(sea, DeepSea)
-    return {"state": np.array((sea.row, sea.column), dtype=np.int16), "treasure": np.bool_(sea.treasure)}
+    return {"state": np.array((sea.row, sea.column), dtype=np.int16), "success": np.bool_(sea.treasure)}

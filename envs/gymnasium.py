@@ -15,6 +15,7 @@ from gymnasium import spaces, wrappers
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+import envs.worlds  # noqa: F401  # here too: a folder `envs` where Python is started hides the package's __init__
 from rlkit import plugins
 from rlkit.config import Model, PluginConfig
 from rlkit.environments import Environments

@@ -13,7 +13,7 @@ from rlkit import plugins
 from rlkit.agent import Agent, AgentContext, Policy
 from rlkit.config import Config
 from rlkit.environments import Environments
-from rlkit.errors import ConfigError
+from rlkit.errors import ConfigError, SpecError
 from rlkit.evaluation import Scores, evaluate, protocol_of
 from rlkit.metrics import Sink
 from rlkit.rollout import Rollout
@@ -22,7 +22,8 @@ from rlkit.seeding import Streams
 from rlkit.sinks import SinkContext
 from rlkit.tape import Tape
 from rlkit.trainer import Stop, Trainer
-from rlkit.types import Mode, Purpose, State
+from rlkit.types import EnvSpec, Mode, Purpose, State, StepBatch
+from rlkit.visits import Visits
 
 
 def choose_device(name: str) -> torch.device:
@@ -44,13 +45,15 @@ class Evaluator:
     config: Config
     environments: Environments | None = None
 
-    def __call__(self, policy: Policy, episodes: int) -> Scores:
+    def __call__(
+        self, policy: Policy, episodes: int, on_step: Callable[[StepBatch], None] = lambda step: None
+    ) -> Scores:
         evaluation = self.config.evaluation
         if self.environments is None:
             plugin = plugins.load(plugins.ENVS, self.config.env.name)
             self.environments = plugin.make(self.config.env, evaluation.num_envs, Purpose.EVALUATE)
         streams = Streams(self.config.train.seed).child("evaluation")
-        return evaluate(policy, self.environments, streams, episodes, evaluation.epsilon)
+        return evaluate(policy, self.environments, streams, episodes, evaluation.epsilon, on_step)
 
     def protocol(self, episodes: int, parameters: str) -> dict[str, str]:
         environment = plugins.load(plugins.ENVS, self.config.env.name).protocol(self.config.env)
@@ -128,6 +131,7 @@ def assemble(
     evaluator = Evaluator(config)
     try:
         agent = make_agent(config, environments, device)
+        visits = _visits(config, environments.spec)
         run = open_run(device)
         streams = Streams(train.seed).child("rollout")
         tape = Tape(streams, train.num_envs, train.reseed_after, run.tapes)
@@ -140,6 +144,7 @@ def assemble(
             evaluate=lambda episodes: evaluator(agent, episodes),
             sinks=[],
             store=RunStore(run, config),
+            visits=visits,
             stop=stop or Stop(),
             on_progress=on_progress,
         )
@@ -154,6 +159,14 @@ def assemble(
     return Session(trainer, run, evaluator, device, environments, sinks)
 
 
+def _visits(config: Config, spec: EnvSpec) -> Visits | None:
+    """What counts visits, if anything. Raises SpecError where the config asks for signals that are not there."""
+    stop = config.evaluation.stop
+    if stop is not None and stop.key == "success_rate" and "success" not in spec.signals:
+        raise SpecError('evaluation.stop.key: success_rate needs the signal "success", which this environment lacks')
+    return Visits(config.train.visits, spec) if config.train.visits else None
+
+
 def describe(config: Config) -> dict[str, str]:
     """What a config would do, for `rlkit check`: builds one environment and the network, no replay."""
     train, evaluation = config.train, config.evaluation
@@ -163,6 +176,7 @@ def describe(config: Config) -> dict[str, str]:
     environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, 1, Purpose.TRAIN)
     spec = replace(environments.spec, num_envs=train.num_envs)
     environments.close()
+    _visits(config, spec)
     agent = plugins.load(plugins.AGENTS, config.agent.name).describe(config.agent, spec, train.steps)
     every = f"every {evaluation.every:,} steps, {evaluation.episodes} episodes; " if evaluation.every else ""
     return {

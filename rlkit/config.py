@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from rlkit import plugins
 from rlkit.errors import ConfigError
@@ -22,13 +22,31 @@ from rlkit.errors import ConfigError
 class Model(BaseModel):
     """A frozen table of a config; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, strict=True)
 
 
 class PluginConfig(Model):
     """The base of every plug-in's table: which plug-in, by entry-point name or "package.module:attr"."""
 
     name: str = Field(description='Name of the plug-in, or "package.module:attr".')
+
+
+class VisitsConfig(Model):
+    """The table `visits`: two numbers of a signal, and the rectangle in which they are counted."""
+
+    signal: str = Field(default="state", description="The environment's signal that holds the position.")
+    columns: tuple[int, int] = Field(
+        default=(0, 1), description="Places in the signal of the numbers drawn rightwards and downwards."
+    )
+    low: tuple[float, float] = Field(description="Least values, rightwards and downwards; beyond counts as the edge.")
+    high: tuple[float, float] = Field(description="Greatest values. For whole numbers 0 to n - 1: low 0, high n.")
+    cells: tuple[int, int] = Field(description="Into how many cells to cut, rightwards and downwards.")
+
+    @model_validator(mode="after")
+    def _is_a_rectangle(self) -> Self:
+        if min(self.cells) < 1 or not all(a < b for a, b in zip(self.low, self.high, strict=True)):
+            raise ValueError(f"visits need low < high and at least one cell, got {self.low}, {self.high}, {self.cells}")
+        return self
 
 
 class TrainConfig(Model):
@@ -65,8 +83,27 @@ class TrainConfig(Model):
         "at most this many steps and one episode: small values resume fast, large ones re-seed rarely.",
     )
     sinks: tuple[str, ...] = Field(
-        default=("tensorboard", "jsonl"), description='Where metrics go: names or "package.module:attr".'
+        default=("tensorboard", "jsonl", "images"), description='Where metrics go: names or "package.module:attr".'
     )
+    visits: VisitsConfig | None = Field(
+        default=None, description="A picture of where training has been, made with each evaluation; left out: none."
+    )
+
+
+class StopConfig(Model):
+    """The table `stop`: ends training before `train.steps` once the task is solved."""
+
+    key: Literal["return_mean", "return_median", "return_iqm", "return_min", "success_rate"] = Field(
+        default="return_mean",
+        description='What to look at in each evaluation; success_rate needs an environment with the signal "success".',
+    )
+    at_least: float = Field(description="The value at which it counts as solved.")
+    times: int = Field(default=1, ge=1, description="Evaluations running that must reach it.")
+
+    def solved(self, curve: Sequence[Mapping[str, float]]) -> bool:
+        """Whether the newest evaluations in `curve` all reach it."""
+        newest = curve[-self.times :]
+        return len(newest) == self.times and all(row[self.key] >= self.at_least for row in newest)
 
 
 class EvaluationConfig(Model):
@@ -77,6 +114,13 @@ class EvaluationConfig(Model):
     final_episodes: int = Field(default=100, ge=1, description="Episodes of the evaluation at the end of training.")
     num_envs: int = Field(default=1, ge=1, le=4096, description="Environments evaluated together.")
     epsilon: float = Field(default=0.0, ge=0, le=1, description="Share of uniformly random actions; 0 is greedy.")
+    stop: StopConfig | None = Field(default=None, description="When to end training early; left out: never.")
+
+    @model_validator(mode="after")
+    def _looks(self) -> Self:
+        if self.stop is not None and not self.every:
+            raise ValueError("evaluation.stop needs evaluation.every > 0: it is asked at each evaluation")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +233,7 @@ def resolve(label: str, tables: Mapping[str, Any]) -> Config:
     whole: type[BaseModel] = create_model("Config", __base__=Model, **fields)
     try:
         # JSON mode, since strict checking of Python values would refuse a list for a tuple
-        parsed = whole.model_validate_json(json.dumps(tables, default=str), strict=True)
+        parsed = whole.model_validate_json(json.dumps(tables, default=str))
     except ValidationError as error:
         problems += [explain(dict(detail), whole) for detail in error.errors(include_url=False)]
     if problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -68,8 +69,10 @@ class Scores:
 
     returns: NDArray[np.float64]  # (episodes,)
     lengths: NDArray[np.int64]  # (episodes,) in environment steps
+    successes: NDArray[np.bool_] | None = None  # (episodes,) the signal "success" at the end, where there is one
 
     def summary(self) -> dict[str, float]:
+        solved = {} if self.successes is None else {"success_rate": float(self.successes.mean())}
         return {
             "return_mean": float(self.returns.mean()),
             "return_median": float(np.median(self.returns)),
@@ -77,7 +80,13 @@ class Scores:
             "return_min": float(self.returns.min()),
             "return_max": float(self.returns.max()),
             "length_mean": float(self.lengths.mean()),
+            **solved,
         }
+
+    def episodes(self) -> dict[str, list[Any]]:
+        """All episodes, as lists of equal length."""
+        solved = {} if self.successes is None else {"successes": self.successes.astype(int).tolist()}
+        return {"returns": self.returns.tolist(), "lengths": self.lengths.tolist(), **solved}
 
 
 def iqm(values: NDArray[Any]) -> float:
@@ -116,10 +125,9 @@ def evaluate(
     rollout = Rollout(environments, EpisodeSeeds(streams, num_envs), streams.generator("act"), Mode.EVALUATE)
     rollout.start(policy)
     quota = np.array([episodes // num_envs + (env < episodes % num_envs) for env in range(num_envs)])
-    returns: list[list[float]] = [[] for _ in range(num_envs)]
-    lengths: list[list[int]] = [[] for _ in range(num_envs)]
+    played: list[list[tuple[float, int, bool]]] = [[] for _ in range(num_envs)]
     running, length = np.zeros(num_envs), np.zeros(num_envs, dtype=np.int64)
-    while any(len(done) < due for done, due in zip(returns, quota, strict=True)):
+    while any(len(done) < due for done, due in zip(played, quota, strict=True)):
         rollout.act(policy)
         rollout.send()
         step = rollout.receive()
@@ -127,12 +135,13 @@ def evaluate(
         running += step.reward
         length += 1
         for env in np.flatnonzero(step.ended):
-            if len(returns[env]) < quota[env]:
-                returns[env].append(float(running[env]))
-                lengths[env].append(int(length[env]))
+            if len(played[env]) < quota[env]:
+                success = step.after.signals.get("success", np.zeros(num_envs, np.bool_))[env]
+                played[env].append((float(running[env]), int(length[env]), bool(success)))
             running[env], length[env] = 0, 0
         rollout.reset_ended()
-    return Scores(np.array([value for row in returns for value in row]), np.array([n for row in lengths for n in row]))
+    returns, lengths, successes = (np.array(column) for column in zip(*itertools.chain(*played), strict=True))
+    return Scores(returns, lengths, successes if "success" in environments.spec.signals else None)
 
 
 def protocol_of(environment: Mapping[str, str], episodes: int, epsilon: float, parameters: str) -> dict[str, str]:

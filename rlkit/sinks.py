@@ -1,4 +1,4 @@
-"""The sinks that come with rlkit: TensorBoard and JSON lines."""
+"""The sinks that come with rlkit: TensorBoard, JSON lines and pictures."""
 
 from __future__ import annotations
 
@@ -8,11 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
+
 from rlkit.config import Config
 from rlkit.metrics import Row
 from rlkit.types import Histogram, Image
 
 FINAL = "final/"  # what is written after the last learn; JSON lines drop it when a finished run is extended
+NO_HPARAMS = {"train.sinks", "train.threads", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"}
+HPARAM_SCORES = ("final/return_iqm", "final/return_mean", "evaluation/return_mean")
+LAYOUT = {  # TensorBoard's tab "Custom Scalars": groups in the order in which one looks, tags as patterns
+    "1 score": {"evaluation": [r"evaluation/return_mean"], "training episodes": [r"episode/return"],
+                "final": [r"final/return_iqm"], "episode length": [r"episode/length"]},
+    "2 learning": {"loss": [r"loss/.*"], "values": [r"q/(mean|max)"], "error": [r"q/td_error"],
+                   "gradient": [r"gradient/.*"]},
+    "3 exploration": {"exploration": [r"explor.*/.*"]},
+    "4 progress and speed": {"environment steps a second": [r"time/env_steps_per_second"],
+                             "updates": [r"progress/updates"], "replay": [r"replay/.*"]},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +97,15 @@ class TensorBoardSink:
         self._writer.add_text("config", f"```toml\n{context.config.to_toml()}```")
         protocol = "\n".join(f"| {key} | {value} |" for key, value in context.protocol.items())
         self._writer.add_text("protocol", f"| | |\n|---|---|\n{protocol}")
+        self._writer.add_custom_scalars({title: {name: ["Multiline", tags] for name, tags in charts.items()}
+                                         for title, charts in LAYOUT.items()})  # fmt: skip
         values = {
             key: value if isinstance(value, str | bool | int | float) else str(value)
             for key, value in flat(context.config.tables()).items()
+            if key not in NO_HPARAMS
         }
-        scores = {"final/return_mean": 0.0, "evaluation/return_mean": 0.0}
-        for summary in hparams(values, scores):  # type: ignore[no-untyped-call]
+        # TensorBoard fills in the value of the scalar of that name: the final one as soon as there is one
+        for summary in hparams(values, dict.fromkeys(HPARAM_SCORES, 0.0)):  # type: ignore[no-untyped-call]
             self._writer.file_writer.add_summary(summary)
 
     def write(self, env_steps: int, row: Row) -> None:
@@ -104,3 +120,21 @@ class TensorBoardSink:
 
     def close(self) -> None:
         self._writer.close()
+
+
+class ImageSink:
+    """RUN/images/GROUP-WHAT.png, the newest picture of each name."""
+
+    def __init__(self, context: SinkContext) -> None:
+        self._folder = context.folder / "images"
+
+    def write(self, env_steps: int, row: Row) -> None:
+        for name, value in row.items():
+            if isinstance(value, Image):
+                self._folder.mkdir(exist_ok=True)
+                path = self._folder / f"{name.replace('/', '-')}.png"
+                PIL.Image.fromarray(value.pixels).save(path.with_suffix(".tmp"), format="png")
+                path.with_suffix(".tmp").replace(path)
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -17,6 +17,7 @@ from rlkit.rollout import Rollout
 from rlkit.sinks import FINAL
 from rlkit.tape import Tape
 from rlkit.types import State
+from rlkit.visits import Visits
 
 
 class Store(Protocol):
@@ -49,6 +50,7 @@ class Trainer:
     evaluate: Callable[[int], Scores]  # episodes → scores of the agent as it is
     sinks: Sequence[Sink]
     store: Store
+    visits: Visits | None = None
     stop: Stop = field(default_factory=Stop)
     on_progress: Callable[[Trainer], None] = lambda trainer: None
     env_steps: int = 0
@@ -69,7 +71,7 @@ class Trainer:
 
     def run(self) -> Scores | None:
         """Trains to the end and gives the final scores, or None if it was stopped; leaves a checkpoint either way."""
-        while self.env_steps < self.train.steps:
+        while self.env_steps < self.train.steps and not self.solved:
             before = self.env_steps
             self.step()
             self.at_due_times(before)
@@ -81,6 +83,12 @@ class Trainer:
         # a checkpoint never contains the last learn: else a finished run, extended, would not equal a longer one
         self.meters.add(self.agent.learn())
         return self.finish()
+
+    @property
+    def solved(self) -> bool:
+        """Whether the config's early end has come."""
+        stop = self.evaluation.stop
+        return stop is not None and stop.solved(self.curve)
 
     def step(self) -> None:
         """One step of all environments."""
@@ -95,6 +103,8 @@ class Trainer:
             self.meters.add(metrics)
         for row in self.episodes.add(step):
             self.meters.add(row)
+        if self.visits is not None:
+            self.visits.observe(step)
 
     def at_due_times(self, before: int) -> None:
         """Logs, evaluates and keeps a checkpoint where a multiple of its period lies in (before, env_steps]."""
@@ -143,7 +153,7 @@ class Trainer:
         paused = time.perf_counter()
         summary = self.evaluate(self.evaluation.episodes).summary()
         self.curve.append({"env_steps": self.env_steps, **summary})
-        self._write({f"evaluation/{name}": value for name, value in summary.items()})
+        self._write({f"evaluation/{name}": value for name, value in summary.items()} | self._picture())
         if self.best is None or summary["return_mean"] > self.best:
             self.best = summary["return_mean"]
             self.store.save_policy("best", self.agent.state_dict()["policy"], self.env_steps)
@@ -155,8 +165,11 @@ class Trainer:
         self.store.save_policy("final", self.agent.state_dict()["policy"], self.env_steps)
         scores = self.evaluate(self.evaluation.final_episodes)
         final = {f"{FINAL}{name}": value for name, value in scores.summary().items()}
-        self._write({**self.meters.take(), **final})
+        self._write({**self.meters.take(), **final, **self._picture()})
         return scores
+
+    def _picture(self) -> dict[str, Any]:
+        return {} if self.visits is None else {"train/visits": self.visits.image()}
 
     def _write(self, row: dict[str, Any]) -> None:
         for sink in self.sinks:
@@ -178,6 +191,7 @@ class Trainer:
             "best": self.best,
             "curve": self.curve,
             "seconds": self.seconds,
+            "visits": None if self.visits is None else self.visits.counts.copy(),
         }
 
     def resume(self, state: State, device: Any) -> bool:
@@ -188,6 +202,8 @@ class Trainer:
         self.episodes.load_state_dict(state["episodes"])
         self.env_steps, self.best, self.curve = state["env_steps"], state["best"], list(state["curve"])
         self.saved_at = self.env_steps
+        if self.visits is not None and state["visits"] is not None:
+            self.visits.counts[...] = state["visits"]
         exact = self.rollout.resume(state["rollout"], self.tape)
         if not exact:
             self.episodes.forget()

@@ -15,15 +15,18 @@ from typing import Any
 
 import torch
 
+from rlkit import plugins
 from rlkit.assemble import Evaluator, Session, assemble, choose_device, identity
 from rlkit.checkpoint import write_text
 from rlkit.config import Config, load
 from rlkit.errors import ConfigError, RlkitError, RunError
 from rlkit.evaluation import Scores, bootstrap_interval
 from rlkit.policy import load_policy
+from rlkit.recording import Recording, VideoFile, frames_per_second
 from rlkit.run import RunDirectory, free_name, machine, today, versions
 from rlkit.sinks import flat
 from rlkit.trainer import Stop, Trainer
+from rlkit.types import Purpose
 
 Progress = Callable[[Trainer], None]
 
@@ -209,14 +212,12 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
         "env_steps": trainer.env_steps,
         "updates": trainer.agent.updates,
         "train_seconds": round(trainer.seconds, 1),
+        "frame_skip": session.environments.spec.frame_skip,
+        "reference_scores": plugins.load(plugins.ENVS, config.env.name).reference_scores(config.env),
         "config": config.tables(),
         "protocol": protocol,
         "curve": trainer.curve,
-        "final": {
-            "episodes": len(scores.returns),
-            "returns": scores.returns.tolist(),
-            "lengths": scores.lengths.tolist(),
-        },
+        "final": {"episodes": len(scores.returns), **scores.episodes()},
     }
     write_text(run.path / "result.json", json.dumps(result) + "\n")
     return run
@@ -237,8 +238,7 @@ class Evaluation:
             "env_steps": self.env_steps,
             **self.scores.summary(),
             "return_iqm_interval_95": [low, high],
-            "returns": self.scores.returns.tolist(),
-            "lengths": self.scores.lengths.tolist(),
+            **self.scores.episodes(),
         }
 
 
@@ -247,16 +247,26 @@ def evaluate_run(
     *,
     checkpoint: str = "last",
     overrides: Mapping[str, Any] | None = None,
+    video: Path | None = None,
 ) -> Evaluation:
-    """Scores a run's policy in fresh environments, `evaluation.final_episodes` episodes. Writes nothing."""
+    """Scores a run's policy in fresh environments, `evaluation.final_episodes` episodes. Writes nothing else.
+
+    `video`: an .mp4 file of the first of these episodes, environment 0's.
+    """
     loaded = load_policy(path, checkpoint, overrides=overrides)
-    episodes = loaded.config.evaluation.final_episodes
+    evaluation = loaded.config.evaluation
     evaluator = Evaluator(loaded.config)
     try:
         with _threads(loaded.config.train.threads):
-            scores = evaluator(loaded.policy, episodes)
+            if video is None:
+                scores = evaluator(loaded.policy, evaluation.final_episodes)
+            else:
+                plugin = plugins.load(plugins.ENVS, loaded.config.env.name)
+                shown = evaluator.environments = plugin.make(loaded.config.env, evaluation.num_envs, Purpose.RENDER)
+                with VideoFile(video, frames_per_second(shown.spec)) as file:
+                    recording = Recording(loaded.policy, shown.spec, file)
+                    scores = evaluator(recording, evaluation.final_episodes, recording.on_step)
     finally:
         evaluator.close()
-    return Evaluation(
-        scores, evaluator.protocol(episodes, f"{checkpoint}, at {loaded.env_steps} steps"), loaded.env_steps
-    )
+    protocol = evaluator.protocol(evaluation.final_episodes, f"{checkpoint}, at {loaded.env_steps} steps")
+    return Evaluation(scores, protocol, loaded.env_steps)

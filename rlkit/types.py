@@ -70,6 +70,7 @@ class EnvSpec:
     frame_skip: int = 1  # emulator frames a step
     stack: Stack | None = None
     signals: Mapping[str, ArraySpec] = field(default_factory=dict)  # side information, e.g. {"ram": (128,) uint8}
+    action_names: tuple[str, ...] = ()  # one an action where the environment has names for them; for people to read
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.types import Image, State
+from rlkit.config import VisitsConfig
+from rlkit.errors import SpecError
+from rlkit.types import EnvSpec, Image, StepBatch
 
 SIDE = 256  # pixels of the picture's longer side, at least
 UNVISITED = (0, 0, 0)
@@ -21,13 +23,30 @@ class Visits:
     For whole numbers 0 to n - 1 take low 0, high n and n cells. Points outside count in the nearest cell.
     """
 
-    def __init__(self, low: tuple[float, float], high: tuple[float, float], cells: tuple[int, int]) -> None:
-        if min(cells) < 1 or not all(a < b for a, b in zip(low, high, strict=True)):
-            raise ValueError(f"visits need low < high and at least one cell, got {low}, {high}, {cells}")
-        self._low = np.array(low, dtype=np.float64)
-        self._width = np.array(high, dtype=np.float64) - self._low
-        self._cells = np.array(cells, dtype=np.int64)
-        self.counts = np.zeros((cells[1], cells[0]), dtype=np.int64)  # rows downwards, columns rightwards
+    def __init__(self, config: VisitsConfig, spec: EnvSpec) -> None:
+        """Raises SpecError where the environment has no such signal."""
+        signal = spec.signals.get(config.signal)
+        if (
+            signal is None
+            or len(signal.shape) != 1
+            or not 0 <= min(config.columns) <= max(config.columns) < signal.shape[0]
+        ):
+            known = ", ".join(f"{name} {spec.signals[name].shape}" for name in spec.signals) or "none"
+            raise SpecError(
+                f'train.visits: columns {config.columns} of the signal "{config.signal}" are not there; '
+                f"this environment's signals: {known}"
+            )
+        self._signal, self._columns = config.signal, list(config.columns)
+        self._low = np.array(config.low, dtype=np.float64)
+        self._width = np.array(config.high, dtype=np.float64) - self._low
+        self._cells = np.array(config.cells, dtype=np.int64)
+        self.counts = np.zeros(config.cells[::-1], dtype=np.int64)  # rows downwards, columns rightwards
+
+    def observe(self, step: StepBatch) -> None:
+        """Counts where a step led, and where episodes began with it."""
+        if np.count_nonzero(step.before.first):
+            self.add(step.before.signals[self._signal][step.before.first][:, self._columns])
+        self.add(step.after.signals[self._signal][:, self._columns])
 
     def add(self, points: NDArray[Any]) -> None:
         """Counts `points` (N, 2): across (rightwards), then down."""
@@ -44,9 +63,3 @@ class Visits:
         colours[self.counts == 0] = UNVISITED
         scale = -(-SIDE // max(self.counts.shape))
         return Image(np.rint(colours).astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1))
-
-    def state_dict(self) -> State:
-        return {"counts": self.counts.copy()}
-
-    def load_state_dict(self, state: State) -> None:
-        self.counts[...] = state["counts"]

@@ -100,6 +100,11 @@ def test_tensorboard_reads_the_same(run: Path) -> None:
     assert "protocol/text_summary" in texts
     plugin = events.summary_metadata["_hparams_/session_start_info"]
     assert b"agent.learning_rate" in plugin.plugin_data.content
+    assert b"final/return_iqm" in events.summary_metadata["_hparams_/experiment"].plugin_data.content
+    assert "final/return_iqm" in events.Tags()["scalars"], "the table of settings would show no final score"
+    layout = events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    places = [layout.index(title) for title in (b"1 score", b"2 learning", b"3 exploration", b"4 progress")]
+    assert places == sorted(places)
 
 
 def test_view_serves_the_scalars(run: Path) -> None:

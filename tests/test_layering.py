@@ -107,6 +107,7 @@ def test_the_wheel_holds_all_that_runs_and_nothing_else(wheel: zipfile.ZipFile) 
     files = {name for name in wheel.namelist() if ".dist-info/" not in name}
     wanted = {path.relative_to(ROOT).as_posix() for path in sources(*PACKAGES)}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.toml")}
+    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "rlkit" / "report" / "data").iterdir()}
     assert files == wanted | {"rlkit/py.typed"}
 
 

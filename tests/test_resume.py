@@ -57,25 +57,55 @@ episodes = 2
 final_episodes = 2
 num_envs = 2
 [env]
-name = "gymnasium"
 """
 
-CARTPOLE = 'id = "CartPole-v1"'
-MINATAR = 'id = "MinAtar/GAME-v1"\nregister = ["minatar.gym:register_envs"]\nmax_episode_steps = 120'
-MINIGRID = """id = "MiniGrid-Dynamic-Obstacles-6x6-v0"
+GYMNASIUM = 'name = "gymnasium"\n'
+CARTPOLE = GYMNASIUM + 'id = "CartPole-v1"'
+MINATAR = GYMNASIUM + 'id = "MinAtar/GAME-v1"\nregister = ["minatar.gym:register_envs"]\nmax_episode_steps = 120'
+MINIGRID = """name = "gymnasium"
+id = "MiniGrid-Dynamic-Obstacles-6x6-v0"
 register = ["minigrid"]
 wrappers = ["minigrid.wrappers:ImgObsWrapper"]
 max_episode_steps = 60"""
+
+ATARI = """name = "atari"
+game = "breakout"
+protocol = "custom"
+sticky_actions = 0.25
+noop_max = 10
+life_loss = true
+max_frames = 320
+threads = """
 
 WORLDS = {
     "cartpole": ("mlp", CARTPOLE),
     "cartpole-async": ("mlp", CARTPOLE + '\nmode = "async"'),
     "minigrid": ("mlp", MINIGRID),
+    "atari-one-thread": ("nature", ATARI + "1"),
+    "atari-two-threads": ("nature", ATARI + "2"),
     **{
         f"minatar-{game}": ("minatar", MINATAR.replace("GAME", game))
         for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
     },
 }
+
+WORLDS["deep-sea-counting"] = (
+    "mlp",
+    """id = "rlkit/DeepSea-v0"
+kwargs = { size = 6 }
+signals = "envs.deep_sea:state"
+[agent.bonus]
+hash = { type = "simhash", bits = 32 }
+counts = { type = "sketch", primes = [499, 503] }
+of = "successor"
+optimism = {}
+[train.visits]
+columns = [1, 0]
+low = [0, 0]
+high = [6, 7]
+cells = [6, 7]
+""",
+)
 
 
 def write_config(folder: Path, world: str) -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -93,3 +95,32 @@ def test_rows_are_written_when_due(tmp_path: Path) -> None:
     evaluated = [row["env_steps"] for row in rows if "evaluation/return_mean" in row]
     assert logged == evaluated == [102, 201, 300], "with three environments, the first step past each multiple"
     assert [row["env_steps"] for row in rows if "final/return_mean" in row] == [360]
+
+
+def test_training_ends_early_where_the_task_is_solved(tmp_path: Path) -> None:
+    stop = {"at_least": 15.0, "times": 2}
+    trained(tmp_path / "run", evaluation__every=30, evaluation__episodes=2, evaluation__stop=stop, train__steps=3000)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    reached = [row["return_mean"] >= 15.0 for row in result["curve"]]
+    assert reached[-2:] == [True, True], "CartPole gives 9 at the very least, and 15 soon"
+    assert not any(first and second for first, second in itertools.pairwise(reached[:-1]))
+    assert result["env_steps"] == result["curve"][-1]["env_steps"] < 3000
+
+
+def test_visits_are_drawn_with_each_evaluation(tmp_path: Path) -> None:
+    tables = {
+        "env": {"name": "gymnasium", "id": "rlkit/DeepSea-v0", "kwargs": {"size": 4}, "signals": "envs.deep_sea:state"},
+        "agent": {"name": "random"},
+        "train": {"steps": 80, "visits": {"columns": [1, 0], "low": [0, 0], "high": [4, 5], "cells": [4, 5]}},
+        "evaluation": {"every": 40, "episodes": 3, "final_episodes": 5},
+    }
+    run = tmp_path / "run"
+    rlkit.train(resolve("small", tables), run=run)
+    store = CheckpointStore(run / "checkpoints")
+    visits = store.load(store.steps()[-1])["visits"]
+    assert visits.sum(axis=1).tolist() == [20] * 5, "20 episodes pass each row once, those of evaluation left out"
+    with PIL.Image.open(run / "images" / "train-visits.png") as picture:
+        assert (np.asarray(picture).any(axis=2)[::64, ::64] == (visits > 0)).all()
+    final = json.loads((run / "result.json").read_text())["final"]
+    assert len(final["successes"]) == 5
+    assert final["successes"] == [int(value > 0.5) for value in final["returns"]]

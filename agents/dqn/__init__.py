@@ -14,7 +14,7 @@ from rlkit.exploration.bonus import bonus_extras, build_bonus
 from rlkit.nn.qnetwork import build_q_network, describe_network
 from rlkit.pacing import Ratio
 from rlkit.qlearning.learner import QLearner
-from rlkit.replay import Prioritised, Replay, replay_bytes, require_memory
+from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_memory
 from rlkit.seeding import torch_seeded
 from rlkit.types import EnvSpec
 
@@ -34,7 +34,7 @@ class DQNPlugin:
         priorities = _priorities(config)
         extras = bonus_extras(config.bonus)
         size = replay_bytes(config.replay_capacity, spec, extras, priorities)
-        require_memory(size, "the replay (agent.replay_capacity)", context.device, config.replay_capacity)
+        require_memory(size, "the replay (agent.replay_capacity)", placed(size, context.device), config.replay_capacity)
         replay = Replay(
             config.replay_capacity,
             spec,
@@ -51,6 +51,8 @@ class DQNPlugin:
     def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         network = _policy(config, spec, torch.device("cpu"), seed=0).network
         size = replay_bytes(config.replay_capacity, spec, bonus_extras(config.bonus), _priorities(config))
+        if config.bonus is not None:
+            config.bonus.features.build(spec)  # refuses what does not suit the observations
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
             "network": describe_network(network, spec.num_actions),

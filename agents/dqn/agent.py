@@ -16,6 +16,7 @@ from rlkit.pacing import Ratio
 from rlkit.qlearning.learner import QLearner, Transitions
 from rlkit.qlearning.losses import clip_reward, n_step_return
 from rlkit.replay import Replay
+from rlkit.replay.ring import to_device
 from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch
 
 
@@ -68,10 +69,20 @@ class DQNAgent:
             return self._policy.act(observation, state, rng, mode)
 
         def greedy() -> NDArray[np.int64]:
-            return self._policy.greedy(observation.obs, self._bonus.acting(observation))
+            return self._policy.greedy(self._newest(observation), self._bonus.acting(observation))
 
         action = epsilon_greedy(self.epsilon, greedy, len(observation.obs), self._num_actions, rng)
         return ActorOutput(action, {}, {})
+
+    def _newest(self, observation: Observation) -> NDArray[Any] | Tensor:
+        """What to act on. A replay on another device has all of it but the beginnings of episodes."""
+        if not self._replay.keeps_newest:
+            return observation.obs
+        newest = self._replay.newest()
+        begun = np.flatnonzero(observation.first)
+        if len(begun):
+            newest[to_device(begun, newest.device)] = to_device(observation.obs[begun], newest.device)
+        return newest
 
     def observe(self, step: StepBatch) -> None:
         self._replay.add(step, self._bonus.observe(step))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
@@ -30,12 +31,19 @@ class DQNPolicy:
             raise ValueError("a bare DQN policy does not explore; ask the agent, or use Mode.EVALUATE")
         return ActorOutput(self.greedy(observation.obs), {}, {})
 
-    def greedy(self, obs: NDArray[Any], optimism: NDArray[np.float32] | None = None) -> NDArray[np.int64]:
+    def greedy(self, obs: NDArray[Any] | Tensor, optimism: NDArray[np.float32] | None = None) -> NDArray[np.int64]:
         """Actions (N,) for observations (N, *O), of the highest value, `optimism` (N, A) added to it."""
         with torch.inference_mode():
-            q = self.network(to_tensor(obs, self._device)).cpu().numpy()  # (N, A)
+            moved = obs if isinstance(obs, Tensor) else to_tensor(obs, self._device)
+            q = self.network(moved).cpu().numpy()  # (N, A)
         action: NDArray[np.int64] = (q if optimism is None else q + optimism).argmax(1)
         return action
+
+    def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:
+        """Values (N, A), for people to look at."""
+        with torch.inference_mode():
+            values: NDArray[np.float32] = self.network(to_tensor(observation.obs, self._device)).cpu().numpy()
+        return values
 
     def state_dict(self) -> dict[str, Any]:
         return {"network": parameter_state(self.network)}

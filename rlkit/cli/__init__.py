@@ -1,4 +1,4 @@
-"""The command line: `rlkit train | resume | evaluate | view | list | check`."""
+"""The command line: `rlkit train | sweep | resume | evaluate | compare | plot | view | list | check`."""
 
 from __future__ import annotations
 
@@ -51,18 +51,20 @@ class Group(click.Group):
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rlkit")
 def main() -> None:
-    """Train, resume, evaluate and watch reinforcement-learning agents.
+    """Train, resume, evaluate, compare and watch reinforcement-learning agents.
 
     \b
     rlkit train quickstart                 train a packaged config
     rlkit resume runs/quickstart-seed0     go on with a stopped run
     rlkit evaluate runs/quickstart-seed0   score its policy
+    rlkit train quickstart --seeds 0-9     ten runs, and the table of their scores
+    rlkit plot runs --out curves.png       their learning curves, with intervals
     rlkit view                             watch all runs in TensorBoard
     """
     if "" not in sys.path:
         sys.path.insert(0, "")  # so that "my_agent:plugin" finds my_agent.py in the current folder
 
 
-from rlkit.cli import inspect, runs  # noqa: E402  the commands register themselves with `main`
+from rlkit.cli import inspect, many, report, runs  # noqa: E402  the commands register themselves with `main`
 
-__all__ = ["inspect", "main", "runs"]
+__all__ = ["inspect", "main", "many", "report", "runs"]

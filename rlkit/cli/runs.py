@@ -17,7 +17,7 @@ from rich.table import Table
 
 from rlkit.cli import main, prefix
 from rlkit.config import load, parse_override
-from rlkit.errors import RunError
+from rlkit.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from rlkit.run import RunDirectory
@@ -85,6 +85,11 @@ SET = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a config value; may be given many times."
 )
 
+JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time; default as many as there are cores.")
+DATA = click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder that collects each finished run's small result file."
+)
+
 
 @main.command()
 @click.argument("config")
@@ -92,9 +97,20 @@ SET = click.option(
 @click.option("--seed", type=int, help="Same as --set train.seed=N.")
 @click.option("--steps", type=int, help="Same as --set train.steps=N.")
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps; same as --set train.device=D.")
+@click.option("--seeds", help="Many runs, for example 0-9 or 0,3,5-7; what is finished is skipped.")
+@JOBS
+@DATA
 @SET
 def train(
-    config: str, run: Path | None, seed: int | None, steps: int | None, device: str | None, settings: tuple[str, ...]
+    config: str,
+    run: Path | None,
+    seed: int | None,
+    steps: int | None,
+    device: str | None,
+    seeds: str | None,
+    jobs: int | None,
+    data: Path | None,
+    settings: tuple[str, ...],
 ) -> None:
     """Train CONFIG, a TOML file or the name of a packaged one.
 
@@ -102,6 +118,7 @@ def train(
     rlkit train quickstart
     rlkit train quickstart --set agent.learning_rate=1e-4 --seed 3
     rlkit train runs/quickstart-seed0/config.toml     repeats that run
+    rlkit train quickstart --seeds 0-9                ten runs, and a table of them
     """
     from rlkit import training
 
@@ -109,6 +126,18 @@ def train(
     for key, value in (("seed", seed), ("steps", steps), ("device", device)):
         if value is not None:
             overrides[f"train.{key}"] = value
+    if seeds is not None:
+        from rlkit.cli.many import run_all
+        from rlkit.many import make_jobs, parse_seeds
+
+        if run is not None or "train.seed" in overrides:
+            raise ConfigError(
+                "--seeds makes several runs, each with a directory of its own; leave --run and --seed out"
+            )
+        run_all(make_jobs(config, overrides, parse_seeds(seeds), Path("runs"), data), jobs)
+        return
+    if jobs is not None or data is not None:
+        raise ConfigError("--jobs and --data go with --seeds")
     resolved = load(config, overrides)
     with progress_bar(resolved.train.steps) as show:
         finished = training.train(resolved, run=run, on_progress=show)
@@ -139,13 +168,22 @@ def resume(run: Path, steps: int | None) -> None:
 @click.option("--episodes", type=int, help="How many; default evaluation.final_episodes of the run's config.")
 @click.option("--checkpoint", default="last", show_default=True, help="last, best, or the step of a checkpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the JSON goes; default RUN/evaluation.json.")
+@click.option("--video", type=click.Path(path_type=Path), help="An .mp4 file of the first episode.")
 @SET
-def evaluate(run: Path, episodes: int | None, checkpoint: str, out: Path | None, settings: tuple[str, ...]) -> None:
+def evaluate(
+    run: Path,
+    episodes: int | None,
+    checkpoint: str,
+    out: Path | None,
+    video: Path | None,
+    settings: tuple[str, ...],
+) -> None:
     """Score RUN's policy in fresh environments and write the scores as JSON.
 
     \b
     rlkit evaluate runs/quickstart-seed0
     rlkit evaluate runs/quickstart-seed0 --checkpoint best --set evaluation.epsilon=0.001
+    rlkit evaluate runs/quickstart-seed0 --episodes 1 --video play.mp4
     """
     from rlkit import training
     from rlkit.checkpoint import write_text
@@ -153,11 +191,11 @@ def evaluate(run: Path, episodes: int | None, checkpoint: str, out: Path | None,
     overrides = dict(map(parse_override, settings))
     if episodes is not None:
         overrides["evaluation.final_episodes"] = episodes
-    evaluation = training.evaluate_run(run, checkpoint=checkpoint, overrides=overrides)
+    evaluation = training.evaluate_run(run, checkpoint=checkpoint, overrides=overrides, video=video)
     show_scores(evaluation.scores.returns, evaluation.protocol)
     path = out or run / "evaluation.json"
     write_text(path, json.dumps(evaluation.to_dict()) + "\n")
-    console.print(f"written to {path}", markup=False)
+    console.print(f"written to {path}" + (f" and {video}" if video else ""), markup=False)
 
 
 @main.command()

@@ -78,7 +78,7 @@ class BytesConfig(Model):
 
     type: Literal["bytes"]
     source: str = Field("ram", description="The signal that holds the memory, one byte a number.")
-    bytes: tuple[ByteConfig, ...] = Field(..., min_length=1, description="Which bytes, and how coarsely.")
+    bytes: tuple[ByteConfig, ...] = Field(..., min_length=1, strict=False, description="Which bytes, and how coarsely.")
 
     def build(self, spec: EnvSpec) -> kinds.Features:
         return kinds.Bytes(spec, self.source, [(byte.byte, byte.min, byte.size) for byte in self.bytes])
@@ -184,6 +184,7 @@ class CountsConfig(Model):
     primes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         PRIMES,
         min_length=1,
+        strict=False,  # a list, as TOML has it; the switch above this table makes pydantic forget that it read JSON
         description="Sizes of the sketch's tables, 4 bytes a cell (Tang et al.: six primes below 1e6).",
     )
     conservative: bool = Field(False, description="Raise only the smallest cells of a sketch: fewer counted too much.")

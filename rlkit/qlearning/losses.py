@@ -6,6 +6,9 @@ Time t-1 is where the action was taken, t where the value is bootstrapped; with 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -65,17 +68,23 @@ def select(q: Tensor, a: Tensor) -> Tensor:
     return q.gather(1, a.unsqueeze(1)).squeeze(1)
 
 
-def huber(td: Tensor, kappa: float = 1.0) -> Tensor:
-    """td^2 / 2 within kappa, kappa * (|td| - kappa / 2) beyond, element by element (Huber 1964).
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A loss of errors, element by element, and its derivative, which a learner needs at every update."""
 
-    Its gradient is the error clipped to [-kappa, kappa], which is how Mnih 2015 states it (Methods, Training details).
-    """
-    return torch.nn.functional.huber_loss(td, torch.zeros_like(td), reduction="none", delta=kappa)
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
 
 
-def squared(td: Tensor) -> Tensor:
-    """td^2 / 2, element by element: what `huber` is within its kappa, so both take the same learning rate."""
-    return 0.5 * td * td
+def _huber(td: Tensor) -> Tensor:
+    return torch.nn.functional.huber_loss(td, torch.zeros_like(td), reduction="none")
+
+
+HUBER = Loss(_huber, lambda td: td.clamp(-1.0, 1.0))
+"""td^2 / 2 up to 1, |td| - 1/2 beyond (Huber 1964): the error clipped to [-1, 1], as Mnih 2015 (Methods) states it."""
+
+SQUARED = Loss(lambda td: 0.5 * td * td, lambda td: td)
+"""td^2 / 2: what HUBER is for errors up to 1, so both take the same learning rate."""
 
 
 def _check(function: str, **arguments: tuple[Tensor, int]) -> None:

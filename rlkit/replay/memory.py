@@ -11,6 +11,7 @@ import torch
 from rlkit.errors import CapacityError
 
 GIB = 2**30
+RESERVED = GIB  # of an accelerator, for networks, activations and libraries
 
 
 def require_memory(num_bytes: int, what: str, device: torch.device, capacity: int | None = None) -> None:
@@ -27,6 +28,12 @@ def require_memory(num_bytes: int, what: str, device: torch.device, capacity: in
     raise CapacityError(
         f"{what} needs {num_bytes / GIB:.2f} GiB, but {available / GIB:.2f} GiB are available on {device}: {fits} fits"
     )
+
+
+def placed(num_bytes: int, device: torch.device) -> torch.device:
+    """Where a replay's frames lie: on `device`, or on the host where it has no room for them."""
+    fits = device.type == "cpu" or num_bytes + RESERVED <= available_memory(device)
+    return device if fits else torch.device("cpu")
 
 
 def available_memory(device: torch.device) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from rlkit.errors import ConfigError, RlkitError
 from rlkit.replay.frames import FrameLayout, stack_index
-from rlkit.replay.memory import require_memory
+from rlkit.replay.memory import placed, require_memory
 from rlkit.replay.prioritised import Priorities, Prioritised, SumTree
-from rlkit.replay.ring import DeviceColumn, Extra, HostColumn, checked, to_device
+from rlkit.replay.ring import DeviceColumn, Extra, HostColumn, StagedColumn, checked, to_device
 from rlkit.replay.windows import draw_uniform, occupants, window_rows
 from rlkit.types import Batch, EnvSpec, State, StepBatch, Window
 
@@ -44,7 +45,8 @@ class Replay:
 
     capacity: rows in total, rounded down to a multiple of N. An episode takes one row more than it has steps.
     extras: columns stored with each step.
-    device: where frames, actions, rewards, discounts and extras lie, and windows are handed out.
+    device: where frames, actions, rewards, discounts and extras lie, and windows are handed out. The frames lie on the
+        host where the device has no room for them.
     rng: the only source of randomness of `sample`; its state is part of the replay's.
     prioritised: sample by temporal-difference error instead of uniformly.
 
@@ -73,12 +75,19 @@ class Replay:
             )
         self._capacity = capacity - capacity % self._num_envs
         num_bytes = replay_bytes(self._capacity, spec, extras, prioritised)
-        require_memory(num_bytes, f"a replay of {self._capacity:,} steps", device, self._capacity)
+        frames_device = placed(num_bytes, device)
+        require_memory(num_bytes, f"a replay of {self._capacity:,} steps", frames_device, self._capacity)
         self._steps = steps
         self._device = device
         self._rng = rng
         # One row more, always zero, is what stacks are padded with.
-        self._frames = DeviceColumn("observation", self._capacity + 1, self._layout.frame, device)
+        kind = DeviceColumn if frames_device == device else StagedColumn
+        if kind is StagedColumn:
+            warnings.warn(
+                f"the replay does not fit on {device}: its frames stay on the host, and batches are moved there",
+                stacklevel=2,
+            )
+        self._frames = kind("observation", self._capacity + 1, self._layout.frame, device)
         step_columns = {name: DeviceColumn(name, self._capacity, extra, device) for name, extra in STEP_COLUMNS.items()}
         self._action, self._reward, self._discount = step_columns.values()
         self._extras: dict[str, DeviceColumn | HostColumn] = {
@@ -223,9 +232,9 @@ class Replay:
         slots, steps = window_rows(index, self._steps, self._stop, self._num_envs)  # (B, n), (B,)
         frames = self._frame_slots(np.concatenate((index, index + self._num_envs * steps)))  # (2B, size)
         # One array, for one transfer to the device
-        moved = to_device(np.concatenate((slots.reshape(-1), frames.reshape(-1), steps)), self._device)
-        rows, held, counted = torch.split(moved, [slots.size, frames.size, len(index)])
-        obs = self._layout.join(self._frames.gather(held, frames.shape))
+        moved = to_device(np.concatenate((slots.reshape(-1), steps, frames.reshape(-1))), self._device)
+        rows, counted, held = torch.split(moved, [slots.size, len(index), frames.size])
+        obs = self._layout.join(self._gathered(frames, held))
         taken: dict[str, Tensor | NDArray[Any]] = {
             name: column.gather(slots) if isinstance(column, HostColumn) else column.gather(rows, slots.shape)
             for name, column in self._extras.items()
@@ -239,6 +248,22 @@ class Replay:
             next_obs=obs[len(index) :],
             extras=taken,
         )
+
+    @property
+    def keeps_newest(self) -> bool:
+        """Whether `newest` spares a transfer: observations are stacks, and their frames lie on another device."""
+        return self._layout.size > 1 and self._device.type != "cpu" and not isinstance(self._frames, StagedColumn)
+
+    def newest(self) -> Tensor:
+        """(N, *O) the observations that the newest step led to, on the device, where their frames lie already."""
+        slots = self._frame_slots(self._newest)
+        return self._layout.join(self._gathered(slots, to_device(slots.reshape(-1), self._device)))
+
+    def _gathered(self, slots: NDArray[np.int64], held: Tensor) -> Tensor:
+        """(K, size, *frame) on the device, for `slots` (K, size), which are `held` (K * size,) there."""
+        if isinstance(self._frames, StagedColumn):
+            return self._frames.fetch(slots)
+        return self._frames.gather(held, slots.shape)
 
     def _frame_slots(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """(K, size) where the frames lie that make up the observations at `index` (K,)."""

@@ -106,6 +106,22 @@ class DeviceColumn:
         self.data[:rows].copy_(torch.from_numpy(np.array(values)))
 
 
+class StagedColumn(DeviceColumn):
+    """One tensor on the host whose rows are wanted on a device: gathered into pinned memory and moved from there."""
+
+    def __init__(self, name: str, rows: int, extra: Extra, device: torch.device) -> None:
+        super().__init__(name, rows, extra, torch.device("cpu"))
+        self._device = device
+
+    def fetch(self, slots: NDArray[np.int64]) -> Tensor:
+        """(*slots.shape, *shape) on the device; what is queued there is not waited for."""
+        rows = torch.from_numpy(slots.reshape(-1))
+        on_cuda = self._device.type == "cuda"
+        taken = torch.empty((len(rows), *self._shape), dtype=self.data.dtype, pin_memory=on_cuda)
+        torch.index_select(self.data, 0, rows, out=taken)
+        return taken.to(self._device, non_blocking=on_cuda).view(slots.shape + self._shape)
+
+
 def checked(name: str, values: Any, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """`values`, an array of that shape and dtype; else raises ConfigError."""
     if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != dtype:

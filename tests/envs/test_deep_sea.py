@@ -166,11 +166,11 @@ def test_the_treasure_is_a_signal_of_its_episode() -> None:
     sea, mapping = DeepSea(3), action_mapping(3, 42)
     sea.reset()
     for cell in range(3):
-        assert not state(sea)["treasure"]
+        assert not state(sea)["success"]
         sea.step(int(mapping[cell, cell]))
-    assert state(sea)["treasure"]
+    assert state(sea)["success"]
     sea.reset()
-    assert not state(sea)["treasure"]
+    assert not state(sea)["success"]
 
 
 @pytest.mark.parametrize("stochastic", [False, True])

@@ -3,14 +3,18 @@
 import copy
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
 
 from rlkit.errors import ConfigError
+from rlkit.nn.qnetwork import NetworkConfig, build_q_network
 from rlkit.qlearning.learner import LearnerSettings, QLearner, TargetConfig, Transitions
 from rlkit.qlearning.optimizers import OptimizerConfig
+from rlkit.seeding import torch_seeded
 from rlkit.testing.states import difference, snapshot
 
 SGD = OptimizerConfig(type="sgd")
@@ -179,3 +183,44 @@ def test_impossible_settings_name_what_is_possible(make: Any, says: str) -> None
     with pytest.raises(ValidationError) as error:
         make()
     assert says in str(error.value)
+
+
+def test_bfloat16_rounds_the_layers_and_nothing_else() -> None:
+    """Off by default; on, values are float32 numbers of bfloat16 precision, and parameters take small steps."""
+    weights = [[1.0, 2.0], [3.0, 5.0 + 2**-10]]  # the last one is no bfloat16
+    step = batch([0], [1], [1.0], 0.5, [1])
+    errors, online = {}, {}
+    for name, changes in {
+        "default": {},
+        "float32": {"precision": "float32"},
+        "bfloat16": {"precision": "bfloat16"},
+    }.items():
+        online[name] = table(weights)
+        output = QLearner(online[name], settings(learning_rate=1e-6, **changes)).update(step)
+        assert output.td_error.dtype == online[name].weight.dtype == torch.float32
+        errors[name] = output.td_error.item()
+    assert errors["default"] == errors["float32"] == 1.5 + 2**-11
+    assert errors["bfloat16"] == 1.5
+    assert torch.equal(online["default"].weight, online["float32"].weight)
+    assert online["bfloat16"].weight[1, 0] > 2.0, "a step below the precision of bfloat16"
+    assert online["bfloat16"].weight[1, 1] == weights[1][1], "parameters are not rounded"
+
+
+def test_bfloat16_makes_nearly_the_same_update_of_a_convolutional_network() -> None:
+    config = NetworkConfig(encoder="nature", hidden=(32,))
+    space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 8, 4, 84, 84), dtype=torch.uint8, generator=generator)
+    rest = torch.zeros(8, dtype=torch.int64), torch.ones(8), torch.full((8,), 0.9)
+    steps = Transitions((images[0],), *rest, (images[1],), torch.ones(8))
+    outputs, changes = [], []
+    for precision in ("float32", "bfloat16"):
+        with torch_seeded(1):
+            network = build_q_network(config, space, 3)
+        before = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+        outputs.append(QLearner(network, settings(double=True, precision=precision)).update(steps).td_error)
+        after = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+        changes.append(after - before)
+    assert not torch.equal(*outputs)
+    torch.testing.assert_close(*outputs, atol=0.02, rtol=0.02)
+    assert torch.nn.functional.cosine_similarity(*changes, dim=0) > 0.99

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlkit.qlearning.losses import clip_reward, double_q_learning, huber, n_step_return, q_learning, squared
+from rlkit.qlearning.losses import HUBER, SQUARED, Loss, clip_reward, double_q_learning, n_step_return, q_learning
 
 NAN, INF = math.nan, math.inf
 
@@ -103,21 +103,21 @@ def test_the_gradient_flows_through_the_taken_action_alone(double: bool) -> None
 
 
 def test_huber_and_squared_by_hand() -> None:
-    td = t([0, 0.5, -1, 3])
-    assert huber(td).tolist() == [0, 0.125, 0.5, 2.5]
-    assert huber(td, kappa=2.0).tolist() == [0, 0.125, 0.5, 4.0]
-    assert squared(td).tolist() == [0, 0.125, 0.5, 4.5]
+    td = torch.tensor([0.0, 0.5, -1.0, 3.0])
+    assert HUBER.value(td).tolist() == [0, 0.125, 0.5, 2.5]
+    assert SQUARED.value(td).tolist() == [0, 0.125, 0.5, 4.5]
 
 
-def test_the_gradient_of_huber_is_the_clipped_error() -> None:
-    td = t([0, 0.5, -1, 3, -7]).requires_grad_()
-    huber(td).sum().backward()
-    assert td.grad.tolist() == [0, 0.5, -1, 1, -1]
+@pytest.mark.parametrize("loss", [HUBER, SQUARED])
+def test_slopes_are_derivatives(loss: Loss) -> None:
+    td = torch.tensor([-7.0, -1.0, -0.3, 0.0, 0.9, 1.5], requires_grad=True)
+    loss.value(td).sum().backward()
+    torch.testing.assert_close(loss.slope(td.detach()), td.grad)
 
 
 def test_mean_huber_is_smooth_l1() -> None:
-    q, target = torch.randn(50) * 3, torch.randn(50)
-    torch.testing.assert_close(huber(target - q).mean(), torch.nn.functional.smooth_l1_loss(q, target))
+    q, target = torch.randn(50), torch.randn(50) * 3
+    torch.testing.assert_close(HUBER.value(target - q).mean(), torch.nn.functional.smooth_l1_loss(q, target))
 
 
 @pytest.mark.parametrize(

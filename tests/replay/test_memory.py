@@ -10,7 +10,7 @@ import torch
 
 from rlkit.errors import CapacityError
 from rlkit.replay import memory
-from rlkit.replay.memory import available_memory, require_memory
+from rlkit.replay.memory import GIB, RESERVED, available_memory, placed, require_memory
 
 CPU = torch.device("cpu")
 
@@ -73,3 +73,11 @@ def test_a_refusal_has_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
         require_memory(4 * 2**30, "a table", CPU)
     with pytest.raises(CapacityError, match="a capacity of 750,000 fits"):
         require_memory(4 * 2**30, "a replay", CPU, capacity=1_000_000)
+
+
+def test_frames_stay_on_the_host_where_a_device_has_no_room_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(memory, "available_memory", lambda device: 8 * GIB)
+    assert placed(8 * GIB - RESERVED, cuda) == cuda
+    assert placed(8 * GIB - RESERVED + 1, cuda) == CPU
+    assert placed(80 * GIB, CPU) == CPU  # refused later, with the numbers

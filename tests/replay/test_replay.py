@@ -15,7 +15,7 @@ from replay_oracle import EXTRAS, NaiveReplay, Stream, World, assert_equal_state
 from rlkit.checkpoint import load_state, save_state
 from rlkit.errors import CapacityError, ConfigError, RlkitError, SpecError
 from rlkit.replay import Extra, Prioritised, Replay, replay_bytes
-from rlkit.replay.ring import DeviceColumn
+from rlkit.replay.ring import DeviceColumn, StagedColumn
 from rlkit.types import Batch, EnvSpec, Stack
 
 
@@ -49,13 +49,15 @@ def smallest(world: World, steps: int) -> int:
 
 
 @settings(max_examples=80, deadline=None)
-@given(worlds(), st.integers(1, 5), st.integers(0, 60), st.integers(0, 2**31), st.booleans())
-def test_every_window_is_what_happened(world: World, steps: int, more: int, seed: int, on_device: bool) -> None:
+@given(worlds(), st.integers(1, 5), st.integers(0, 60), st.integers(0, 2**31), st.sampled_from(["", "torch", "staged"]))
+def test_every_window_is_what_happened(world: World, steps: int, more: int, seed: int, way: str) -> None:
     capacity = smallest(world, steps) + more
     options = Prioritised(alpha=0.7, eps=0.01)
     replay = make(world, capacity, steps, options, extras=EXTRAS)
-    if on_device:
+    if way == "torch":
         write_through_torch(replay)
+    if way == "staged":
+        stage_frames(replay)
     naive = NaiveReplay(world, capacity // world.num_envs, steps, options)
     stream = Stream(world, seed)
     rng = np.random.default_rng(seed)
@@ -63,6 +65,7 @@ def test_every_window_is_what_happened(world: World, steps: int, more: int, seed
         step = stream.next()
         replay.add(*step)
         naive.add(*step)
+        np.testing.assert_array_equal(replay.newest().numpy(), step[0].after.obs)
         if rng.random() < 0.3:
             batch = replay.sample(4)
             errors = torch.from_numpy(rng.normal(size=4).astype(np.float32) * 3)
@@ -80,6 +83,20 @@ def write_through_torch(replay: Replay) -> None:
     for value in [*vars(replay).values(), *replay._extras.values()]:
         if isinstance(value, DeviceColumn):
             value._view = None
+
+
+def test_staged_frames_are_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlkit.replay.replay.placed", lambda num_bytes, device: torch.device("meta"))
+    with pytest.warns(UserWarning, match="does not fit on cpu: its frames stay on the host"):
+        replay = make(World(num_envs=2, stack=Stack(0, 3, "zero")), 60, 1, None)
+    assert isinstance(replay._frames, StagedColumn)
+    assert not replay.keeps_newest
+
+
+def stage_frames(replay: Replay) -> None:
+    """Frames on the host that are moved for each batch, as where a device has no room for them."""
+    rows, layout = replay.capacity + 1, replay._layout
+    replay._frames = StagedColumn("observation", rows, layout.frame, torch.device("cpu"))
 
 
 def compare_priorities(replay: Replay, naive: NaiveReplay) -> None:

@@ -1,0 +1,100 @@
+"""Fills in the tables, and redraws the pictures, that documents name: `make results`.
+
+    python docs/redraw.py README.md docs
+
+A document says where a table goes, and from what, by two comments; a picture needs one. Paths are relative to the
+repository's root, and may hold wildcards.
+
+    <!-- rlkit compare docs/results/data/quickstart -->
+    <!-- end -->
+    <!-- rlkit plot docs/results/data/quickstart --out docs/images/quickstart.png -->
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from rlkit.cli.report import compare as compare_command
+from rlkit.cli.report import plot as plot_command
+from rlkit.report.compare import compare, finished
+from rlkit.report.groups import grouped
+from rlkit.report.plot import Picture, draw
+from rlkit.report.results import find
+
+ROOT = Path(__file__).parents[1]
+TABLE = re.compile(r"(<!-- rlkit compare (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+PLOT = re.compile(r"<!-- rlkit plot (.*?) -->")
+CODE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
+
+
+def expanded(paths: Iterable[Path]) -> list[Path]:
+    """Wildcards resolved, relative to the root. Raises SystemExit where one matches nothing."""
+    out: list[Path] = []
+    for path in paths:
+        matches = sorted(ROOT.glob(str(path)))
+        if not matches:
+            raise SystemExit(f"{path}: there is no such file")
+        out += matches
+    return out
+
+
+def parameters(command: click.Command, text: str) -> dict[str, object]:
+    """The command's arguments as its own parser reads them."""
+    return command.make_context(command.name, shlex.split(text)).params
+
+
+def table(text: str) -> str:
+    """What stands between the comments of `rlkit compare TEXT`."""
+    options = parameters(compare_command, text)
+    done, unfinished = finished(find(expanded(options["runs"])).results)  # type: ignore[arg-type]
+    if unfinished:
+        raise SystemExit("; ".join(unfinished))
+    tables = compare(grouped(done, options["by"]), options["against"])  # type: ignore[arg-type]
+    return "\n\n".join(f"**{each.title}**\n\n{each.markdown()}" for each in tables) + "\n"
+
+
+def picture(text: str) -> tuple[Picture, list[Path]]:
+    """(what `rlkit plot TEXT` draws, where it goes)."""
+    options = parameters(plot_command, text)
+    groups = grouped(find(expanded(options["runs"])).results, options["by"])  # type: ignore[arg-type]
+    drawn = draw(groups, options["x"], options["y"], options["against"])  # type: ignore[arg-type]
+    return drawn, [ROOT / str(file) for file in options["out"]]  # type: ignore[attr-defined]
+
+
+def redrawn(document: str) -> str:
+    """A document's text with its tables as the result files give them; code blocks stay as they are."""
+    return "".join(
+        part if part.startswith("```") else TABLE.sub(lambda match: f"{match[1]}\n{table(match[2])}\n{match[4]}", part)
+        for part in CODE.split(document)
+    )
+
+
+def plots(document: str) -> list[str]:
+    """The options of each picture that a document names outside code blocks."""
+    return [options for part in CODE.split(document) if not part.startswith("```") for options in PLOT.findall(part)]
+
+
+def documents(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from sorted(path.rglob("*.md")) if path.is_dir() else [path]
+
+
+def main() -> None:
+    for path in documents(map(Path, sys.argv[1:])):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(redrawn(text), encoding="utf-8")
+        for options in plots(text):
+            drawn, files = picture(options)
+            for note in drawn.save(files):
+                print(f"{path}: {note}")
+            print(f"{path}: {', '.join(str(file.relative_to(ROOT)) for file in files)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Atari 2600 games through the Arcade Learning Environment (Bellemare et al. 2013), which ale-py brings with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ale_py
+
+from envs.atari import preprocessing
+from envs.atari.config import FRAME_SKIP, SIDE, STACK, AtariConfig
+from envs.atari.vector import VectorAtari
+from rlkit.environments import Environments
+from rlkit.report.reference import atari_scores, game_of
+from rlkit.types import Purpose
+
+__all__ = ["AtariConfig", "AtariPlugin", "plugin"]
+
+
+class AtariPlugin:
+    """See `rlkit.environments.EnvPlugin`."""
+
+    config = AtariConfig
+
+    def make(self, config: AtariConfig, num_envs: int, purpose: Purpose) -> Environments:
+        render = purpose is Purpose.RENDER
+        if config.backend == "gymnasium":
+            return preprocessing.make(config, num_envs, render=render)
+        return VectorAtari(config, num_envs, render=render)
+
+    def protocol(self, config: AtariConfig) -> Mapping[str, str]:
+        options = config.options
+        vector = config.backend == "vector"
+        noops = f"0 to {options.noop_max - 1 - options.fire_reset}" if vector else f"1 to {options.noop_max}"
+        return {
+            "environment": f"ALE/{config.game}",
+            "protocol": config.protocol,
+            "sticky actions": f"{options.sticky_actions:g}",
+            "actions": "all 18" if options.full_action_space else "minimal",
+            "no-ops at reset": noops if options.noop_max else "none",
+            "fire at reset": "yes" if options.fire_reset else "no",
+            "life loss": "ends the value, not the episode" if options.life_loss else "no signal",
+            "time limit": f"{options.max_frames:,} frames",
+            "observation": f"{STACK} x {SIDE} x {SIDE} grey, frame skip {FRAME_SKIP}, newest two pooled",
+            "emulator": f"ale-py {ale_py.__version__}, {config.backend} backend",
+        }
+
+    def reference_scores(self, config: AtariConfig) -> Mapping[str, Any] | None:
+        """Random and human play, for 57 games; measured with 30 no-ops and without sticky actions."""
+        return atari_scores().get(game_of(config.game) or "")
+
+
+plugin = AtariPlugin()

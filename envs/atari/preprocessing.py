@@ -1,0 +1,115 @@
+"""The same games through Gymnasium's AtariPreprocessing: slower, one after the other, with RAM beside the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from ale_py import ALEInterface, LoggerMode
+from ale_py.env import AtariEnv
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+from numpy.typing import NDArray
+
+from envs.atari.config import FRAME_SKIP, SIDE, STACK, AtariConfig
+from rlkit.environments import Environments
+from rlkit.errors import ConfigError
+from rlkit.member import Env
+from rlkit.types import EnvSpec, Observation, RawStep
+from rlkit.vector import VectorEnvironments, describe
+
+LIVES = "lives"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Makes one game of a config."""
+
+    config: AtariConfig
+
+    def __call__(self) -> Env:
+        ALEInterface.setLoggerMode(LoggerMode.Error)  # else each emulator says its name
+        options = self.config.options
+        game = AtariEnv(
+            game=self.config.game,
+            frameskip=1,
+            repeat_action_probability=options.sticky_actions,
+            full_action_space=options.full_action_space,
+            max_num_frames_per_episode=options.max_frames,
+        )
+        try:
+            env = AtariPreprocessing(game, noop_max=options.noop_max, frame_skip=FRAME_SKIP, screen_size=SIDE)
+        except gym.error.DependencyNotInstalled as error:
+            raise ConfigError(
+                'env.backend = "gymnasium" needs OpenCV; install opencv-python-headless (rlkit[worlds] brings it), or '
+                'use backend = "vector"'
+            ) from error
+        return FrameStackObservation(env, STACK, padding_type="zero")
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Reads what a config asks for, and the lives, off the emulator."""
+
+    ram: bool
+    screen: bool
+
+    def __call__(self, env: Env) -> Mapping[str, Any]:
+        emulator = env.unwrapped.ale  # type: ignore[attr-defined]
+        values: dict[str, Any] = {LIVES: np.int32(emulator.lives())}
+        if self.ram:
+            values["ram"] = emulator.getRAM()
+        if self.screen:
+            values["screen"] = emulator.getScreenRGB()
+        return values
+
+
+class LivesCounted:
+    """Environments with a signal "lives": keeps it to itself, and ends the value with each lost life if told so."""
+
+    def __init__(self, environments: Environments, *, life_loss: bool, action_names: tuple[str, ...]) -> None:
+        self._environments = environments
+        self._life_loss = life_loss
+        spec = environments.spec
+        shown = {name: signal for name, signal in spec.signals.items() if name != LIVES}
+        self._spec = replace(spec, signals=shown, action_names=action_names)
+        self._lives: NDArray[np.int32]
+
+    @property
+    def spec(self) -> EnvSpec:
+        return self._spec
+
+    def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> Observation:
+        return self._without_lives(self._environments.reset(mask, seeds))
+
+    def send(self, action: NDArray[np.int64]) -> None:
+        self._environments.send(action)
+
+    def receive(self) -> RawStep:
+        before = self._lives
+        step = self._environments.receive()
+        after = self._without_lives(step.after)
+        if not self._life_loss:
+            return replace(step, after=after)
+        return replace(step, after=after, discount=np.where(self._lives < before, np.float32(0), step.discount))
+
+    def close(self) -> None:
+        self._environments.close()
+
+    def _without_lives(self, observation: Observation) -> Observation:
+        shown = dict(observation.signals)
+        self._lives = shown.pop(LIVES)
+        return replace(observation, signals=shown)
+
+
+def make(config: AtariConfig, num_envs: int, *, render: bool) -> Environments:
+    """N games in this process. Raises ConfigError where OpenCV is missing."""
+    build, signals = Build(config), Signals("ram" in config.signals, render)
+    spec = describe(build, num_envs, signals, FRAME_SKIP)
+    game = AtariEnv(game=config.game, full_action_space=config.options.full_action_space)
+    names = tuple(game.get_action_meanings())
+    return LivesCounted(
+        VectorEnvironments(build, spec, "sync", signals), life_loss=config.options.life_loss, action_names=names
+    )

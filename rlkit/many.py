@@ -1,0 +1,293 @@
+"""Many runs on the cores at hand: one process each, what is finished is skipped, what was interrupted goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlkit.checkpoint import write_text
+from rlkit.config import Config, load
+from rlkit.errors import ConfigError, RlkitError
+from rlkit.report.results import NEITHER_OF_AGENT_NOR_TASK, finished_content, settings
+from rlkit.run import RunDirectory, versions
+from rlkit.sinks import flat
+
+LARGEST = 20_000  # bytes of a result file
+LONGEST_NAME = 100  # characters of a group's name in a file name
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run to be made."""
+
+    config: Config
+    overrides: Mapping[str, Any]  # what was changed in the config that `config.label` names; the seed left out
+    run: Path  # its run directory
+    data: Path | None  # where its result file goes; None: nowhere
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+
+@dataclass
+class Plan:
+    """What is to be done for a list of jobs, found out before anything is started."""
+
+    finished: list[Job] = field(default_factory=list)
+    to_resume: list[Job] = field(default_factory=list)
+    to_train: list[Job] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Outcome:
+    """What became of a list of jobs."""
+
+    finished: list[Job] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # name → why
+    stopped_by: int | None = None  # a signal
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "0-2,7" → [0, 1, 2, 7]. Raises ConfigError."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first or last - first > 10_000:
+            raise ConfigError(f"seeds {text!r}: expected numbers and rising ranges, for example 0-9 or 0,3,5-7")
+        seeds += range(first, last + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def make_jobs(
+    source: str | Path,
+    overrides: Mapping[str, Any],
+    seeds: Sequence[int],
+    runs: Path,
+    data: Path | None,
+    *,
+    name: str | None = None,
+    varied: Mapping[str, Any] | None = None,
+) -> list[Job]:
+    """One job a seed. Raises ConfigError where the config is wrong, before anything is written.
+
+    name: what to call them, by default as the config is; varied: those overrides that tell them apart, by default all.
+    """
+    jobs = []
+    for seed in seeds:
+        config = load(source, {**overrides, "train.seed": seed})
+        label = name or config.label
+        experiment = re.sub(r"[/_]", "-", label)
+        group = group_name(overrides if varied is None else varied, config)
+        file = None if data is None else data / experiment / f"{group or 'rlkit'}-seed{seed}.json"
+        directory = f"{label.replace('/', '-')}{group and '-' + group}-seed{seed}"
+        jobs.append(Job(config, overrides, runs / directory, file))
+    return jobs
+
+
+def group_name(overrides: Mapping[str, Any], config: Config) -> str:
+    """ "learning_rate=0.001,double=True": what was changed, fit for a file name; "" where nothing that tells was."""
+    told = {key: value for key, value in overrides.items() if key not in NEITHER_OF_AGENT_NOR_TASK}
+    lasts = [key.rpartition(".")[2] for key in told]
+    parts = []
+    for key, value in told.items():
+        last = key.rpartition(".")[2]
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        parts.append(f"{key if lasts.count(last) > 1 else last}={text}")
+    name = re.sub(r"[^\w.,=+-]+", "-", ",".join(parts))
+    return name if len(name) <= LONGEST_NAME else config.digest()
+
+
+def plan(jobs: Sequence[Job]) -> Plan:
+    """Sorts jobs by what is left to do. Raises ConfigError where another experiment's files lie in the way."""
+    found, problems = Plan(), []
+    others: dict[str, list[str]] = {}
+    for job in jobs:
+        try:
+            done = _finished_content(job)
+            if done is None:
+                (found.to_resume if RunDirectory(job.run).checkpoints.steps() else found.to_train).append(job)
+            else:
+                found.finished.append(job)
+                for line in _other_versions(done):
+                    others.setdefault(line, []).append(job.name)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+    found.notes += [f"{', '.join(names)}: made with {line}; taken as finished" for line, names in others.items()]
+    return found
+
+
+def _finished_content(job: Job) -> dict[str, Any] | None:
+    """The result of a job that has one already, in its data file or its run directory."""
+    path = job.data if job.data is not None and job.data.is_file() else job.run / "result.json"
+    try:
+        if path == job.data:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            _refuse_another(job, content["config"], path)
+            return content
+        if (job.run / "config.toml").is_file():
+            run = RunDirectory(job.run)
+            _refuse_another(job, run.config().tables(), job.run)
+            return finished_content(run, job.config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is no result file ({error!r}); move it away") from error
+    return None
+
+
+def _refuse_another(job: Job, tables: Mapping[str, Any], where: Path) -> None:
+    """Raises ConfigError where `tables`, as today's code reads them, are another experiment than the job's."""
+    then, now = settings(job.config.label, tables), settings(job.config.label, job.config.tables())
+    seed = flat(tables).get("train.seed", job.config.train.seed)
+    changed = [
+        f"{key} there {then.get(key, 'unset')!r}, asked {now.get(key, 'unset')!r}"
+        for key in sorted({*then, *now})
+        if then.get(key) != now.get(key)
+    ]
+    changed += [] if seed == job.config.train.seed else [f"train.seed there {seed}, asked {job.config.train.seed}"]
+    if changed:
+        raise ConfigError(
+            f"{where} is of another experiment: {'; '.join(changed)}; move it away or name another folder"
+        )
+
+
+def _other_versions(content: Mapping[str, Any]) -> list[str]:
+    here = versions()
+    changed = [
+        f"{name} {version} (here {here[name]})"
+        for name, version in content.get("versions", {}).items()
+        if name in here and here[name] != version
+    ]
+    return [", ".join(changed)] if changed else []
+
+
+def collect(job: Job) -> None:
+    """Leaves the job's result file, if one is wanted and not there yet."""
+    if job.data is None or job.data.exists():
+        return
+    content = json.loads((job.run / "result.json").read_text(encoding="utf-8"))
+    job.data.parent.mkdir(parents=True, exist_ok=True)
+    write_text(job.data, small({**content, "overrides": dict(job.overrides)}))
+
+
+def small(content: Mapping[str, Any]) -> str:
+    """A result as JSON of at most 20 kB: of a long curve every second point goes, the last one stays, until it fits."""
+    curve = list(content["curve"])
+    while True:
+        text = json.dumps({**content, "curve": curve}) + "\n"
+        if len(text) <= LARGEST or len(curve) < 10:
+            return text
+        curve = curve[::-1][::2][::-1]
+
+
+class Runner:
+    """Runs jobs in processes of their own, at most `limit` at a time."""
+
+    def __init__(self, limit: int, on_change: Callable[[Mapping[str, Job]], None], every: float = 0.5) -> None:
+        """`on_change` is called about twice a second with the jobs that are running."""
+        self._limit, self._on_change, self._every = limit, on_change, every
+        self._running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
+        self._signal: int | None = None
+        self.outcome = Outcome()
+
+    def run(self, found: Plan) -> Outcome:
+        """Works the plan off. A failing job ends no other; a first signal lets all of them write a checkpoint."""
+        self.outcome.finished += found.finished
+        for job in found.finished:
+            collect(job)
+        waiting = [(job, True) for job in found.to_resume] + [(job, False) for job in found.to_train]
+        with tempfile.TemporaryDirectory() as folder, self._forwarding_signals():
+            while self._running or (waiting and self._signal is None):
+                while waiting and len(self._running) < self._limit and self._signal is None:
+                    self._start(*waiting.pop(0), Path(folder))
+                time.sleep(self._every)
+                self._collect_ended()
+                self._on_change({name: job for name, (job, _) in self._running.items()})
+        self.outcome.stopped_by = self._signal
+        return self.outcome
+
+    def _start(self, job: Job, resume: bool, folder: Path) -> None:
+        job.run.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if not resume:
+                _clear_unstarted(job.run)
+        except RlkitError as error:
+            self.outcome.failed[job.name] = str(error)
+            return
+        file = folder / f"{job.name}.toml"
+        file.write_text(job.config.to_toml(), encoding="utf-8")
+        command = ["resume", str(job.run)] if resume else ["train", str(file), "--run", str(job.run)]
+        environment = {"OMP_NUM_THREADS": str(job.config.train.threads), **os.environ}
+        with _log(job).open("wb") as log:
+            # a session of its own: Ctrl-C reaches the children once, through the handler below
+            process = subprocess.Popen(
+                [sys.executable, "-m", "rlkit.cli", *command],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                start_new_session=True,
+            )  # fmt: skip
+        self._running[job.name] = job, process
+
+    def _collect_ended(self) -> None:
+        for name, (job, process) in list(self._running.items()):
+            if process.poll() is None:
+                continue
+            del self._running[name]
+            if process.returncode == 0:
+                collect(job)
+                self.outcome.finished.append(job)
+                _log(job).unlink()
+            elif self._signal is None:
+                self.outcome.failed[name] = _why(job, process.returncode)
+
+    @contextmanager
+    def _forwarding_signals(self) -> Iterator[None]:
+        def forward(number: int, frame: Any) -> None:
+            if self._signal is None:
+                os.write(2, b"\nstopping: each run writes a checkpoint; once more ends at once, without\n")
+            self._signal = number
+            for _, process in self._running.values():
+                process.send_signal(number)  # a child's second one ends it at once
+
+        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for _, process in self._running.values():  # only after an error of our own
+                process.terminate()
+
+
+def _log(job: Job) -> Path:
+    """What a run prints; removed when it ends well."""
+    return job.run.with_name(f"{job.run.name}.log")
+
+
+def _clear_unstarted(run: Path) -> None:
+    """Removes a run directory that was left before its first checkpoint. Raises RunError where a process has it."""
+    if (run / "config.toml").is_file():
+        with RunDirectory.open(run).lock():
+            shutil.rmtree(run)
+
+
+def _why(job: Job, code: int) -> str:
+    """The error's line of a failed run, and where the rest is."""
+    lines = [line.strip() for line in _log(job).read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("Error:")] or lines[-1:] or [f"exit code {code}"]
+    killed = f"killed by signal {-code}; " if code < 0 else ""
+    return f"{killed}{errors[-1].removeprefix('Error: ')} (all it said: {_log(job)})"

@@ -1,0 +1,153 @@
+"""A video of an episode: the screen at full size, and beside it the return, the value and the chosen action."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.agent import Policy
+from rlkit.errors import ConfigError
+from rlkit.types import ActorOutput, ActorState, EnvSpec, Mode, Observation, State, StepBatch
+
+HEIGHT = 420  # pixels that a screen is enlarged to, by whole numbers, so that it stays sharp
+PANEL = 260  # pixels beside it
+LINE = 22  # pixels of a line of text
+EMULATOR_FRAMES = 60  # a second of an emulator; what has none is shown at a frame skip of 4
+INK, FAINT, CHOSEN = (230, 230, 230), (90, 90, 100), (90, 170, 255)
+
+
+@runtime_checkable
+class ActionValues(Protocol):
+    """A policy that can say what it expects of each action."""
+
+    def action_values(self, observation: Observation, state: ActorState) -> NDArray[Any]:
+        """(N, A)."""
+
+
+class VideoFile:
+    """An .mp4 file (H.264) that takes one picture after the other; it appears when it is complete.
+
+    Raises ConfigError for another ending and where PyAV is missing, OSError where the file cannot be written.
+    """
+
+    def __init__(self, path: Path, frames_per_second: int) -> None:
+        if path.suffix != ".mp4":
+            raise ConfigError(f"--video {path}: a video is written as .mp4; give a name that ends so")
+        try:
+            import av
+            import PIL  # noqa: F401  the panel is drawn with it
+        except ImportError as error:
+            raise ConfigError(f"--video needs {error.name}; install rlkit[video]") from error
+        self._av: Any = av
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+        self._file = self._part.open("wb")
+        self._container = av.open(self._file, "w", format="mp4")
+        self._rate = frames_per_second
+        self._stream: Any = None
+
+    def write(self, picture: NDArray[np.uint8]) -> None:
+        """Adds (H, W, 3), always of the same shape."""
+        picture = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)))  # H.264 wants even
+        if self._stream is None:
+            self._stream = self._container.add_stream("libx264", rate=Fraction(self._rate), options={"crf": "18"})
+            self._stream.height, self._stream.width = picture.shape[:2]
+            self._stream.pix_fmt = "yuv420p"  # what every player shows
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        self._container.mux(self._stream.encode(frame))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        complete = kind is None and self._stream is not None
+        if complete:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        self._file.close()
+        self._part.replace(self._path) if complete else self._part.unlink()
+
+
+class Recording:
+    """Plays as `policy` does, and makes a video of the first episode of environment 0: `on_step` takes every step.
+
+    The environments must be made for Purpose.RENDER. A policy without `action_values` is shown without them.
+    """
+
+    def __init__(self, policy: Policy, spec: EnvSpec, video: VideoFile) -> None:
+        self._policy = policy
+        self._names = spec.action_names or tuple(f"action {number}" for number in range(spec.num_actions))
+        self._video = video
+        self._values: NDArray[Any] | None = None  # (A,) of environment 0 at the latest act
+        self._steps, self._total, self._over = 0, 0.0, False
+
+    def initial_state(self, num_envs: int) -> ActorState:
+        return self._policy.initial_state(num_envs)
+
+    def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        if not self._over and isinstance(self._policy, ActionValues):
+            self._values = self._policy.action_values(observation, state)[0]
+        return self._policy.act(observation, state, rng, mode)
+
+    def load_policy_state(self, state: State) -> None:
+        self._policy.load_policy_state(state)
+
+    def on_step(self, step: StepBatch) -> None:
+        """One picture a step: what was seen, and what was done then; and a last one of where it ended."""
+        if self._over:
+            return
+        self._show(step.before, int(step.action[0]))
+        self._steps += 1
+        self._total += float(step.reward[0])
+        self._over = bool(step.ended[0])
+        if self._over:
+            self._values = None
+            self._show(step.after, None)
+
+    def _show(self, observation: Observation, action: int | None) -> None:
+        lines = [f"return  {self._total:g}", f"step  {self._steps:,}"]
+        if self._values is not None:
+            lines.append(f"value  {self._values.max():.3f}")
+        self._video.write(_beside(observation.signals["screen"][0], lines, self._names, self._values, action))
+
+
+def _beside(
+    screen: NDArray[np.uint8],
+    lines: list[str],
+    names: tuple[str, ...],
+    values: NDArray[Any] | None,
+    action: int | None,
+) -> NDArray[np.uint8]:
+    """The enlarged screen (H, W, 3) with a panel to its right: text, then the actions with their values as bars."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    enlarged = max(1, HEIGHT // screen.shape[0])
+    screen = screen.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+    panel = Image.new("RGB", (PANEL, screen.shape[0]), (20, 20, 24))
+    pen = ImageDraw.Draw(panel)
+    for row, line in enumerate(lines):
+        pen.text((12, 12 + row * LINE), line, INK, ImageFont.load_default(15))
+    top = 24 + 3 * LINE
+    height = min(LINE, (panel.height - top) // len(names))
+    font = ImageFont.load_default(max(8, min(13, height - 4)))
+    for number, name in enumerate(names):
+        colour, y = CHOSEN if number == action else INK, top + number * height
+        pen.text((12, y), name, colour, font)
+        if values is not None:
+            share = (values[number] - values.min()) / max(np.ptp(values), 1e-12)
+            bar = (128, y + 2, 130 + int(60 * share), y + height - 4)
+            pen.rectangle(bar, fill=CHOSEN if number == action else FAINT)
+            pen.text((PANEL - 12, y), f"{values[number]:.2f}", colour, font, anchor="ra")
+    return np.concatenate([screen, np.asarray(panel)], axis=1)
+
+
+def frames_per_second(spec: EnvSpec) -> int:
+    """At the emulator's own speed where there is one."""
+    return max(1, round(EMULATOR_FRAMES / (spec.frame_skip if spec.frame_skip > 1 else 4)))

@@ -1,0 +1,1 @@
+"""Results of many runs: read, grouped, scored with intervals, tabled and drawn."""

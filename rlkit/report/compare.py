@@ -1,0 +1,231 @@
+"""Groups of runs side by side: one table an environment, and over several Atari games the normalised scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.report import reference
+from rlkit.report.groups import Group
+from rlkit.report.protocols import Protocol, legend, mark_of, sentences
+from rlkit.report.results import EVALUATION, Result
+from rlkit.report.scores import (
+    FEWEST_RUNS,
+    Estimate,
+    aggregate,
+    difference,
+    optimality_gap,
+    probability_of_improvement,
+)
+
+
+@dataclass
+class Table:
+    """Rows of text under a title, what must be said with them, and the protocols of their scores."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        lines = [self.columns, tuple("---" for _ in self.columns), *self.rows]
+        table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+        return "\n\n".join([table, *self.notes])
+
+
+def finished(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """(the finished ones, one line for each other)."""
+    lines = [
+        f"{result.path} is unfinished at step {result.env_steps:,}; left out ('rlkit resume {result.path}' goes on)"
+        for result in results
+        if result.returns is None
+    ]
+    return [result for result in results if result.returns is not None], lines
+
+
+def compare(groups: Sequence[Group], against: str | None = None) -> list[Table]:
+    """The tables of finished groups: scores by environment, differences to its first group, normalised ones."""
+    by_environment: dict[str, list[Group]] = {}
+    for group in groups:
+        by_environment.setdefault(group.environment, []).append(group)
+    tables = []
+    for environment, members in by_environment.items():
+        tables.append(score_table(environment, members))
+        if len(members) > 1:
+            tables.append(difference_table(environment, members))
+        if against == "dopamine":
+            tables.append(reference_table(environment, members))
+    if len(by_environment) > 1:
+        tables[0].notes.insert(0, f"{len(by_environment)} environments: raw scores of different ones are not averaged.")
+    return tables + normalised_tables(by_environment)
+
+
+def score_table(environment: str, groups: Sequence[Group]) -> Table:
+    """Raw final scores of one environment. A run's score is the mean return of its final evaluation."""
+    marks = legend(group.protocol for group in groups)
+    columns = ("group", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "lowest", "highest", "steps", "time")
+    rows: list[tuple[str, ...]] = []
+    for group in groups:
+        scores = group.scores()
+        found, digits = aggregate(scores), digits_for(scores)
+        label = group.label if len(marks) == 1 else f"{group.label} — {mark_of(group.protocol, marks)}"
+        rows.append(
+            (
+                label,
+                str(len(group.runs)),
+                *(found[name].text(digits) for name in ("interquartile mean", "mean", "median")),
+                f"{scores.min():.{digits}f}",
+                f"{scores.max():.{digits}f}",
+                steps(group),
+                training_time(group),
+            )
+        )
+    return Table(environment, columns, rows, [*protocol_notes(marks), *few_seeds(groups)])
+
+
+def steps(group: Group) -> str:
+    """Environment steps of a run; from the fewest to the most where runs end early."""
+    ends = sorted({run.env_steps for run in group.runs})
+    return f"{ends[0]:,}" if len(ends) == 1 else f"{ends[0]:,} to {ends[-1]:,}"
+
+
+def training_time(group: Group) -> str:
+    """The median over runs, evaluation left out; "" where none says."""
+    hours = [run.hours for run in group.runs if run.hours is not None]
+    if not hours:
+        return ""
+    minutes = 60 * float(np.median(hours))
+    return (
+        f"{minutes / 60:.1f} h" if minutes >= 60 else f"{minutes:.1f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
+    )
+
+
+def digits_for(scores: NDArray[np.float64]) -> int:
+    """Digits behind the point that scores of this size are worth."""
+    largest = float(np.abs(scores).max())
+    return 0 if largest >= 1000 else 1 if largest >= 100 else 2
+
+
+def protocol_notes(marks: dict[str, Protocol]) -> list[str]:
+    """Each protocol in full; where there are several, in what they differ."""
+    notes = sentences(marks)
+    first, *others = marks.items()
+    for mark, protocol in others:
+        differing = "; ".join(first[1].differences(protocol))
+        notes.append(f"Different protocols, not averaged: {first[0]} / {mark}: {differing}.")
+    return notes
+
+
+def few_seeds(groups: Sequence[Group]) -> list[str]:
+    few = [f"{group.label} ({group.seeds()})" for group in groups if len(group.runs) < FEWEST_RUNS]
+    return [f"No interval from fewer than {FEWEST_RUNS} seeds: {', '.join(few)}."] if few else []
+
+
+def difference_table(environment: str, groups: Sequence[Group]) -> Table:
+    """Each group against the first: difference of the interquartile means, and the chance to beat it."""
+    baseline, *others = groups
+    base = aggregate(baseline.scores())["interquartile mean"].value
+    rows: list[tuple[str, ...]] = []
+    for group in others:
+        gap = difference(group.scores(), baseline.scores())
+        chance = probability_of_improvement(group.scores(), baseline.scores())
+        share = _scaled(gap, 100 / abs(base)).text(0) + " %" if base else ""
+        rows.append((group.label, gap.text(digits_for(baseline.scores())), share, chance.text()))
+    columns = ("group", "difference [95%]", f"of {baseline.label}'s", "probability of improvement [95%]")
+    return Table(f"{environment}: against {baseline.label}", columns, rows)
+
+
+def _scaled(estimate: Estimate, factor: float) -> Estimate:
+    if estimate.low is None or estimate.high is None:
+        return Estimate(estimate.value * factor)
+    return Estimate(estimate.value * factor, estimate.low * factor, estimate.high * factor)
+
+
+def reference_table(environment: str, groups: Sequence[Group]) -> Table:
+    """Each group beside Dopamine's agents at the last frame count that both reached."""
+    table = Table(f"{environment}: beside Dopamine at equal frames", ("who", "frames", "seeds", "mean [95%]"))
+    game = reference.game_of(environment)
+    if game is None or game not in reference.dopamine_games():
+        table.notes.append(f"Dopamine has no curve for {environment}.")
+        return table
+    curves = reference.dopamine_curves(game)
+    published = sorted(next(iter(curves.values())))
+    shared = set()
+    for group in groups:
+        frames = min(run.env_steps * run.frame_skip for run in group.runs)
+        reached = [point for point in published if point <= frames]
+        if not reached:
+            table.notes.append(
+                f"{group.label}: {frames / 1e6:g} million frames, and Dopamine's curves begin at "
+                f"{published[0] / 1e6:g} million: there is no reference."
+            )
+            continue
+        shared.add(reached[-1])
+        value = np.array([[at_frames(run, reached[-1])] for run in group.runs])
+        row = (group.label, f"{reached[-1] / 1e6:g} million", str(len(group.runs)))
+        table.rows.append((*row, aggregate(value)["mean"].text(1)))
+    for point in sorted(shared):
+        for name, curve in curves.items():
+            there = (f"{point / 1e6:g} million", str(reference.DOPAMINE_SEEDS), f"{curve[point]:.1f}")
+            table.rows.append((name, *there))
+    marks = legend([*(group.protocol for group in groups), reference.dopamine_protocol(environment)])
+    table.notes += ["Means over seeds, since Dopamine's are.", *protocol_notes(marks)]
+    return table
+
+
+def at_frames(run: Result, frames: float) -> float:
+    """The mean return of the last evaluation at or before `frames`; the final one's where the run ends there."""
+    if run.env_steps * run.frame_skip <= frames or EVALUATION + "return_mean" not in run.curves:
+        return run.score
+    curve = run.curves[EVALUATION + "return_mean"]
+    before = np.flatnonzero(curve.env_steps * run.frame_skip <= frames)
+    return float(curve.values[before[-1]]) if len(before) else float("nan")
+
+
+def human_normalised(run: Result) -> float | None:
+    """(score - random) / (human - random); None where no such scores are known for the environment."""
+    known = run.reference_scores or reference.atari_scores().get(reference.game_of(run.environment) or "")
+    return None if not known else (run.score - known["random"]) / (known["human"] - known["random"])
+
+
+def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
+    """Human-normalised scores by group label, over all games that the group played; none where no game is known."""
+    columns = ("group", "games", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "optimality gap [95%]")
+    protocols: list[Protocol] = []
+    table = Table("human-normalised (0 random, 1 human)", columns)
+    for label in dict.fromkeys(group.label for groups in by_environment.values() for group in groups):
+        tasks, playing = [], []
+        for group in (group for groups in by_environment.values() for group in groups if group.label == label):
+            values = [human_normalised(run) for run in group.runs]
+            if all(value is not None for value in values):
+                tasks.append(values)
+                playing.append(group)
+        if not tasks:
+            continue
+        if len({without_environment(group.protocol).key() for group in playing}) > 1:
+            table.notes.append(f"{label}: its games were played under different protocols; they are not averaged.")
+            continue
+        runs = min(map(len, tasks))
+        if any(len(values) != runs for values in tasks):
+            table.notes.append(f"{label}: the first {runs} seeds of each game, since not every game has more.")
+        scores: NDArray[np.float64] = np.array([values[:runs] for values in tasks], dtype=np.float64).T  # (runs, tasks)
+        found = [aggregate(scores)[name].text() for name in ("interquartile mean", "mean", "median")]
+        table.rows.append((label, str(len(tasks)), str(runs), *found, optimality_gap(scores).text()))
+        protocols += [group.protocol for group in playing]
+    if not table.rows and not table.notes:
+        return []
+    for rules in {
+        without_environment(protocol).key(): without_environment(protocol) for protocol in protocols
+    }.values():
+        table.notes.append(f"Protocol: {rules.text()}.")
+    table.notes.append("Random and human scores: van Hasselt et al. 2016 (arXiv:1602.07714), table 1.")
+    return [table]
+
+
+def without_environment(protocol: Protocol) -> Protocol:
+    """What must be equal for normalised scores of different games to be averaged."""
+    return replace(protocol, entries={key: text for key, text in protocol.entries.items() if key != "environment"})

@@ -1,0 +1,124 @@
+"""Which runs belong together, and what a group is called: by what differs between the groups of one comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.errors import ConfigError
+from rlkit.report.protocols import Protocol
+from rlkit.report.results import Result
+
+LIBRARIES = {"stable-baselines3": "Stable-Baselines3"}
+ATTRIBUTES = ("experiment", "library", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs of one environment and one protocol that are averaged over."""
+
+    label: str
+    runs: tuple[Result, ...]
+
+    @property
+    def protocol(self) -> Protocol:
+        return self.runs[0].protocol
+
+    @property
+    def environment(self) -> str:
+        return self.runs[0].environment
+
+    def scores(self) -> NDArray[np.float64]:
+        """(runs, 1)"""
+        return np.array([[run.score] for run in self.runs])
+
+    def seeds(self) -> str:
+        return f"{len(self.runs)} seed{'' if len(self.runs) == 1 else 's'}"
+
+
+def grouped(results: Sequence[Result], by: Sequence[str] = ()) -> list[Group]:
+    """The groups, in the order in which they were named: what differs separates, or only the keys of `by`.
+
+    Environments and protocols always separate: their scores are never averaged. Raises ConfigError for a key of `by`
+    that no run has.
+    """
+    for key in by:
+        if key not in ATTRIBUTES and not any(key in result.config for result in results):
+            known = sorted({name for result in results for name in result.config})
+            raise ConfigError(
+                f"--group-by {key}: no run's config has it; there are: {', '.join((*ATTRIBUTES, *known))}"
+            )
+    members: dict[Any, list[Result]] = {}
+    for result in results:
+        wanted = tuple(_text(_value(result, key)) for key in by) if by else _identity(result)
+        members.setdefault((result.environment, wanted, result.protocol.key()), []).append(result)
+    labels = _labels(list(members.values()), by)
+    return [
+        Group(label, tuple(sorted(runs, key=lambda run: run.seed)))
+        for label, runs in zip(labels, members.values(), strict=True)
+    ]
+
+
+def _identity(result: Result) -> tuple[Any, ...]:
+    return result.library, result.experiment, tuple((key, _text(value)) for key, value in sorted(result.config.items()))
+
+
+def _value(result: Result, key: str) -> Any:
+    return getattr(result, key) if key in ATTRIBUTES else result.config.get(key, "unset")
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _labels(groups: Sequence[Sequence[Result]], by: Sequence[str]) -> list[str]:
+    """One label a group, by what differs between the groups of its environment."""
+    firsts = [runs[0] for runs in groups]
+    if by:
+        labels = [", ".join(f"{_short(key, by)}={_text(_value(first, key))}" for key in by) for first in firsts]
+    else:
+        labels = [_label(first, [other for other in firsts if other.environment == first.environment])
+                  for first in firsts]  # fmt: skip
+    return _told_apart(labels, firsts)
+
+
+def _label(result: Result, others: Sequence[Result]) -> str:
+    """Library and experiment where `others` differ in them, then the config keys in which its experiment differs."""
+    ours = [other for other in others if other.library == result.library]
+    keys = _differing([other for other in ours if other.experiment == result.experiment])
+    parts = [f"{_short(key, keys)}={_text(result.config.get(key, 'unset'))}" for key in keys]
+    heads = []
+    if len({other.library for other in others}) > 1:
+        heads.append(LIBRARIES.get(result.library, result.library))
+    if len({other.experiment for other in ours}) > 1:
+        heads.append(result.experiment)
+    elif not parts:
+        heads.append(str(result.config.get("agent.name", "") if result.library == "rlkit" else ""))
+    return ", ".join([" ".join(filter(None, heads)), *parts] if any(heads) else parts) or result.experiment
+
+
+def _differing(results: Iterable[Result]) -> list[str]:
+    """The config keys whose values differ between the results."""
+    configs = [result.config for result in results]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    return [key for key in keys if len({_text(config.get(key, "unset")) for config in configs}) > 1]
+
+
+def _short(key: str, among: Sequence[str]) -> str:
+    """The last part of a dotted key where that is unambiguous."""
+    last = key.rpartition(".")[2]
+    return key if sum(other.rpartition(".")[2] == last for other in among) > 1 else last
+
+
+def _told_apart(labels: Sequence[str], firsts: Sequence[Result]) -> list[str]:
+    """Adds the protocol's name where two groups of one environment would be called the same."""
+    keys = [(label, first.environment) for label, first in zip(labels, firsts, strict=True)]
+    out = []
+    for index, (label, environment) in enumerate(keys):
+        number = keys[: index + 1].count((label, environment))
+        out.append(f"{label} (protocol {number})" if keys.count((label, environment)) > 1 else label)
+    return out

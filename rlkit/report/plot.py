@@ -1,0 +1,252 @@
+"""Learning curves: one panel an environment, one line a group, its interval shaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.errors import ConfigError
+from rlkit.report import reference
+from rlkit.report.groups import Group
+from rlkit.report.protocols import NAME
+from rlkit.report.results import Result
+from rlkit.report.scores import FEWEST_RUNS, curve_interval, curve_iqm, needed
+
+# Okabe & Ito 2008: told apart by colour-blind readers too; the yellow is left out, since it vanishes on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+STYLES = ("-", "--", ":", "-.")
+X_LABELS = {"env_steps": "environment steps", "frames": "frames (with the skipped ones)", "hours": "hours of training"}
+Y_LABELS = {
+    "evaluation/return_mean": "return of an evaluation",
+    "evaluation/success_rate": "share of evaluation episodes solved",
+    "evaluation/length_mean": "steps an episode, evaluation",
+    "episode/return": "return of training episodes",
+    "episode/length": "steps an episode, training",
+}
+POINTS = 200  # of a common grid, where the runs of a group were not measured at the same places
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What is drawn of one group."""
+
+    x: NDArray[np.float64]  # (points,)
+    values: NDArray[np.float64]  # (runs, points)
+
+
+@dataclass
+class Picture:
+    """A drawn figure, and one line for each thing that is not in it."""
+
+    figure: Any
+    fingerprint: str  # of the drawn numbers; written into the file, so that a stale picture can be told
+    notes: list[str] = field(default_factory=list)
+
+    def save(self, files: Sequence[Path]) -> list[str]:
+        """Writes PNG or SVG by the file's ending, the same bytes at every call; gives the notes. Raises ConfigError."""
+        matplotlib = needed("matplotlib", "a picture")
+        for file in files:
+            if file.suffix not in (".png", ".svg"):
+                raise ConfigError(f"{file}: pictures are written as .png or .svg")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            metadata = {"Description": self.fingerprint, "Software" if file.suffix == ".png" else "Date": None}
+            with matplotlib.rc_context({"svg.hashsalt": "rlkit"}):
+                self.figure.savefig(file, dpi=150, metadata=metadata)
+        return self.notes
+
+
+def draw(
+    groups: Sequence[Group], x: str = "env_steps", y: str = "evaluation/return_mean", against: str | None = None
+) -> Picture:
+    """One panel an environment. Groups without `y` are named in the notes; raises ConfigError where none has it."""
+    notes: list[str] = []
+    curves: dict[str, dict[str, Curve]] = {}
+    for group in groups:
+        curve = curve_of(group, x, y, notes)
+        if curve is not None:
+            curves.setdefault(group.environment, {})[group.label] = curve
+    if not curves:
+        raise ConfigError("; ".join([f"nothing to draw: no run has {y}", *notes]))
+    for environment in dict.fromkeys(group.environment for group in groups):
+        protocols = {group.protocol.key() for group in groups if group.environment == environment}
+        if len(protocols) > 1:
+            notes.append(f"{environment}: {len(protocols)} protocols, drawn apart and not averaged")
+    if len(curves) > 1:
+        notes.append(f"{len(curves)} environments: one panel each")
+    under = {
+        environment: rules([group for group in groups if group.environment == environment]) for environment in curves
+    }
+    figure = _figure(curves, x, y, under)
+    if against:
+        figure.set_figheight(figure.get_figheight() + 1)  # the legend moves under the panel
+        figure.supxlabel(f"{caption(curves)} Grey: mean training return, Nature CNN.", fontsize=8, color="#555555")
+        for axis, environment in zip(figure.axes, curves, strict=False):
+            _draw_reference(axis, environment, notes)
+    return Picture(figure, _fingerprint(curves, x, y), notes)
+
+
+def rules(groups: Sequence[Group]) -> str:
+    """What of its protocol stands under a panel's title: all that the title and the axes do not say."""
+    said = ("environment", "evaluation", "parameters", "return", NAME)
+    texts = {
+        "; ".join(f"{key} {value}" for key, value in group.protocol.entries.items() if key not in said)
+        for group in groups
+    }
+    return "\n".join(textwrap.wrap(texts.pop(), 64)) if len(texts) == 1 else f"{len(texts)} protocols"
+
+
+def _fingerprint(curves: dict[str, dict[str, Curve]], x: str, y: str) -> str:
+    numbers = {
+        environment: {label: [_digits(curve.x), _digits(curve.values)] for label, curve in groups.items()}
+        for environment, groups in curves.items()
+    }
+    return "rlkit " + hashlib.sha256(json.dumps([x, y, numbers]).encode()).hexdigest()[:16]
+
+
+def _digits(values: NDArray[np.float64]) -> list[str]:
+    return [f"{value:.6g}" for value in values.ravel()]
+
+
+def curve_of(group: Group, x: str, y: str, notes: list[str]) -> Curve | None:
+    """The group's curves on common points, without runs that lack `y` or, beside finished ones, are unfinished."""
+    runs = [run for run in group.runs if y in run.curves]
+    if not runs:
+        keys = sorted({key for run in group.runs for key in run.curves})
+        logged = f"it has {', '.join(keys)}" if keys else "it has no curves"
+        notes.append(f"{group.label} ({group.environment}): no run logged {y!r}; {logged}")
+        return None
+    notes += [f"{run.path} did not log {y!r}; it is left out" for run in group.runs if y not in run.curves]
+    unfinished = [run for run in runs if run.returns is None]
+    for run in unfinished:
+        fate = (
+            "it is left out beside finished ones"
+            if len(unfinished) < len(runs)
+            else "its group ends with its shortest run"
+        )
+        notes.append(f"{run.path} is unfinished at step {run.env_steps:,}; {fate}")
+    runs = [run for run in runs if run.returns is not None] or unfinished
+    if len(runs) < FEWEST_RUNS:
+        few = f"{len(runs)} seed{'' if len(runs) == 1 else 's'}"
+        notes.append(f"{group.label} ({group.environment}): {few}, so no interval (at least {FEWEST_RUNS})")
+    pairs = [(places(run, run.curves[y].env_steps, x), run.curves[y].values) for run in runs]
+    known = [(where, values) for where, values in pairs if where is not None]
+    if not known:
+        notes.append(f"{group.label} ({group.environment}): no run says how long it took; --x env_steps does")
+        return None
+    if len({run.env_steps for run in runs}) > 1:
+        notes.append(f"{group.label} ({group.environment}): its runs end at different steps; drawn up to the shortest")
+    return aligned(known)
+
+
+def places(run: Result, env_steps: NDArray[np.float64], x: str) -> NDArray[np.float64] | None:
+    """Environment steps as `x`; None where a run does not say how long it took."""
+    if x == "env_steps":
+        return env_steps
+    if x == "frames":
+        return env_steps * run.frame_skip
+    clock = run.curves.get("time/hours")
+    if clock is not None:
+        hours: NDArray[np.float64] = np.interp(env_steps, [0, *clock.env_steps], [0, *clock.values])
+        return hours
+    return None if run.hours is None else env_steps * run.hours / run.env_steps  # result files: at an even pace
+
+
+def aligned(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Curve:
+    """Curves (x, values) at common x: the shared ones where most are shared, else a grid over what all cover."""
+    shared = pairs[0][0]
+    for x, _ in pairs[1:]:
+        shared = np.intersect1d(shared, x)
+    if len(shared) * 2 > max(len(x) for x, _ in pairs):
+        return Curve(shared, np.array([values[np.isin(x, shared)] for x, values in pairs]))
+    low, high = max(x[0] for x, _ in pairs), min(x[-1] for x, _ in pairs)
+    grid = np.linspace(low, max(low, high), POINTS)
+    return Curve(grid, np.array([np.interp(grid, x, values) for x, values in pairs]))
+
+
+def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str, str]) -> Any:
+    needed("matplotlib", "a picture")
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(max(5.2, 4.2 * columns), 3.6 * rows), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    numbers: dict[str, int] = {}
+    for axis, (environment, groups) in zip(panels, curves.items(), strict=False):
+        _number(list(groups), numbers)
+        for label, curve in groups.items():
+            _draw_curve(axis, label, curve, numbers[label])
+        axis.set_title(environment, fontsize=11, pad=6 + 9 * len(under[environment].splitlines()))
+        axis.text(0.5, 1.02, under[environment], transform=axis.transAxes, ha="center", fontsize=7, color="#555555")
+        axis.set_xlabel(X_LABELS[x])
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axis.set_axisbelow(True)
+        if x != "hours":
+            axis.xaxis.set_major_formatter(thousands)
+        axis.margins(x=0.01)
+        if axis.dataLim.y0 >= 0:
+            axis.set_ylim(bottom=0)  # else a small gain fills the panel
+        axis.legend(frameon=False, fontsize=9, loc="best")
+    for axis in panels[len(curves) :]:
+        axis.set_visible(False)
+    for axis in panels[: len(curves) : columns]:
+        axis.set_ylabel(Y_LABELS.get(y, y))
+    figure.supxlabel(caption(curves), fontsize=8, color="#555555")
+    return figure
+
+
+def caption(curves: dict[str, dict[str, Curve]]) -> str:
+    many = any(len(curve.values) >= FEWEST_RUNS for groups in curves.values() for curve in groups.values())
+    return "Lines: interquartile mean over seeds." + (" Shaded: its 95% bootstrap interval." if many else "")
+
+
+def _number(labels: Sequence[str], numbers: dict[str, int]) -> None:
+    """Gives each label of a panel the lowest number that is free in it; a label has the same one in all panels."""
+    taken = {numbers[label] for label in labels if label in numbers}
+    for label in labels:
+        if label not in numbers:
+            numbers[label] = next(number for number in range(len(labels) + len(taken)) if number not in taken)
+            taken.add(numbers[label])
+
+
+def _draw_curve(axis: Any, label: str, curve: Curve, number: int) -> None:
+    colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
+    seeds = f"{len(curve.values)} seed{'' if len(curve.values) == 1 else 's'}"
+    marker = "o" if len(curve.x) == 1 else None
+    axis.plot(curve.x, curve_iqm(curve.values), style, color=colour, marker=marker, label=f"{label}, {seeds}")
+    bounds = curve_interval(curve.values)
+    if bounds is not None:
+        axis.fill_between(curve.x, *bounds, color=colour, alpha=0.2, linewidth=0)
+
+
+def _draw_reference(axis: Any, environment: str, notes: list[str]) -> None:
+    reached = axis.dataLim.x1
+    game = reference.game_of(environment)
+    if game is None or game not in reference.dopamine_games():
+        notes.append(f"Dopamine has no curve for {environment}")
+        return
+    for index, (name, points) in enumerate(reference.dopamine_curves(game).items()):
+        axis.plot(*zip(*points.items(), strict=True), STYLES[1 + index % 3], color="#888888", linewidth=1,
+                  marker="osd^v"[index % 5], markersize=3, label=name.removesuffix(" (CNN)"))  # fmt: skip
+    first = min(min(points) for points in reference.dopamine_curves(game).values())
+    axis.set_xlim(0, 1.1 * max(first, reached))
+    axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, columnspacing=1)
+    text = reference.dopamine_protocol(environment).text()
+    notes.append(f"{environment}: Dopamine's curves are of another protocol, drawn beside and not averaged: {text}")
+
+
+def thousands(value: float, _: int = 0) -> str:
+    """20000 → "20k", 1500000 → "1.5M"."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"

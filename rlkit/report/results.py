@@ -1,0 +1,266 @@
+"""Results in one form: the small JSON files that finished runs leave, and run directories, finished or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.config import Config, resolve
+from rlkit.errors import ConfigError
+from rlkit.report.protocols import Protocol
+from rlkit.run import RunDirectory
+from rlkit.sinks import flat
+
+EVALUATION = "evaluation/"
+NEITHER_OF_AGENT_NOR_TASK = {"train.seed", "train.device", "train.threads", "train.sinks"} | {
+    f"train.{key}" for key in ("log_every", "checkpoint_every", "keep_checkpoints")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One measured quantity of one run."""
+
+    env_steps: NDArray[np.float64]  # (points,) increasing
+    values: NDArray[np.float64]  # (points,)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run: who made it, on what, under which protocol, and how it scored."""
+
+    path: Path
+    library: str
+    experiment: str
+    seed: int
+    config: Mapping[str, Any]  # dotted keys; empty where another library made the run
+    protocol: Protocol
+    env_steps: int  # how far it got
+    returns: NDArray[np.float64] | None  # (episodes,) of the final evaluation; None while unfinished
+    curves: Mapping[str, Series]
+    frame_skip: int = 1
+    hours: float | None = None  # of training, evaluation left out
+    reference_scores: Mapping[str, float] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> str:
+        return self.protocol.environment
+
+    @property
+    def score(self) -> float:
+        """The mean raw return of the final evaluation. Raises ConfigError while unfinished."""
+        if self.returns is None:
+            raise ConfigError(f"{self.path} is unfinished at step {self.env_steps}")
+        return float(self.returns.mean())
+
+
+@dataclass
+class Found:
+    """What was read, and one line for each thing that could not be."""
+
+    results: list[Result] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def find(paths: Iterable[Path]) -> Found:
+    """Reads result files, run directories, and folders of them.
+
+    What cannot be used is named in `problems`, and the rest is still read. Raises ConfigError where nothing is left.
+    """
+    found, paths = Found(), list(paths)
+    for path in paths:
+        _read_path(path, found)
+    _drop_repeated(found)
+    if not found.results:
+        where = ", ".join(map(str, paths)) or "nothing was named"
+        raise ConfigError("; ".join([f"no runs ({where}); name run directories, result files, or folders of them",
+                                     *found.problems]))  # fmt: skip
+    return found
+
+
+def _read_path(path: Path, found: Found) -> None:
+    if not path.exists():
+        found.problems.append(f"{path} does not exist")
+    elif path.is_file():
+        _read_one(path, found, named=True)
+    else:
+        candidates = list(_candidates(path))
+        for candidate in candidates:
+            _read_one(candidate, found, named=candidate == path)
+        if not candidates:
+            found.problems.append(f"{path} holds neither run directories nor result files")
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    """Run directories and JSON files below `folder`; what lies inside a run directory belongs to it."""
+    if (folder / "config.toml").is_file() and (folder / "run.json").is_file():
+        yield folder
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir():
+            yield from _candidates(entry)
+        elif entry.suffix == ".json":
+            yield entry
+
+
+def _read_one(path: Path, found: Found, *, named: bool) -> None:
+    try:
+        if path.is_dir():
+            found.results.append(_of_run(path, found.problems))
+            return
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and {"final", "protocol", "seed", "env_steps"} <= set(content):
+            found.results.append(of_content(content, path))
+        elif named:
+            found.problems.append(f"{path} is no result file: it has no final episodes, protocol, seed and env_steps")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        found.problems.append(f"{path} cannot be read ({type(error).__name__}: {error}); it is left out")
+
+
+def of_content(content: Mapping[str, Any], path: Path) -> Result:
+    """A result file's content. Raises KeyError, TypeError or ValueError where it is no such thing."""
+    seconds = content.get("train_seconds", content.get("wall_seconds"))
+    return Result(
+        path=path,
+        library=str(content.get("library", "rlkit")),
+        experiment=str(content["experiment"]),
+        seed=int(content["seed"]),
+        config=settings(str(content["experiment"]), content.get("config", {})),
+        protocol=_protocol_of(content),
+        env_steps=int(content["env_steps"]),
+        returns=np.asarray(content["final"]["returns"], dtype=np.float64),
+        curves=_curves_of_rows(content.get("curve", []), EVALUATION),
+        frame_skip=int(content.get("frame_skip", 1)),
+        hours=None if seconds is None else float(seconds) / 3600,
+        reference_scores=content.get("reference_scores"),
+        versions=content.get("versions", {}),
+    )
+
+
+def settings(experiment: str, tables: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells one experiment from another, by dotted keys, as today's code reads it.
+
+    Keys that did not exist when the run was made have their defaults. A config that cannot be read any more stays as it
+    is.
+    """
+    if not tables:
+        return {}
+    try:
+        return _telling(resolve(experiment, tables).tables())
+    except ConfigError:
+        return _telling(tables)
+
+
+def _telling(tables: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flat(tables).items() if key not in NEITHER_OF_AGENT_NOR_TASK}
+
+
+def _protocol_of(content: Mapping[str, Any]) -> Protocol:
+    """The protocol's entries; those of benchmarks/sb3_minatar.py, which says the same in other words, in ours."""
+    entries = content["protocol"]
+    if "evaluation_seeds" not in entries:
+        return Protocol.of(entries)
+    environment, _, details = entries["environment"].partition(": ")
+    sticky = details.partition("sticky actions ")[2].partition(",")[0]
+    return Protocol.of(
+        {
+            "environment": environment,
+            "time limit": entries["time_limit"],
+            "sticky actions": sticky,
+            "evaluation": f"{content['final']['episodes']} separate episodes, fixed seeds",
+            "evaluation epsilon": "0",
+            "parameters": f"final, at {content['env_steps']} steps",
+            "return": "raw, undiscounted, not clipped",
+        }
+    )
+
+
+def _curves_of_rows(rows: Iterable[Mapping[str, Any]], prefix: str = "") -> dict[str, Series]:
+    """Name → series, of rows that each hold env_steps and some scalars; of two rows at one step the later counts."""
+    points: dict[str, dict[float, float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name != "env_steps" and isinstance(value, int | float):
+                key = "episode/return" if name == "mean_training_return" else prefix + name
+                points.setdefault(key, {})[float(row["env_steps"])] = float(value)
+    return {
+        name: Series(np.array(sorted(by_step)), np.array([by_step[step] for step in sorted(by_step)]))
+        for name, by_step in points.items()
+    }
+
+
+def _of_run(path: Path, problems: list[str]) -> Result:
+    """A run directory: its result if it is finished, and all curves that its metrics file holds."""
+    run = RunDirectory.open(path)
+    config, info = run.config(), run.info()
+    rows = _metrics_rows(path / "metrics.jsonl", problems)
+    reached = int(rows[-1]["env_steps"]) if rows else 0
+    curves = _curves_of_rows(rows)
+    if (content := finished_content(run, config)) is not None:
+        finished = of_content(content, path)
+        return replace(finished, curves={**finished.curves, **curves})
+    from rlkit.assemble import Evaluator
+
+    hours = curves.get("time/hours")
+    return Result(
+        path=path,
+        library="rlkit",
+        experiment=str(info["experiment"]),
+        seed=int(info["seed"]),
+        config=_telling(config.tables()),
+        protocol=Protocol.of(Evaluator(config).protocol(config.evaluation.final_episodes, "unfinished")),
+        env_steps=reached,
+        returns=None,
+        curves=curves,
+        hours=None if hours is None else float(hours.values[-1]),
+        versions=info.get("versions", {}),
+    )
+
+
+def finished_content(run: RunDirectory, config: Config) -> dict[str, Any] | None:
+    """What result.json says, where it is the end of what `config` asks for, and not of before an extension."""
+    path = run.path / "result.json"
+    if not path.is_file():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    stop = config.evaluation.stop
+    solved = stop is not None and stop.solved(content["curve"])
+    return content if solved or content["env_steps"] >= config.train.steps else None
+
+
+def _metrics_rows(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    """The rows up to the first that cannot be read, which gets a line in `problems`."""
+    if not path.exists():
+        problems.append(
+            f"{path.parent} has no metrics.jsonl (its config's sinks lack 'jsonl'): no curves but the result's"
+        )
+        return []
+    rows: list[dict[str, Any]] = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            row["env_steps"]
+        except (ValueError, KeyError, TypeError):
+            problems.append(f"{path} is cut or damaged in line {number} of {len(lines)}; read up to there")
+            break
+        rows.append(row)
+    return rows
+
+
+def _drop_repeated(found: Found) -> None:
+    """A run counts once, though its directory and its result file, or two copies, may both be named."""
+    kept: dict[Any, Result] = {}
+    for result in found.results:
+        key = result.environment, result.library, result.experiment, str(result.config), result.seed, result.env_steps
+        first = kept.setdefault(key, result)
+        if first is not result:
+            found.problems.append(f"{result.path} is the same run as {first.path} (seed {result.seed}); it counts once")
+    found.results = list(kept.values())

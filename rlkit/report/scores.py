@@ -1,0 +1,136 @@
+"""Aggregate scores with stratified bootstrap intervals, by rliable (Agarwal et al. 2021, arXiv:2108.13264).
+
+Scores are (runs, tasks): a resample draws runs with replacement within each task. A comparison resamples each side on
+its own. Every interval is the 95% percentile interval, and the same at every call.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.errors import ConfigError
+
+Scores = NDArray[np.float64]  # (runs, tasks), or (runs, tasks, points) for curves
+RESAMPLES = 2000
+FEWEST_RUNS = 3  # two seeds say nothing about how seeds spread
+INSTALL = "pip install -c constraints.txt -e '.[report]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A statistic with its 95% interval; no interval from fewer than three runs."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def text(self, digits: int = 2) -> str:
+        interval = "" if self.low is None or self.high is None else f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        return f"{self.value:.{digits}f}{interval}"
+
+
+def needed(module: str, what: str) -> Any:
+    """An optional module of the extra `report`. Raises ConfigError that says how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ConfigError(f"{what} needs {package}, which is not installed: {INSTALL} (or make install)") from error
+
+
+@cache
+def bootstraps() -> tuple[Any, Any]:
+    """rliable's two bootstraps, drawing from a generator of their own.
+
+    rliable 1.2.0 draws from NumPy's global generator whatever seed it is given, so that no interval could be repeated.
+    """
+    library = needed("rliable.library", "an interval")
+
+    class Stratified(library.StratifiedBootstrap):  # type: ignore[misc, name-defined]
+        def update_indices(self) -> tuple[Any, ...]:
+            return (self.generator.integers(self._num_items, size=self._args_shape), *self._strata_indices)
+
+    class Independent(library.StratifiedIndependentBootstrap):  # type: ignore[misc, name-defined]
+        def _get_indices(self, num_runs: int, array_shape: tuple[int, ...], strata_indices: Any) -> tuple[Any, ...]:
+            return (self.generator.integers(num_runs, size=array_shape), *strata_indices)
+
+    return Stratified, Independent
+
+
+def interval(statistic: Callable[..., Any], *sides: Scores) -> NDArray[np.float64]:
+    """(2, statistics): low and high of each statistic that `statistic` gives for the sides, each (runs, tasks, ..)."""
+    stratified, independent = bootstraps()
+    bootstrap = (stratified if len(sides) == 1 else independent)(*sides, seed=0)
+    bounds: NDArray[np.float64] = bootstrap.conf_int(statistic, reps=RESAMPLES, size=0.95, method="percentile")
+    return bounds
+
+
+def estimates(statistic: Callable[..., Any], *sides: Scores) -> list[Estimate]:
+    """Each statistic of the sides with its interval, without one where a side has fewer than three runs."""
+    values = np.atleast_1d(statistic(*sides))
+    if min(len(side) for side in sides) < FEWEST_RUNS:
+        return [Estimate(float(value)) for value in values]
+    bounds = interval(statistic, *sides)
+    return [Estimate(float(value), float(low), float(high)) for value, low, high in zip(values, *bounds, strict=True)]
+
+
+def aggregate(scores: Scores) -> dict[str, Estimate]:
+    """Interquartile mean, mean and median over (runs, tasks), each with its interval.
+
+    The median is that of the tasks' means where there are several tasks (as published medians are), of the runs' scores
+    where there is one.
+    """
+    metrics = needed("rliable.metrics", "a score over seeds")
+    single = scores.shape[1] == 1
+    median: Callable[[Scores], Any] = np.median if single else metrics.aggregate_median
+
+    def all_three(sample: Scores) -> NDArray[Any]:
+        return np.array([metrics.aggregate_iqm(sample), metrics.aggregate_mean(sample), median(sample)])
+
+    return dict(zip(("interquartile mean", "mean", "median"), estimates(all_three, scores), strict=True))
+
+
+def optimality_gap(scores: Scores) -> Estimate:
+    """How far normalised scores (runs, tasks) fall short of 1 on average, each cut at 1."""
+    metrics = needed("rliable.metrics", "an optimality gap")
+    (gap,) = estimates(lambda sample: np.array([metrics.aggregate_optimality_gap(sample, 1.0)]), scores)
+    return gap
+
+
+def difference(scores: Scores, baseline: Scores) -> Estimate:
+    """Interquartile mean of `scores` minus that of `baseline`, each side resampled on its own."""
+    metrics = needed("rliable.metrics", "a difference")
+    (gap,) = estimates(
+        lambda mine, theirs: np.array([metrics.aggregate_iqm(mine) - metrics.aggregate_iqm(theirs)]), scores, baseline
+    )
+    return gap
+
+
+def probability_of_improvement(scores: Scores, baseline: Scores) -> Estimate:
+    """The chance that a run of `scores` beats one of `baseline`, averaged over tasks; ties count half."""
+    metrics = needed("rliable.metrics", "a probability of improvement")
+    (chance,) = estimates(
+        lambda mine, theirs: np.array([metrics.probability_of_improvement(mine, theirs)]), scores, baseline
+    )
+    return chance
+
+
+def curve_iqm(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(points,) the interquartile mean over runs (runs, points) at each point."""
+    cut = len(values) // 4
+    middle: NDArray[np.float64] = np.sort(values, axis=0)[cut : len(values) - cut].mean(axis=0)
+    return middle
+
+
+def curve_interval(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """(2, points) the pointwise interval of the interquartile mean over runs (runs, points); None from too few runs."""
+    if len(values) < FEWEST_RUNS:
+        return None
+    return interval(lambda sample: curve_iqm(sample[:, 0]), values[:, None, :])

@@ -1,0 +1,118 @@
+"""A sweep's file: configs, seeds, and a grid or random draws over dotted keys."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from rlkit.config import Model, explain
+from rlkit.errors import ConfigError
+
+
+class Range(Model):
+    """Numbers between two bounds; with `log`, equally likely in every decade; whole ones where both bounds are."""
+
+    low: float | int
+    high: float | int
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"low {self.low} must lie below high {self.high}, and above 0 with log")
+        return self
+
+    def draw(self, rng: np.random.Generator) -> float | int:
+        if self.log:
+            value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+        else:
+            value = rng.uniform(self.low, self.high)
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return round(value)
+        return float(f"{value:.4g}")  # four digits: a group's name must give the value back
+
+
+class RandomDraws(Model):
+    """How many settings are drawn, from which seed, and each key's range or choices."""
+
+    draws: int = Field(ge=1, le=10_000)
+    seed: int = Field(default=0, ge=0)
+    keys: dict[str, Range | list[Any]]
+
+
+class SweepConfig(Model):
+    """[grid] or [random], over one config or several."""
+
+    config: str | list[str]
+    name: str | None = Field(default=None, pattern=r"^[\w.+-]+$")  # of its runs and results; None: the config's
+    seeds: str | int = 0
+    set: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, list[Any]] | None = None
+    random: RandomDraws | None = None
+
+    @model_validator(mode="after")
+    def _not_both(self) -> SweepConfig:
+        if self.grid is not None and self.random is not None:
+            raise ValueError("give [grid] or [random], not both")
+        for key, values in ((self.random.keys if self.random else self.grid) or {}).items():
+            if isinstance(values, list) and not values:
+                raise ValueError(f"{key} has no values")
+        return self
+
+    def configs(self) -> list[str]:
+        return [self.config] if isinstance(self.config, str) else self.config
+
+    def settings(self) -> list[dict[str, Any]]:
+        """The overrides of each point, `set` included; one point where nothing varies."""
+        return [{**self.set, **point} for point in self.points()]
+
+    def points(self) -> list[dict[str, Any]]:
+        """What varies, at each point."""
+        if self.random is not None:
+            rng = np.random.default_rng(self.random.seed)
+            return [self._draw(rng) for _ in range(self.random.draws)]
+        grid = self.grid or {}
+        return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+    def _draw(self, rng: np.random.Generator) -> dict[str, Any]:
+        assert self.random is not None
+        return {
+            key: choice.draw(rng) if isinstance(choice, Range) else choice[int(rng.integers(len(choice)))]
+            for key, choice in self.random.keys.items()
+        }
+
+
+def load_sweep(path: Path) -> SweepConfig:
+    """Reads a sweep's file. Keys may be quoted dotted names or nested tables. Raises ConfigError."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no sweep file {str(path)!r}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    for name in ("set", "grid"):
+        if isinstance(tables.get(name), dict):
+            tables[name] = _dotted(tables[name])
+    if isinstance(tables.get("random"), dict) and isinstance(tables["random"].get("keys"), dict):
+        tables["random"]["keys"] = _dotted(tables["random"]["keys"], ranges=True)
+    try:
+        return SweepConfig.model_validate(tables, strict=True)
+    except ValidationError as error:
+        problems = [explain(dict(detail), SweepConfig) for detail in error.errors(include_url=False)]
+        raise ConfigError(f"{path}: " + "\n  ".join(problems)) from error
+
+
+def _dotted(tables: Mapping[str, Any], prefix: str = "", *, ranges: bool = False) -> dict[str, Any]:
+    """Nested tables as dotted keys; with `ranges`, {low, high} is a value."""
+    row: dict[str, Any] = {}
+    for key, value in tables.items():
+        nested = isinstance(value, dict) and not (ranges and {"low", "high"} & set(value))
+        row |= _dotted(value, f"{prefix}{key}.", ranges=ranges) if nested else {prefix + key: value}
+    return row

@@ -1,0 +1,222 @@
+"""README and docs say what is so: every command in them runs, and every table and picture is what the data give.
+
+A new document is covered by being there. A command of a new kind fails here until `Reader` knows how to run it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from rlkit.cli import main
+from rlkit.config import load, parse_override
+from rlkit.many import make_jobs, parse_seeds, plan
+from rlkit.run import RunDirectory
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "agents").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+NO_COMMAND = {"python", "toml", "json", "text", "mermaid"}
+TINY = {  # whatever a command's budget is
+    "train.steps": 200, "train.checkpoint_every": 100, "train.log_every": 100,
+    "evaluation.every": 100, "evaluation.episodes": 1, "evaluation.final_episodes": 2,
+}  # fmt: skip
+TINY_WHERE_THERE = {"learning_starts": 50, "replay_capacity": 1000, "max_episode_steps": 100}
+
+
+def commands(document: Path) -> list[list[str]]:
+    """The words of each command line in the document's code blocks; comments left out, continued lines joined.
+
+    A block without a language and without one line that begins with a known program (a formula, a tree) holds none.
+    """
+    found = []
+    for language, block in BLOCK.findall(document.read_text()):
+        lines = block.replace("\\\n", " ").splitlines() if language not in NO_COMMAND else []
+        split = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+        if language or any(words and hasattr(Reader, method(words[0])) for words in split):
+            found += [words for words in split if words]
+    return found
+
+
+def method(program: str) -> str:
+    """ ".venv/bin/python3" → "type_python" """
+    return f"type_{Path(program).name.rstrip('0123456789.')}"
+
+
+def files(document: Path) -> Iterator[tuple[str, str]]:
+    """(name, text) of each block that begins with a comment naming a file, like "# lake.toml"."""
+    for _, block in BLOCK.findall(document.read_text()):
+        if match := re.match(r"# ([\w.-]+\.(?:toml|py))\n", block):
+            yield match[1], block
+
+
+class Reader:
+    """A reader of one document who types in its commands, one after the other, with little patience."""
+
+    def run(self, words: list[str]) -> None:
+        act = getattr(self, method(words[0]), None)
+        assert act is not None, f"no test knows how to run {shlex.join(words)!r}"
+        act(words[1:])
+
+    def type_make(self, words: list[str]) -> None:
+        for target in (word for word in words if "=" not in word):
+            done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+
+    def type_pip(self, words: list[str]) -> None:
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        named = {extra for word in words for group in re.findall(r"\[(.*?)\]", word) for extra in group.split(",")}
+        assert named <= set(extras)
+        assert "constraints.txt" not in words or (ROOT / "constraints.txt").exists()
+
+    def type_python(self, words: list[str]) -> None:
+        """A script of the repository, with flags that it has; other libraries that it needs may not be installed."""
+        if words[:2] == ["-m", "venv"]:
+            return
+        script = (ROOT / words[0]).read_text()
+        for flag in (word for word in words if word.startswith("--")):
+            assert f'"{flag}"' in script, f"{words[0]} has no {flag}"
+
+    def type_rlkit(self, words: list[str]) -> None:
+        getattr(self, f"_{words[0]}", self._as_it_stands)(words)
+
+    def _as_it_stands(self, words: list[str]) -> None:
+        done = CliRunner().invoke(main, words, catch_exceptions=False)
+        assert done.exit_code == 0, f"{shlex.join(words)}\n{done.output}"
+
+    def _train(self, words: list[str]) -> None:
+        """With a tiny budget, and one seed for several; the files that are there must be those of the whole command."""
+        options = main.commands["train"].make_context("train", list(words[1:])).params  # refuses what is no flag
+        tiny = self._tiny(options["config"], dict(map(parse_override, options["settings"])))
+        out = ["train", options["config"]]
+        for name in ("run", "seed", "device"):
+            out += [] if options[name] is None else [f"--{name}", str(options[name])]
+        if options["seeds"] is not None:  # tests/test_many.py runs the processes
+            overrides = dict(map(parse_override, options["settings"]))
+            plan(make_jobs(options["config"], overrides, parse_seeds(options["seeds"]), Path("none"), options["data"]))
+            out += ["--seed", str(parse_seeds(options["seeds"])[0])]
+        for setting in (*options["settings"], *(f"{key}={value}" for key, value in tiny.items())):
+            out += ["--set", setting]
+        self._as_it_stands(out)
+
+    def _tiny(self, name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+        config = load(name, overrides)
+        tiny = {**TINY, "train.steps": TINY["train.steps"] // config.train.num_envs * config.train.num_envs}
+        for table in ("agent", "env"):
+            fields = type(getattr(config, table)).model_fields
+            tiny |= {f"{table}.{key}": value for key, value in TINY_WHERE_THERE.items() if key in fields}
+        return tiny
+
+    def _resume(self, words: list[str]) -> None:
+        """A run that was cut off after its first checkpoint; one that is to be extended stays as it is."""
+        run = RunDirectory.open(Path(words[1]))
+        if "--steps" in words:
+            steps = run.checkpoints.steps()[-1] + 50
+            words = [*words[: words.index("--steps")], "--steps", str(steps)]
+        else:
+            (run.path / "result.json").unlink()
+            shutil.rmtree(run.checkpoints.folder(run.checkpoints.steps()[-1]))
+        self._as_it_stands(words)
+
+    def _evaluate(self, words: list[str]) -> None:
+        self._as_it_stands([*words, "--episodes", "2", "--out", "evaluation.json"])
+
+    def _view(self, words: list[str]) -> None:
+        """Up to the start of the server; tests/test_cli.py starts it."""
+        main.commands["view"].make_context("view", words[1:])
+        assert all(Path(word).is_dir() for word in words[1:] if not word.startswith("-"))
+
+    def _sweep(self, words: list[str]) -> None:
+        from rlkit.sweep import load_sweep
+
+        main.commands["sweep"].make_context("sweep", list(words[1:]))
+        sweep = load_sweep(Path(words[1]))
+        for config in sweep.configs():
+            for settings in sweep.settings():
+                load(config, settings)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what a clone holds that commands read, to work in."""
+    for name in ("docs", "pretrained", "configs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(tmp_path)]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_command_runs(document: Path, desk: Path) -> None:
+    for name, text in files(document):
+        (desk / name).write_text(text)
+    reader = Reader()
+    for words in commands(document):
+        reader.run(words)
+
+
+def test_readme_has_commands_of_each_kind() -> None:
+    """Else the test above could pass by finding nothing."""
+    found = {" ".join(words[:2]) for words in commands(ROOT / "README.md")}
+    assert {"make train", "make test", "rlkit train", "rlkit resume", "rlkit compare", "rlkit plot"} <= found
+
+
+def load_script(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+redraw = load_script(ROOT / "docs" / "redraw.py")
+TABLES = [path for path in DOCUMENTS if redraw.TABLE.search(path.read_text())]
+PICTURES = [(path, options) for path in DOCUMENTS for options in redraw.plots(path.read_text())]
+
+
+@pytest.mark.parametrize("document", TABLES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_tables_are_what_the_data_give(document: Path) -> None:
+    assert document.read_text() == redraw.redrawn(document.read_text()), "run `make results`"
+
+
+@pytest.mark.parametrize(("document", "options"), PICTURES)
+def test_pictures_are_what_the_data_give(document: Path, options: str) -> None:
+    from PIL import Image
+
+    drawn, paths = redraw.picture(options)
+    for path in paths:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                assert image.info["Description"] == drawn.fingerprint, f"{path}: run `make results`"
+        else:
+            assert drawn.fingerprint in path.read_text(), f"{path}: run `make results`"
+
+
+def test_result_files_are_small_and_say_what_a_reader_must_know() -> None:
+    paths = list((ROOT / "docs" / "results" / "data").rglob("*-seed*.json"))
+    assert paths
+    for path in paths:
+        text = path.read_text()
+        assert len(text) <= 20_000, path
+        for key in ("versions", "machine", "date", "protocol", "curve", "final", "seed"):
+            assert f'"{key}"' in text, f"{path} lacks {key}"
+
+
+def test_pictures_that_documents_show_exist() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document}: {target}"

@@ -1,0 +1,343 @@
+"""Many runs at once: what is finished is skipped, what was interrupted goes on, what fails ends nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from rlkit import many
+from rlkit.cli import main
+from rlkit.cli.many import cores, last_row
+from rlkit.config import load
+from rlkit.errors import ConfigError
+from rlkit.many import LARGEST, group_name, make_jobs, parse_seeds, plan, small
+from rlkit.run import RunDirectory
+from rlkit.sweep import load_sweep
+
+CONFIG = """
+[env]
+name = "gymnasium"
+id = "CartPole-v1"
+[agent]
+name = "random"
+[train]
+steps = 200
+log_every = 50
+[evaluation]
+every = 100
+episodes = 2
+final_episodes = 3
+"""
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with a config; the sources of this checkout are what its processes import."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    (tmp_path / "small.toml").write_text(CONFIG)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0-2", [0, 1, 2]), ("7", [7]), ("0,3, 5-6", [0, 3, 5, 6]), ("1,1-2", [1, 2])]
+)
+def test_seeds(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "3-1", "a", "-1", "1-", "0-99999999", "1.5"])
+def test_seeds_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="0-9"):
+        parse_seeds(text)
+
+
+def test_runs_are_made_collected_skipped_and_added_to(place: Path) -> None:
+    done = call("train", "small.toml", "--seeds", "0-1", "--data", "data")
+    assert done.exit_code == 0, done.output
+    assert "2 runs: 2 to train" in done.output
+    assert "Protocol: environment: CartPole-v1" in done.output
+    files = sorted((place / "data" / "small").iterdir())
+    assert [file.name for file in files] == ["rlkit-seed0.json", "rlkit-seed1.json"]
+    content = json.loads(files[1].read_text())
+    assert content["config"]["train"]["seed"] == content["seed"] == 1
+    for key in ("digest", "experiment", "versions", "machine", "date", "protocol", "curve", "final", "overrides"):
+        assert content[key] or key == "overrides", key
+    assert files[1].stat().st_size < LARGEST
+    stamps = [file.stat().st_mtime_ns for file in files]
+
+    (place / "runs" / "small-seed0" / "result.json").unlink()  # the file in data/ is enough: another machine made it
+    again = call("train", "small.toml", "--seeds", "0-2", "--data", "data")
+    assert "3 runs: 2 finished, 1 to train" in again.output
+    assert [file.stat().st_mtime_ns for file in files] == stamps
+    assert (place / "data" / "small" / "rlkit-seed2.json").exists()
+    assert "runs/small-seed2.log" not in [str(path) for path in place.rglob("*")]
+    # without --data, a finished run directory counts
+    assert "2 runs: 2 finished" in call("train", "small.toml", "--seeds", "1-2").output
+
+
+def test_a_run_of_the_command_is_a_run_like_any_other(place: Path) -> None:
+    assert call("train", "small.toml", "--seeds", "4").exit_code == 0
+    assert call("train", "small.toml", "--seed", "4", "--run", "alone").exit_code == 0
+    many_, alone = (
+        json.loads((place / path / "result.json").read_text()) for path in (Path("runs") / "small-seed4", Path("alone"))
+    )
+    for key in ("experiment", "digest", "curve", "final", "config"):
+        assert many_[key] == alone[key], key
+
+
+def test_files_of_another_experiment_are_refused_before_anything_runs(place: Path) -> None:
+    assert call("train", "small.toml", "--seeds", "0", "--data", "data").exit_code == 0
+    (place / "small.toml").write_text(CONFIG.replace("final_episodes = 3", "final_episodes = 4"))
+    done = call("train", "small.toml", "--seeds", "0-1", "--data", "data")
+    assert done.exit_code == 2
+    assert "rlkit-seed0.json is of another experiment: evaluation.final_episodes there 3, asked 4" in done.output
+    assert not (place / "runs" / "small-seed1").exists()
+    without = call("train", "small.toml", "--seeds", "0-1")
+    assert without.exit_code == 2
+    assert "final_episodes there 3, asked 4" in without.output
+    (place / "data" / "small" / "rlkit-seed0.json").write_text("{")
+    assert "is no result file" in call("train", "small.toml", "--seeds", "0", "--data", "data").output
+
+
+def test_a_file_with_another_seed_is_refused(place: Path) -> None:
+    assert call("train", "small.toml", "--seeds", "0", "--data", "data").exit_code == 0
+    folder = place / "data" / "small"
+    (folder / "rlkit-seed0.json").rename(folder / "rlkit-seed3.json")
+    assert "train.seed there 0, asked 3" in call("train", "small.toml", "--seeds", "3", "--data", "data").output
+
+
+def test_other_versions_are_said(place: Path) -> None:
+    assert call("train", "small.toml", "--seeds", "0", "--data", "data").exit_code == 0
+    file = place / "data" / "small" / "rlkit-seed0.json"
+    content = json.loads(file.read_text())
+    content["versions"]["numpy"] = "1.0"
+    file.write_text(json.dumps(content))
+    done = call("train", "small.toml", "--seeds", "0", "--data", "data")
+    assert f"small-seed0: made with numpy 1.0 (here {np.__version__}); taken as finished" in done.output
+
+
+def test_one_failing_run_ends_no_other(place: Path) -> None:
+    """Seed 0's directory is held by another process, seed 1's is no run directory: both fail, each with its reason."""
+    assert call("train", "small.toml", "--seeds", "0").exit_code == 0
+    held = place / "runs" / "small-seed0"
+    (held / "result.json").unlink()
+    (place / "runs" / "small-seed1").mkdir()
+    (place / "runs" / "small-seed1" / "diary.txt").touch()
+    with RunDirectory.open(held).lock():
+        done = call("train", "small.toml", "--seeds", "0-2", "--jobs", "2")
+    assert done.exit_code == 1
+    assert "failed: small-seed0: " in done.output
+    assert f"(pid {os.getpid()})" in done.output
+    assert "failed: small-seed1: " in done.output
+    assert "small-seed1 exists" in done.output
+    assert "2 of 3 runs failed" in done.output
+    assert (place / "runs" / "small-seed2" / "result.json").exists()
+    assert (place / "runs" / "small-seed1" / "diary.txt").exists()
+
+
+def test_a_directory_of_before_the_first_checkpoint_is_made_anew_unless_it_is_held(place: Path) -> None:
+    assert call("train", "small.toml", "--seeds", "0").exit_code == 0
+    run = place / "runs" / "small-seed0"
+    (run / "result.json").unlink()
+    for path in (run / "checkpoints").glob("[0-9]*"):
+        path.rename(run / "gone")
+    with RunDirectory.open(run).lock():
+        held = call("train", "small.toml", "--seeds", "0")
+    assert "being written to by another process" in held.output
+    assert (run / "gone").exists()
+    assert call("train", "small.toml", "--seeds", "0").exit_code == 0
+    assert not (run / "gone").exists()
+
+
+def test_ctrl_c_lets_every_run_write_a_checkpoint_and_the_same_command_goes_on(place: Path) -> None:
+    (place / "small.toml").write_text(CONFIG.replace("steps = 200", "steps = 40_000").replace("every = 100", ""))
+    command = [sys.executable, "-m", "rlkit.cli", "train", "small.toml", "--seeds", "0-2", "--jobs", "2"]
+    process = subprocess.Popen(
+        [*command, "--data", "data"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    metrics = [place / "runs" / f"small-seed{seed}" / "metrics.jsonl" for seed in (0, 1)]
+    for _ in range(600):
+        if all(last_row(path) for path in metrics):
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "the same command goes on" in output
+    assert "failed" not in output
+    for path in metrics:
+        assert 0 < RunDirectory(path.parent).checkpoints.steps()[-1] < 40_000
+    assert not (place / "runs" / "small-seed2").exists()
+
+    done = call("train", "small.toml", "--seeds", "0-1", "--data", "data")
+    assert "2 runs: 2 to resume" in done.output
+    assert done.exit_code == 0, done.output
+    assert call("train", "small.toml", "--seed", "0", "--run", "whole").exit_code == 0
+    resumed = json.loads((place / "data" / "small" / "rlkit-seed0.json").read_text())
+    assert resumed["final"] == json.loads((place / "whole" / "result.json").read_text())["final"]
+
+
+def test_at_most_so_many_at_a_time(place: Path) -> None:
+    seen = []
+    found = plan(make_jobs("small.toml", {}, range(3), Path("runs"), None))
+    outcome = many.Runner(2, lambda running: seen.append(len(running)), every=0.05).run(found)
+    assert len(outcome.finished) == 3
+    assert max(seen) == 2
+
+
+def test_groups_are_named_by_what_was_set() -> None:
+    config = load("quickstart")
+    assert group_name({}, config) == ""
+    assert group_name({"train.device": "cpu", "train.threads": 2}, config) == "", "these change no result's meaning"
+    assert group_name({"agent.learning_rate": 1e-3, "agent.double": True}, config) == "learning_rate=0.001,double=True"
+    assert group_name({"train.num_envs": 2, "evaluation.num_envs": 3}, config) == (
+        "train.num_envs=2,evaluation.num_envs=3"
+    )
+    assert group_name({"env.id": "a/b c"}, config) == "id=a-b-c"
+    assert group_name({"env.id": "x" * 300}, config) == config.digest()
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_end() -> None:
+    content = {"curve": [{"env_steps": step, "return_mean": 1.25} for step in range(1, 2001)], "final": {}}
+    text = small(content)
+    assert len(text) <= LARGEST
+    curve = json.loads(text)["curve"]
+    assert curve[-1]["env_steps"] == 2000
+    assert len(curve) > 200
+
+
+def test_the_newest_whole_row(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert last_row(path) == {}
+    path.write_text('{"env_steps": 1}\n' * 2000 + '{"env_steps": 2}\n{"env_st')
+    assert last_row(path) == {"env_steps": 2}
+
+
+def test_the_cores_are_those_that_this_process_may_use() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--seeds", "0-1", "--run", "x"), "--run"),
+        (("--seeds", "0-1", "--seed", "3"), "--seed"),
+        (("--jobs", "2"), "--seeds"),
+        (("--seeds", "x"), "0-9"),
+        (("--seeds", "0-1", "--set", "agent.nam=1"), "agent.nam"),
+    ],
+)
+def test_what_train_cannot_do(place: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = call("train", "small.toml", *arguments)
+    assert done.exit_code == 2
+    assert words in done.output
+    assert not (place / "runs").exists()
+
+
+# --- sweeps
+
+
+def sweep(place: Path, text: str) -> Path:
+    path = place / "sweep.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_grid_is_every_combination(tmp_path: Path) -> None:
+    found = load_sweep(
+        sweep(
+            tmp_path,
+            'config = ["a", "b"]\n[set]\ntrain.steps = 9\n[grid]\nagent.learning_rate = [1e-3, 1e-4]\n'
+            '"agent.double" = [true, false]\n',
+        )
+    )
+    assert found.configs() == ["a", "b"]
+    assert found.settings() == [
+        {"train.steps": 9, "agent.learning_rate": rate, "agent.double": double}
+        for rate in (1e-3, 1e-4)
+        for double in (True, False)
+    ]
+
+
+def test_random_draws_come_from_the_stated_seed_and_lie_in_their_ranges(tmp_path: Path) -> None:
+    text = (
+        'config = "a"\n[random]\ndraws = 300\nseed = 1\n[random.keys]\n'
+        "agent.learning_rate = { low = 1e-5, high = 1e-1, log = true }\n"
+        "agent.n_step = { low = 1, high = 5 }\nagent.loss = ['huber', 'mse']\n"
+    )
+    points = load_sweep(sweep(tmp_path, text)).settings()
+    assert points == load_sweep(sweep(tmp_path, text)).settings()
+    assert points != load_sweep(sweep(tmp_path, text.replace("seed = 1", "seed = 2"))).settings()
+    rates = np.array([point["agent.learning_rate"] for point in points])
+    assert 1e-5 <= rates.min() < rates.max() <= 1e-1
+    assert 0.4 < (rates < 1e-3).mean() < 0.6, "as many below the middle decade as above"
+    assert {point["agent.n_step"] for point in points} == {1, 2, 3, 4, 5}
+    assert {point["agent.loss"] for point in points} == {"huber", "mse"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("config = ", "not valid TOML"),
+        ("seeds = 1", "config"),
+        ('config = "a"\n[gird]\nx = [1]', "grid"),
+        ('config = "a"\n[grid]\nagent.n_step = 3', "grid.agent.n_step"),
+        ('config = "a"\n[grid]\nagent.n_step = []', "agent.n_step has no values"),
+        ('config = "a"\n[grid]\nx = [1]\n[random]\ndraws = 1\nkeys = {}', "not both"),
+        ('config = "a"\n[random]\ndraws = 1\n[random.keys]\nx = { low = 2, high = 1 }', "below"),
+        ('config = "a"\n[random]\ndraws = 1\n[random.keys]\nx = { low = 0, high = 1, log = true }', "above 0"),
+        ('config = "small.toml"\n[grid]\nagent.n_stepp = [1]', "n_stepp"),
+        ('config = "nowhere"', "no config"),
+    ],
+)
+def test_a_sweep_that_is_none(place: Path, text: str, words: str) -> None:
+    done = call("sweep", sweep(place, text))
+    assert done.exit_code == 2, done.output
+    assert words in done.output
+    assert not (place / "runs").exists()
+
+
+def test_a_sweep_runs_and_is_compared(place: Path) -> None:
+    path = sweep(place, 'config = "small.toml"\nseeds = "0-1"\n[grid]\nevaluation.epsilon = [0.0, 0.5]\n')
+    done = call("sweep", path, "--data", "data")
+    assert done.exit_code == 0, done.output
+    names = sorted(file.name for file in (place / "data" / "small").iterdir())
+    assert names == [f"epsilon={value}-seed{seed}.json" for value in ("0", "0.5") for seed in (0, 1)]
+    assert "epsilon=0.5" in done.output
+    assert "not averaged" in done.output, "another evaluation epsilon is another protocol"
+    assert call("sweep", "nowhere.toml").exit_code == 2
+
+
+def test_a_key_called_low_outside_of_ranges_is_a_key(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text('config = "quickstart"\n[set]\ntrain.visits.low = [0, 0]\ntrain.visits.high = [4, 5]\n')
+    assert load_sweep(path).settings() == [{"train.visits.low": [0, 0], "train.visits.high": [4, 5]}]
+
+
+def test_a_named_sweep_tells_its_runs_apart_by_what_varies(place: Path) -> None:
+    text = (
+        'config = "small.toml"\nname = "two"\n[set]\nagent.name = "random"\n[grid]\nevaluation.epsilon = [0.0, 0.5]\n'
+    )
+    assert call("sweep", sweep(place, text), "--data", "data").exit_code == 0
+    assert sorted(file.name for file in (place / "data" / "two").iterdir()) == [
+        "epsilon=0-seed0.json",
+        "epsilon=0.5-seed0.json",
+    ]
