@@ -131,7 +131,8 @@ class LearnedConfig(Model):
         0.02,
         gt=0.0,
         description="Updates owed for each environment step, warm-up included, as an exact decimal. An update costs "
-        "about 0.7 of a Nature network's.",
+        "about 0.7 of a Nature network's. Before some 400 updates nearly every frame is a code of its own, so let the "
+        "warm-up have that many.",
     )
     refit_every: int = Field(
         100_000,
