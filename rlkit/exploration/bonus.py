@@ -209,10 +209,9 @@ class CountBonus:
 
     def gauges(self) -> Metrics:
         counts = self._pairs if self._config.of == "pair" and self._pairs is not None else self._states
-        readings: dict[str, Any] = {
-            "explore/distinct_codes": float(self._states.distinct),
-            "explore/counts": Histogram(counts.values()),
-        }
+        readings: dict[str, Any] = {"explore/distinct_codes": float(self._states.distinct)}
+        if self._states.distinct:  # not in the warm-up: TensorBoard refuses a histogram of nothing
+            readings["explore/counts"] = Histogram(counts.values())
         if self._config.counts.type == "sketch":
             readings["explore/table_load"] = counts.load()
         return readings
