@@ -32,7 +32,7 @@ def call(*arguments: object) -> Result:
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Writes a result file like the committed ones but for some changes; config__agent__n_step=3 goes into a table."""
-    template = json.loads((DATA / "quickstart" / "rlkit-seed0.json").read_text())
+    template = json.loads((DATA / "cartpole" / "rlkit-seed0.json").read_text())
 
     def write_(name: str, *, score: float = 1.0, seed: int = 0, **changes: Any) -> Path:
         content = json.loads(json.dumps(template))

@@ -55,9 +55,9 @@ def main() -> None:
 
     \b
     rlkit train quickstart                 train a packaged config
-    rlkit resume runs/quickstart-seed0     go on with a stopped run
-    rlkit evaluate runs/quickstart-seed0   score its policy
-    rlkit train quickstart --seeds 0-9     ten runs, and the table of their scores
+    rlkit resume runs/cartpole-seed0     go on with a stopped run
+    rlkit evaluate runs/cartpole-seed0   score its policy
+    rlkit train cartpole --seeds 0-9     ten runs, and the table of their scores
     rlkit plot runs --out curves.png       their learning curves, with intervals
     rlkit view                             watch all runs in TensorBoard
     """

@@ -26,7 +26,7 @@ def list_(what: str | None, name: str | None) -> None:
     \b
     rlkit list
     rlkit list agents dqn      the keys of [agent] for dqn
-    rlkit list configs quickstart
+    rlkit list configs cartpole
     rlkit list keys            the keys of [train] and [evaluation]
     """
     if what == "keys":
@@ -78,7 +78,7 @@ def check(config: str, settings: tuple[str, ...]) -> None:
     """Say what CONFIG would do, without training.
 
     \b
-    rlkit check quickstart --set train.steps=1000000
+    rlkit check cartpole --set train.steps=1000000
     """
     from rlkit.assemble import Evaluator, describe
 
