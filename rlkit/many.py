@@ -247,7 +247,8 @@ class Runner:
             if process.poll() is None:
                 continue
             del self._running[name]
-            if process.returncode == 0:
+            # a signal may reach a run that has ended already, in all but its process
+            if process.returncode == 0 or (self._signal is not None and _finished_content(job) is not None):
                 collect(job)
                 self.outcome.finished.append(job)
                 _log(job).unlink()
