@@ -115,6 +115,8 @@ def group_name(overrides: Mapping[str, Any], config: Config) -> str:
 def plan(jobs: Sequence[Job]) -> Plan:
     """Sorts jobs by what is left to do. Raises ConfigError where another experiment's files lie in the way."""
     found, problems = Plan(), []
+    if file := next((path for job in jobs if job.data for path in job.data.parents if path.is_file()), None):
+        raise ConfigError(f"--data: {file} is a file; name a folder")
     others: dict[str, list[str]] = {}
     for job in jobs:
         try:

@@ -195,6 +195,13 @@ def test_ctrl_c_lets_every_run_write_a_checkpoint_and_the_same_command_goes_on(p
     assert resumed["final"] == json.loads((place / "whole" / "result.json").read_text())["final"]
 
 
+def test_a_file_in_place_of_the_data_folder_is_refused_before_anything_runs(place: Path) -> None:
+    done = call("train", "small.toml", "--seeds", "0", "--data", "small.toml")
+    assert done.exit_code == 2
+    assert done.output == "Error: --data: small.toml is a file; name a folder\n"
+    assert not (place / "runs").exists()
+
+
 def test_a_signal_that_comes_when_a_run_has_just_ended_does_not_hide_it(place: Path) -> None:
     (job,) = make_jobs("small.toml", {}, [0], Path("runs"), Path("data"))
     assert call("train", "small.toml", "--seeds", "0").exit_code == 0
