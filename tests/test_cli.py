@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -296,3 +297,14 @@ def test_a_run_that_ended_early_says_so_and_shows_its_pictures(tmp_path: Path) -
     assert "solved after 180 steps" in output
     assert "rlkit resume" not in output
     assert "images/train-visits.png" in output.replace("\n", "")
+
+
+def test_brackets_in_a_warning_are_text() -> None:
+    @main.command("warn", hidden=True)
+    def warn() -> None:
+        warnings.warn_explicit("give [grid] or [random]", UserWarning, "rlkit/cli/x.py", 1, module="rlkit")
+
+    try:
+        assert "give [grid] or [random]" in call("warn").output
+    finally:
+        main.commands.pop("warn")
