@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import click
 from pydantic import BaseModel
-from rich.console import Console
 from rich.table import Table
 
 from rlkit import plugins
 from rlkit.cli import main
-from rlkit.cli.runs import SET
+from rlkit.cli.shared import SET, console
 from rlkit.config import EvaluationConfig, TrainConfig, load, packaged, parse_override
 from rlkit.errors import ConfigError
 
-console = Console(soft_wrap=True, highlight=False)
 GROUPS = {"agents": plugins.AGENTS, "envs": plugins.ENVS, "sinks": plugins.SINKS}
 
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from rlkit.cli import main
 from rlkit.cli.report import say, show_comparison
-from rlkit.cli.runs import DATA, JOBS, console
+from rlkit.cli.shared import DATA, JOBS, console
 from rlkit.errors import ConfigError, RlkitError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rlkit.cli import main
-from rlkit.cli.runs import console
+from rlkit.cli.shared import console
 from rlkit.errors import ConfigError
 
 if TYPE_CHECKING:

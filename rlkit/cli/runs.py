@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rlkit.cli import main, prefix
+from rlkit.cli.shared import DATA, JOBS, SET, console
 from rlkit.config import load, parse_override
 from rlkit.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from rlkit.run import RunDirectory
     from rlkit.trainer import Trainer
-
-console = Console(soft_wrap=True, highlight=False)
 
 
 @contextmanager
@@ -84,16 +82,6 @@ def show_scores(returns: Any, protocol: dict[str, str]) -> None:
     table.add_row("min / max", f"{returns.min():.2f} / {returns.max():.2f}")
     console.print(table)
     console.print("Protocol: " + "; ".join(f"{key}: {value}" for key, value in protocol.items()), markup=False)
-
-
-SET = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a config value; may be given many times."
-)
-
-JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time; default as many as there are cores.")
-DATA = click.option(
-    "--data", type=click.Path(path_type=Path), help="Folder that collects each finished run's small result file."
-)
 
 
 @main.command()
