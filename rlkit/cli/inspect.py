@@ -105,8 +105,9 @@ def describe(config: str, settings: tuple[str, ...]) -> None:
     resolved = load(config, dict(map(parse_override, settings)))
     for name, layers in networks(resolved).items():
         table = Table(title=name, title_justify="left")
-        for column in ("layer", "", "output"):
-            table.add_column(column, overflow="fold")
+        table.add_column("layer", no_wrap=True)
+        table.add_column("")
+        table.add_column("output", no_wrap=True)
         table.add_column("parameters", justify="right")
         table.add_column("multiply-adds", justify="right")
         for layer in layers:

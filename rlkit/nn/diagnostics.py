@@ -96,6 +96,6 @@ def srank(features: Tensor) -> Tensor:
     features: (B, d). 1 where all are 0.
     """
     values = torch.linalg.svdvals(features.float())
-    share = values.cumsum(0) / values.sum().clamp(min=1e-30)
-    rank: Tensor = 1.0 + (share < 1.0 - SRANK_DELTA).sum().clamp(max=len(values) - 1).float()
+    share = (values.cumsum(0) / values.sum()).nan_to_num(1.0)
+    rank: Tensor = 1.0 + (share < 1.0 - SRANK_DELTA).sum().float()
     return rank
