@@ -11,6 +11,7 @@ from torch.nn.utils import parametrizations
 
 from rlkit.errors import ConfigError
 from rlkit.nn.config import Activation, NetworkConfig, Normalisation, Pooling, WeightNormConfig
+from rlkit.nn.scaled import ScaledLinear
 from rlkit.nn.weight_norm import MeanOnlyBatchNorm, weight_norm
 
 _GROUPS = 4  # divides the layers of all built-in networks
@@ -51,17 +52,19 @@ class Style:
 
     def linear(self, inputs: int, outputs: int, *, last: bool = False) -> list[nn.Module]:
         """A hidden layer, (B, inputs) -> (B, outputs); `last`: no other hidden layer follows."""
-        layer = nn.Linear(inputs, outputs, bias=self._own_bias)
         if self._weight:
-            weight_norm(layer, self.weight)
-        elif self.normalisation == "spectral" and last:
+            layer: nn.Module = weight_norm(ScaledLinear(inputs, outputs, bias=self._own_bias), self.weight)
+        else:
+            layer = nn.Linear(inputs, outputs, bias=self._own_bias)
+        if self.normalisation == "spectral" and last:
             parametrizations.spectral_norm(layer)
         return [layer, *self._after(outputs, image=False)]
 
     def output(self, inputs: int, outputs: int) -> nn.Module:
         """The last layer, without activation: (B, inputs) -> (B, outputs). Its weight alone is ever normalised."""
-        layer = nn.Linear(inputs, outputs)
-        return weight_norm(layer, self.weight, self.weight.output_scale) if self._weight else layer
+        if not self._weight:
+            return nn.Linear(inputs, outputs)
+        return weight_norm(ScaledLinear(inputs, outputs), self.weight, self.weight.output_scale)
 
     def conv(self, channels: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
         """A convolution, (B, channels, H, W) -> (B, outputs, H', W'), with normalisation and activation."""

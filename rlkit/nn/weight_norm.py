@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rlkit.nn.config import WeightNormConfig
+from rlkit.nn.scaled import ScaledLinear
 
 V_SCALE = 0.05  # standard deviation of v at the start (paper, section 3)
 LEAST_SIGMA = 0.01  # a unit that random play leaves nearly constant would get a huge g, or NaN
@@ -167,7 +168,8 @@ def _plain(layer: nn.Module) -> nn.Module:
     torch's remove_parametrizations would change the class that deep copies share, and so the original too.
     """
     plain = copy.deepcopy(layer)
-    plain.__class__ = type(layer).__bases__[0]  # parametrize derives a class for each layer from its own
+    original = type(layer).__bases__[0]  # parametrize derives a class for each layer from its own
+    plain.__class__ = nn.Linear if original is ScaledLinear else original
     del plain._modules["parametrizations"]
     for name in layer.parametrizations:  # type: ignore[union-attr]
         plain.register_parameter(name, nn.Parameter(getattr(layer, name).detach().clone()))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rlkit.nn.config import NetworkConfig, WeightNormConfig
 from rlkit.nn.diagnostics import with_hooks
 from rlkit.nn.qnetwork import QNetwork, build_q_network
+from rlkit.nn.scaled import ScaledLinear
 from rlkit.nn.weight_norm import (
     LEAST_SIGMA,
     MeanOnlyBatchNorm,
@@ -33,18 +34,19 @@ VECTOR = gym.spaces.Box(-np.inf, np.inf, (7,), np.float32)
 
 def layer(kind: str, config: WeightNormConfig | None = None) -> tuple[nn.Module, Tensor]:
     """A layer in float64 with g away from its start, and a batch for it."""
-    made: nn.Linear | nn.Conv2d = nn.Linear(5, 3) if kind == "linear" else nn.Conv2d(2, 3, 3, stride=2)
+    kinds = {"linear": nn.Linear, "scaled": ScaledLinear}
+    made: nn.Linear | nn.Conv2d = nn.Conv2d(2, 3, 3, stride=2) if kind == "conv" else kinds[kind](5, 3)
     normalised = weight_norm(made.double(), config or WeightNormConfig())
     with torch.no_grad():
         length_and_direction(normalised)[0].add_(torch.randn(3, *[1] * (made.weight.dim() - 1)).double())
-    return normalised, torch.randn(4, 5).double() if kind == "linear" else torch.randn(4, 2, 7, 7).double()
+    return normalised, torch.randn(4, 2, 7, 7).double() if kind == "conv" else torch.randn(4, 5).double()
 
 
 def rows(values: Tensor) -> Tensor:
     return values.detach().flatten(1)
 
 
-@pytest.mark.parametrize("kind", ["linear", "conv"])
+@pytest.mark.parametrize("kind", ["linear", "scaled", "conv"])
 def test_gradients_are_those_of_the_paper(kind: str) -> None:
     """Equation 3, from the gradient of w itself: and so the gradient of v stands at right angles to v."""
     torch.manual_seed(0)
@@ -53,7 +55,7 @@ def test_gradients_are_those_of_the_paper(kind: str) -> None:
     w = normalised.weight.detach().requires_grad_()
     torch.testing.assert_close(rows(w), rows(g) * rows(v) / rows(v).norm(dim=1, keepdim=True))
     torch.testing.assert_close(rows(w).norm(dim=1), rows(g)[:, 0].abs())
-    forward = nn.functional.linear if kind == "linear" else functools.partial(nn.functional.conv2d, stride=2)
+    forward = functools.partial(nn.functional.conv2d, stride=2) if kind == "conv" else nn.functional.linear
     target = torch.randn_like(normalised(x))
     (forward(x, w, normalised.bias.detach()) - target).pow(3).sum().backward()
     (normalised(x) - target).pow(3).sum().backward()
@@ -68,17 +70,38 @@ def test_gradients_are_those_of_the_paper(kind: str) -> None:
 
 
 @pytest.mark.parametrize("exponential", [False, True])
-@pytest.mark.parametrize("kind", ["linear", "conv"])
+@pytest.mark.parametrize("kind", ["linear", "scaled", "conv"])
 def test_gradients_are_those_of_finite_differences(kind: str, exponential: bool) -> None:
     torch.manual_seed(1)
     normalised, x = layer(kind, WeightNormConfig(exponential=exponential))
     names = [name for name, _ in normalised.named_parameters()]
 
-    def out(*values: Tensor) -> Tensor:
+    def out(x: Tensor, *values: Tensor) -> Tensor:
         return torch.func.functional_call(normalised, dict(zip(names, values, strict=True)), (x,))
 
     values = [parameter.detach().clone().requires_grad_() for parameter in normalised.parameters()]
-    assert torch.autograd.gradcheck(out, values)
+    assert torch.autograd.gradcheck(out, [x.requires_grad_(), *values])
+
+
+@pytest.mark.parametrize("exponential", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_scaling_the_output_is_the_layer_with_its_weight(exponential: bool, bias: bool) -> None:
+    torch.manual_seed(4)
+    config = WeightNormConfig(exponential=exponential)
+    normalised = weight_norm(ScaledLinear(6, 4, bias=bias), config)
+    x = torch.randn(5, 6)
+    torch.testing.assert_close(normalised(x), nn.functional.linear(x, normalised.weight, normalised.bias))
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = normalised(x.requires_grad_())
+    rounded.float().sum().backward()
+    torch.testing.assert_close(rounded.float(), normalised(x), atol=0.05, rtol=0.05)
+    found = [x.grad.clone(), *(parameter.grad.clone() for parameter in normalised.parameters())]
+    x.grad = None
+    normalised.zero_grad()
+    normalised(x).sum().backward()
+    for one, other in zip(found, [x.grad, *(parameter.grad for parameter in normalised.parameters())], strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, atol=0.05, rtol=0.05)
 
 
 def test_exponential_scales_are_powers() -> None:
