@@ -1,9 +1,8 @@
 """The stochastic chain of the h-DQN paper, of any length, with the optimal return in closed form at any epsilon.
 
-Kulkarni et al. 2016, section 4.1: states s1 .. sL in a row (L = 6), an episode starts in s2 and ends in s1. "Left" always
-moves left; "right" moves right half the time and left otherwise. Reaching s1 pays 1 if sL was visited in the episode, else
-1/100. The observation is the current state alone, so the reward depends on a past that it does not show: an agent without
-memory can hold on to a way that leads through sL, but cannot see when it has been there.
+Kulkarni et al. 2016, section 4.1: states s1 .. sL in a row (L = 6), an episode starts in s2 and ends in s1. "Left"
+always moves left; "right" moves right half the time and left otherwise. Reaching s1 pays 1 if sL was visited in the
+episode, else 1/100. The observation is the current state alone, so the reward depends on a past that is not shown.
 
 What the paper leaves open (then its authors' code, then ours):
 1. "Right" in sL, when it succeeds: not stated / stays in sL / stays in sL.
@@ -89,7 +88,7 @@ class Chain(gym.Env[np.int64, Any]):
 
 
 def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
-    """Signals: "state" (2,) int16, the state (0 for s1) and whether sL was visited; "success" bool, the latter alone."""
+    """Signals: "state" (2,) int16, the state (0: s1) and whether sL was visited; "success" bool, the latter alone."""
     chain = env.unwrapped
     assert isinstance(chain, Chain)
     return {
