@@ -87,6 +87,12 @@ class OptionStore:
         """Share of the rows in use, 0..1."""
         return min(self._written, self._capacity) / self._capacity
 
+    @property
+    def unplaced(self) -> NDArray[np.bool_]:
+        """(N,) where no option has led to the observation at which the environment stands: `begin` is due."""
+        unplaced: NDArray[np.bool_] = self._began < 0
+        return unplaced
+
     def begin(self, envs: NDArray[np.int64], obs: NDArray[Any]) -> None:
         """Environments `envs` (K,) stand at observations `obs` (K, *O) that no option has led to."""
         self._began[envs] = self._write(obs)
@@ -99,15 +105,21 @@ class OptionStore:
         self._written += len(obs)
         return rows
 
-    def add(self, envs: NDArray[np.int64], obs: NDArray[Any], columns: Mapping[str, NDArray[Any]]) -> None:
-        """The options of environments `envs` (K,) ended at `obs` (K, *O), where their next ones begin.
+    def add(
+        self,
+        envs: NDArray[np.int64],
+        obs: NDArray[Any],
+        columns: Mapping[str, NDArray[Any]],
+        ended: NDArray[np.bool_],
+    ) -> None:
+        """The options of environments `envs` (K,) ended at `obs` (K, *O), where their next ones begin unless `ended`.
 
-        columns: choice (K,), reward (K,), discount (K,), the factor of the value of `obs`, and the extras. An option
-        whose first observation was overwritten while it went on is dropped.
+        columns: choice (K,), reward (K,), discount (K,), the factor of the value of `obs`, and the extras. ended (K,):
+        their episodes. An option whose first observation is not here, or was overwritten, is dropped.
         """
         rows = self._began[envs]
         ends = self._write(obs)
-        self._began[envs] = ends
+        self._began[envs] = np.where(ended, -1, ends)
         kept = (rows >= 0) & (rows >= self._written - self._capacity)
         slots = rows[kept] % self._capacity
         for name, column in self._columns.items():
