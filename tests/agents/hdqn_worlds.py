@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
+
 from agents.hdqn import HDQNConfig
 from envs.gymnasium import plugin as gymnasium
 
-CHAIN = gymnasium.config(name="gymnasium", id="rlkit/Chain-v0", max_episode_steps=7)
+
+class Paying(gym.Wrapper[Any, Any, Any, Any]):
+    """A chain that pays in every step, and another amount in each state: sums over options then tell all steps apart."""
+
+    def step(self, action: Any) -> Any:
+        obs, reward, *rest = self.env.step(action)
+        return obs, float(reward) + 0.1 * float(obs), *rest
+
+
+CHAIN = gymnasium.config(
+    name="gymnasium",
+    id="rlkit/Chain-v0",
+    kwargs={"length": 4},
+    wrappers=("hdqn_worlds:Paying",),
+    max_episode_steps=7,
+)
 DOORKEY = gymnasium.config(
     name="gymnasium",
     id="MiniGrid-DoorKey-5x5-v0",
