@@ -76,8 +76,12 @@ N = TypeVar("N", GoalQNetwork, QNetwork)
 
 
 def _from_zero(network: N, hidden: tuple[int, ...]) -> N:
-    """Tables begin at 0, as in the literature: small learning rates would not forget random values in a run."""
+    """Where values are linear in the input they begin at 0 and have no bias: of one-hot observations they are tables.
+
+    Small learning rates would not forget random values within a run, and a bias would be shared by all states.
+    """
     if not hidden and not list(network.encoder.parameters()):
-        for parameter in network.parameters():
+        for name, parameter in network.named_parameters():
             nn.init.zeros_(parameter)
+            parameter.requires_grad_(not name.endswith("bias"))
     return network

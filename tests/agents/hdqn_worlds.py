@@ -11,7 +11,7 @@ from envs.gymnasium import plugin as gymnasium
 
 
 class Paying(gym.Wrapper[Any, Any, Any, Any]):
-    """A chain that pays in every step, and another amount in each state: sums over options then tell all steps apart."""
+    """A chain that pays in every step, in each state another amount, so that sums over options tell all steps apart."""
 
     def step(self, action: Any) -> Any:
         obs, reward, *rest = self.env.step(action)
