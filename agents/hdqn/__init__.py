@@ -59,8 +59,8 @@ class HDQNPlugin:
         )
         store = OptionStore(config.meta.capacity, spec, extras=columns, device=device, rng=streams.generator("options"))
         starts = config.controller.learning_starts
-        # What states look like before a centre is known would have to be mended in the store: no warm-up there
-        meta_bonus = build_bonus(config.meta.bonus, spec, streams.child("meta bonus"), replay, 0)
+        # Without a replay to mend: codes that are fitted, and so change, are refused
+        meta_bonus = build_bonus(config.meta.bonus, spec, streams.child("meta bonus"), None, 0)
         bonus = build_bonus(config.controller.bonus, spec, streams.child("bonus"), replay, starts)
         controller = Level(QLearner(policy.controller, config.controller.learner()), bonus)
         meta = Level(QLearner(policy.meta, config.meta.learner()), meta_bonus)
