@@ -13,7 +13,8 @@ from agents.hdqn.config import HDQNConfig
 from agents.hdqn.network import controller_network, meta_network
 from agents.hdqn.policy import HDQNPolicy
 from rlkit.agent import AgentContext
-from rlkit.exploration.bonus import bonus_extras, build_bonus
+from rlkit.errors import ConfigError
+from rlkit.exploration.bonus import CountBonus, NoBonus, bonus_extras, build_bonus
 from rlkit.goals import build_goals
 from rlkit.nn.qnetwork import QNetwork, describe_network
 from rlkit.pacing import Ratio
@@ -28,7 +29,7 @@ from rlkit.replay import (
     replay_bytes,
     require_memory,
 )
-from rlkit.seeding import torch_seeded
+from rlkit.seeding import Streams, torch_seeded
 from rlkit.types import EnvSpec
 
 __all__ = ["HDQNAgent", "HDQNConfig", "HDQNPolicy", "plugin"]
@@ -59,8 +60,7 @@ class HDQNPlugin:
         )
         store = OptionStore(config.meta.capacity, spec, extras=columns, device=device, rng=streams.generator("options"))
         starts = config.controller.learning_starts
-        # Without a replay to mend: codes that are fitted, and so change, are refused
-        meta_bonus = build_bonus(config.meta.bonus, spec, streams.child("meta bonus"), None, 0)
+        meta_bonus = _meta_bonus(config, spec, streams)
         bonus = build_bonus(config.controller.bonus, spec, streams.child("bonus"), replay, starts)
         controller = Level(QLearner(policy.controller, config.controller.learner()), bonus)
         meta = Level(QLearner(policy.meta, config.meta.learner()), meta_bonus)
@@ -95,6 +95,16 @@ def _policy(config: HDQNConfig, spec: EnvSpec, device: torch.device, seeds: tupl
     with torch_seeded(seeds[1]):
         controller = controller_network(config.controller.network, spec, goals).to(device)
     return HDQNPolicy(meta, controller, goals, config.max_option_steps, config.repeat_goals, device)
+
+
+def _meta_bonus(config: HDQNConfig, spec: EnvSpec, streams: Streams) -> CountBonus | NoBonus:
+    """Without warm-up or replay, so that codes which are fitted, and change thereby, are refused."""
+    try:
+        return build_bonus(config.meta.bonus, spec, streams.child("meta bonus"), None, 0)
+    except ConfigError as error:
+        raise ConfigError(
+            f"agent.meta.bonus: options keep the codes they got, which must not change: {error}"
+        ) from error
 
 
 def _extras(config: HDQNConfig, goals: int) -> dict[str, Extra]:

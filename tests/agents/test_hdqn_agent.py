@@ -294,7 +294,7 @@ def test_replays_that_do_not_fit_are_refused() -> None:
         (config(goals=STATES), DOORKEY, "need Discrete observations"),
         (config(goals={**STATES, "kwargs": {"states": []}}), CHAIN, "has no goals"),
         (config(goals=CELLS, controller={"network": {"goal": "heads", "dueling": True}}), DOORKEY, "share one mean"),
-        (config(meta={"bonus": {"hash": {"type": "simhash"}}}), spec_of, "bonus.hash"),
+        (config(meta={"bonus": {"hash": {"type": "simhash"}}}), spec_of, "agent.meta.bonus: options keep"),
     ],
     ids=["no signal", "other shapes", "no goals", "dueling heads", "no centre"],
 )
