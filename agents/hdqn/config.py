@@ -10,7 +10,7 @@ from rlkit.config import Model, PluginConfig
 from rlkit.exploration.config import BonusConfig
 from rlkit.exploration.epsilon import EpsilonConfig
 from rlkit.goals import GoalsConfig
-from rlkit.nn.qnetwork import NetworkConfig
+from rlkit.nn.config import NetworkConfig
 from rlkit.qlearning.learner import LearnerSettings, TargetConfig
 from rlkit.qlearning.optimizers import OptimizerConfig
 
@@ -18,6 +18,16 @@ from rlkit.qlearning.optimizers import OptimizerConfig
 def _switch(value: Any) -> Any:
     """`true` is a table with its defaults and `false` no table, so that an override can switch it."""
     return ({} if value else None) if isinstance(value, bool) else value
+
+
+def _suits(network: NetworkConfig, batch_size: int, level: str) -> None:
+    """Raises ValueError unless a level can learn with such a network."""
+    if network.initial_batch:
+        raise ValueError(
+            f'{level}.network.normalisation = "{network.normalisation}" is initialised from data, which h-DQN does not '
+            'do; use "layer", or leave it out'
+        )
+    network.suits(batch_size, 0)
 
 
 class LevelConfig(Model):
@@ -116,6 +126,7 @@ class ControllerConfig(LevelConfig):
 
     @model_validator(mode="after")
     def _window_fits(self) -> Self:
+        _suits(self.network, self.batch_size, "controller")
         if self.n_step >= self.replay_capacity:
             raise ValueError(
                 f"controller.n_step = {self.n_step} must be smaller than replay_capacity = {self.replay_capacity}"
@@ -145,6 +156,7 @@ class MetaConfig(LevelConfig):
 
     @model_validator(mode="after")
     def _counts_states(self) -> Self:
+        _suits(self.network, self.batch_size, "meta")
         if self.bonus is not None and (self.bonus.of == "pair" or self.bonus.optimism is not None):
             raise ValueError(
                 'meta.bonus counts states, not actions: give of = "state" (where an option begins) or "successor" '

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from agents.hdqn.config import ControllerNetworkConfig
 from rlkit.errors import SpecError
 from rlkit.goals import GoalSpace
+from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import q_head
 from rlkit.nn.inputs import build_input
-from rlkit.nn.qnetwork import NetworkConfig, QNetwork, build_q_network
+from rlkit.nn.layers import Style
+from rlkit.nn.qnetwork import QNetwork, build_q_network
 from rlkit.types import EnvSpec
 
 
@@ -49,38 +51,38 @@ class GoalQNetwork(nn.Module):
 
 def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: GoalSpace) -> GoalQNetwork:
     """Q1 with fresh parameters. Raises SpecError where masks do not lie over the images."""
-    inputs = build_input(spec.observation_space, config.input)
+    inputs, style = build_input(spec.observation_space, config.input), Style.of(config)
     count, shape = len(goals.names), inputs.shape
     codes = torch.from_numpy(np.array(goals.encode(np.arange(count)))) if config.goal == "input" else None
     if codes is not None and codes.dim() == 3:
         if len(shape) != 3 or shape[1:] != tuple(codes.shape[1:]):
             raise SpecError(f"goal masks of {tuple(codes.shape[1:])} do not lie over inputs of shape {shape} (C, H, W)")
         shape = (shape[0] + 1, *shape[1:])
-    encoder = build_encoder(config.encoder, shape)
+    encoder = build_encoder(config.encoder, shape, style)
     features = output_size(encoder) + (codes.shape[1] if codes is not None and codes.dim() == 2 else 0)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     outputs = spec.num_actions * (count if codes is None else 1)
     if codes is None and config.dueling:
         raise SpecError('controller.network: dueling streams need goal = "input"; heads would share one mean advantage')
-    head = q_head(features, hidden, outputs, dueling=config.dueling)
-    return _from_zero(GoalQNetwork(inputs, encoder, head, codes, spec.num_actions), hidden)
+    head = q_head(features, hidden, outputs, style, dueling=config.dueling)
+    return _from_zero(GoalQNetwork(inputs, encoder, head, codes, spec.num_actions).eval(), config, hidden)
 
 
 def meta_network(config: NetworkConfig, spec: EnvSpec, goals: GoalSpace) -> QNetwork:
     """Q2 with fresh parameters."""
     network = build_q_network(config, spec.observation_space, len(goals.names))
-    return _from_zero(network, default_hidden(config.encoder) if config.hidden is None else config.hidden)
+    return _from_zero(network, config, default_hidden(config.encoder) if config.hidden is None else config.hidden)
 
 
 N = TypeVar("N", GoalQNetwork, QNetwork)
 
 
-def _from_zero(network: N, hidden: tuple[int, ...]) -> N:
+def _from_zero(network: N, config: NetworkConfig, hidden: tuple[int, ...]) -> N:
     """Where values are linear in the input they begin at 0 and have no bias: of one-hot observations they are tables.
 
     Small learning rates would not forget random values within a run, and a bias would be shared by all states.
     """
-    if not hidden and not list(network.encoder.parameters()):
+    if not hidden and not config.normalisation and not list(network.encoder.parameters()):
         for name, parameter in network.named_parameters():
             nn.init.zeros_(parameter)
             parameter.requires_grad_(not name.endswith("bias"))

@@ -338,6 +338,7 @@ class sides:
         ({"meta": {"bonus": {"of": "pair"}}}, "meta.bonus counts states, not actions"),
         ({"meta": {"bonus": {"optimism": {}}}}, "meta.bonus counts states, not actions"),
         ({"max_option_steps": -1}, "max_option_steps"),
+        ({"controller": {"network": {"normalisation": "weight"}}}, "which h-DQN does not do"),
         ({"meta": {"updates_per_step": 1}}, "updates_per_step"),
     ],
 )
