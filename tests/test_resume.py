@@ -91,7 +91,8 @@ WORLDS = {
 
 WORLDS["deep-sea-counting"] = (
     "mlp",
-    """id = "rlkit/DeepSea-v0"
+    GYMNASIUM
+    + """id = "rlkit/DeepSea-v0"
 kwargs = { size = 6 }
 signals = "envs.deep_sea:state"
 [agent.bonus]
