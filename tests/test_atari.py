@@ -19,8 +19,9 @@ MEMORY = Path(__file__).parent.parent / "benchmarks" / "memory.py"
 EXPERIMENTS = ["atari/dqn", "atari/dqn-dopamine", "atari/double-dqn", "atari/per"]
 
 
-def test_the_four_experiments_are_packaged() -> None:
-    assert {name for name in packaged() if name.startswith("atari/")} == set(EXPERIMENTS)
+def test_the_experiments_are_packaged() -> None:
+    """The four of papers, and the demonstration of docs/results/atari.md."""
+    assert {name for name in packaged() if name.startswith("atari/")} == {*EXPERIMENTS, "atari/pong-demo"}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

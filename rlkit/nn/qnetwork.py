@@ -26,14 +26,15 @@ class NetworkConfig(Model):
     encoder: str = Field(
         "mlp",
         description='What comes before the fully connected layers: "mlp" nothing; "nature" the three convolutions of '
-        'Mnih et al. 2015, for images from 36 x 36; "minatar" the one of Young and Tian 2019, from 3 x 3; '
+        'Mnih et al. 2015, for images from 36 x 36; "nips" the two of Mnih et al. 2013, a third of the work, from '
+        '20 x 20; "minatar" the one of Young and Tian 2019, from 3 x 3; '
         '"package.module:attr" your own, a callable (shape) -> nn.Module with the int attribute output_size.',
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None,
         description="Units of the fully connected ReLU layers after the encoder. Left out: 120, 84 (mlp), 512 "
-        "(nature), 128 (minatar), none after your own. [] makes values linear in the features: a table, where "
-        "observations are one-hot.",
+        "(nature), 256 (nips), 128 (minatar), none after your own. [] makes values linear in the features: a table, "
+        "where observations are one-hot.",
     )
     dueling: bool = Field(
         False,
