@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,12 @@ def now() -> tuple[float, float]:
 
 def pace(steps: int, begin: tuple[float, float], end: tuple[float, float]) -> Pace:
     return Pace(*(steps / (after - before) for before, after in zip(begin, end, strict=True)))
+
+
+def better(paces: Iterable[Pace]) -> Pace:
+    """The best by each measure."""
+    clock, cpu = zip(*((one.clock, one.cpu) for one in paces), strict=True)
+    return Pace(max(clock), max(cpu))
 
 
 class Clock(BaseCallback):
@@ -222,10 +229,7 @@ def main() -> None:
     speeds = measure(world, arguments.num_envs, arguments.rounds, steps, arguments.precision)
     results = [summary(n, speeds["rlkit"][n], speeds["stable-baselines3"][n]) for n in arguments.num_envs]
     if world.better:
-        best = {
-            name: [max(round_, key=lambda one: one.clock) for round_ in zip(*rows.values(), strict=True)]
-            for name, rows in speeds.items()
-        }
+        best = {name: [better(round_) for round_ in zip(*rows.values(), strict=True)] for name, rows in speeds.items()}
         results.append(summary("the better number of", best["rlkit"], best["stable-baselines3"]))
     if arguments.out is not None:
         record = {
@@ -235,6 +239,10 @@ def main() -> None:
             "date": today(),
             "versions": versions("stable-baselines3"),
             "threads": world.threads,
+            "conditions": {
+                "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+                "load_average_at_the_end": [round(load, 1) for load in os.getloadavg()],
+            },
             "precision": {"rlkit": arguments.precision, "stable-baselines3": "float32"},
             "settings": {
                 **world.settings,
