@@ -1,4 +1,4 @@
-# make train      install, then train the packaged experiment `quickstart` and say how to go on
+# make train      install, then a sparse task: epsilon-greedy exploration, which fails, and counting, which solves it
 # make test       install, then run the fast tests (minutes)
 # make test-slow  install, then run the tests that learn (tens of minutes)
 # make check      everything that must be clean before a commit: format, lint, types, import contract, fast tests
@@ -20,7 +20,10 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 .PHONY: train test test-slow check results format lint test-lowest install clean
 
 train: $(STAMP)
+	$(BIN)/rlkit train quickstart_epsilon
 	$(BIN)/rlkit train quickstart
+	$(BIN)/rlkit plot runs/quickstart-seed0 runs/quickstart_epsilon-seed0 --out runs/quickstart.png
+	@echo "both curves: runs/quickstart.png; where each has been: runs/*/images/train-visits.png"
 
 test: $(STAMP)
 	$(BIN)/$(PYTEST) -m "not slow"

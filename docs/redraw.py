@@ -5,9 +5,9 @@
 A document says where a table goes, and from what, by two comments; a picture needs one. Paths are relative to the
 repository's root, and may hold wildcards.
 
-    <!-- rlkit compare docs/results/data/quickstart -->
+    <!-- rlkit compare docs/results/data/cartpole -->
     <!-- end -->
-    <!-- rlkit plot docs/results/data/quickstart --out docs/images/quickstart.png -->
+    <!-- rlkit plot docs/results/data/cartpole --out docs/images/cartpole.png -->
 """
 
 from __future__ import annotations

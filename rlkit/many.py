@@ -115,6 +115,8 @@ def group_name(overrides: Mapping[str, Any], config: Config) -> str:
 def plan(jobs: Sequence[Job]) -> Plan:
     """Sorts jobs by what is left to do. Raises ConfigError where another experiment's files lie in the way."""
     found, problems = Plan(), []
+    if file := next((path for job in jobs if job.data for path in job.data.parents if path.is_file()), None):
+        raise ConfigError(f"--data: {file} is a file; name a folder")
     others: dict[str, list[str]] = {}
     for job in jobs:
         try:
@@ -247,7 +249,8 @@ class Runner:
             if process.poll() is None:
                 continue
             del self._running[name]
-            if process.returncode == 0:
+            # a signal may reach a run that has ended already, in all but its process
+            if process.returncode == 0 or (self._signal is not None and _finished_content(job) is not None):
                 collect(job)
                 self.outcome.finished.append(job)
                 _log(job).unlink()

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +171,7 @@ def test_list_and_check() -> None:
     keys = call("list", "agents", "dqn").output
     assert "learning_rate" in keys
     assert "steps" in call("list", "keys").output
-    checked = call("check", "quickstart", "--set", "train.num_envs=8").output
+    checked = call("check", "cartpole", "--set", "train.num_envs=8").output
     for word in ("Box", "8, 50,000 steps", "parameters", "MiB", "updates", "episodes", "CartPole-v1", "[agent]"):
         assert word in checked, word
 
@@ -286,3 +287,24 @@ def test_the_trained_policies_in_the_repository_play(name: str, episodes: int, l
     done = call("evaluate", run, "--episodes", episodes, "--out", tmp_path / "scores.json")
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "scores.json").read_text())["return_mean"] >= least
+
+
+def test_a_run_that_ended_early_says_so_and_shows_its_pictures(tmp_path: Path) -> None:
+    """Going on would end at once."""
+    changes = ["env.kwargs.size=3", "agent.learning_starts=50", "evaluation.every=60", "evaluation.stop.at_least=-1"]
+    settings = [word for change in changes for word in ("--set", change)]
+    output = call("train", "quickstart", "--run", str(tmp_path / "run"), *settings).output
+    assert "solved after 180 steps" in output
+    assert "rlkit resume" not in output
+    assert "images/train-visits.png" in output.replace("\n", "")
+
+
+def test_brackets_in_a_warning_are_text() -> None:
+    @main.command("warn", hidden=True)
+    def warn() -> None:
+        warnings.warn_explicit("give [grid] or [random]", UserWarning, "rlkit/cli/x.py", 1, module="rlkit")
+
+    try:
+        assert "give [grid] or [random]" in call("warn").output
+    finally:
+        main.commands.pop("warn")

@@ -115,8 +115,8 @@ class Reader:
         config = load(name, overrides)
         tiny = {**TINY, "train.steps": TINY["train.steps"] // config.train.num_envs * config.train.num_envs}
         for table in ("agent", "env"):
-            fields = type(getattr(config, table)).model_fields
-            tiny |= {f"{table}.{key}": value for key, value in TINY_WHERE_THERE.items() if key in fields}
+            values = config.tables()[table]  # without what is left out
+            tiny |= {f"{table}.{key}": value for key, value in TINY_WHERE_THERE.items() if key in values}
         return tiny
 
     def _resume(self, words: list[str]) -> None:

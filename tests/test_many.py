@@ -19,7 +19,7 @@ from rlkit.cli import main
 from rlkit.cli.many import cores, last_row
 from rlkit.config import load
 from rlkit.errors import ConfigError
-from rlkit.many import LARGEST, group_name, make_jobs, parse_seeds, plan, small
+from rlkit.many import LARGEST, Runner, group_name, make_jobs, parse_seeds, plan, small
 from rlkit.run import RunDirectory
 from rlkit.sweep import load_sweep
 
@@ -181,7 +181,7 @@ def test_ctrl_c_lets_every_run_write_a_checkpoint_and_the_same_command_goes_on(p
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert "the same command goes on" in output
+    assert "stopped with 0 of 3 runs finished; the same command goes on" in output
     assert "failed" not in output
     for path in metrics:
         assert 0 < RunDirectory(path.parent).checkpoints.steps()[-1] < 40_000
@@ -193,6 +193,29 @@ def test_ctrl_c_lets_every_run_write_a_checkpoint_and_the_same_command_goes_on(p
     assert call("train", "small.toml", "--seed", "0", "--run", "whole").exit_code == 0
     resumed = json.loads((place / "data" / "small" / "rlkit-seed0.json").read_text())
     assert resumed["final"] == json.loads((place / "whole" / "result.json").read_text())["final"]
+
+
+def test_a_file_in_place_of_the_data_folder_is_refused_before_anything_runs(place: Path) -> None:
+    done = call("train", "small.toml", "--seeds", "0", "--data", "small.toml")
+    assert done.exit_code == 2
+    assert done.output == "Error: --data: small.toml is a file; name a folder\n"
+    assert not (place / "runs").exists()
+
+
+def test_a_signal_that_comes_when_a_run_has_just_ended_does_not_hide_it(place: Path) -> None:
+    (job,) = make_jobs("small.toml", {}, [0], Path("runs"), Path("data"))
+    assert call("train", "small.toml", "--seeds", "0").exit_code == 0
+    job.run.with_name(f"{job.name}.log").write_text("Aborted!")
+    runner = Runner(1, lambda running: None)
+    with subprocess.Popen(["false"]) as process:
+        process.wait()
+    runner._running[job.name] = job, process
+    runner._signal = signal.SIGINT
+    runner._collect_ended()
+    assert runner.outcome.finished == [job]
+    assert job.data is not None
+    assert job.data.exists()
+    assert [path.name for path in (place / "runs").iterdir()] == [job.name]
 
 
 def test_at_most_so_many_at_a_time(place: Path) -> None:

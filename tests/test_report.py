@@ -32,7 +32,7 @@ def call(*arguments: object) -> Result:
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Writes a result file like the committed ones but for some changes; config__agent__n_step=3 goes into a table."""
-    template = json.loads((DATA / "quickstart" / "rlkit-seed0.json").read_text())
+    template = json.loads((DATA / "cartpole" / "rlkit-seed0.json").read_text())
 
     def write_(name: str, *, score: float = 1.0, seed: int = 0, **changes: Any) -> Path:
         content = json.loads(json.dumps(template))
@@ -186,6 +186,15 @@ def test_groups_are_named_by_what_differs(write: Write) -> None:
     assert [run.seed for run in groups[0].runs] == [2, 10]
 
 
+def test_how_runs_were_measured_is_in_a_label_only_where_nothing_else_tells(write: Write) -> None:
+    folder = write("a.json").parent
+    write("b.json", config__agent__n_step=3, config__evaluation__every=1000)
+    assert [group.label for group in grouped(find([folder]).results)] == ["n_step=5", "n_step=3"]
+    write("c.json", config__agent__n_step=3, config__evaluation__every=2000)
+    labels = [group.label for group in grouped(find([folder]).results)]
+    assert labels == ["n_step=5, every=5000", "n_step=3, every=1000", "n_step=3, every=2000"]
+
+
 def test_grouping_by_a_key_pools_the_rest(write: Write) -> None:
     folder = write("a.json").parent
     write("b.json", config__agent__learning_rate=0.01)
@@ -222,15 +231,24 @@ def test_protocols_and_environments_are_never_averaged(write: Write) -> None:
     folder = write("a.json", score=1).parent
     content = json.loads((folder / "a.json").read_text())
     content["protocol"]["sticky actions"] = "0.25"
-    content["seed"] = 1
     (folder / "b.json").write_text(json.dumps(content))
     write("c.json", protocol__environment="Acrobot-v1", seed=2)
     tables = compare(grouped(find([folder]).results))
-    assert [table.title for table in tables] == ["CartPole-v1", "CartPole-v1: against dqn (protocol 1)", "Acrobot-v1"]
+    assert [table.title for table in tables] == ["CartPole-v1", "Acrobot-v1"]  # nor is a difference taken
     assert [row[1] for row in tables[0].rows] == ["1", "1"]
     text = "\n".join(tables[0].notes)
     assert "2 environments" in text
     assert "not averaged: CartPole-v1 / CartPole-v1 (2): sticky actions unstated / 0.25" in text
+
+
+def test_differences_are_taken_under_each_protocol(write: Write) -> None:
+    for name, size, rate, score in (("a", 10, 0.1, 1), ("b", 20, 0.1, 2), ("c", 10, 0.2, 3), ("d", 20, 0.2, 6)):
+        path = write(f"{name}.json", protocol__arguments=f"size={size}", config__agent__learning_rate=rate, score=score)
+    _, small, large = compare(grouped(find([path.parent]).results))
+    assert small.title.endswith("against learning_rate=0.1 (protocol 1)")
+    assert large.title.endswith("against learning_rate=0.1 (protocol 2)")
+    assert small.rows == [("learning_rate=0.2 (protocol 1)", "2.00", "200", "1.00")]
+    assert large.rows == [("learning_rate=0.2 (protocol 2)", "4.00", "200", "1.00")]
 
 
 def test_a_table_never_goes_without_its_protocol(write: Write) -> None:
@@ -251,6 +269,18 @@ def test_human_normalised_scores_over_games(write: Write) -> None:
     text = "\n".join(table.notes)
     assert "the first 2 seeds" in text
     assert "van Hasselt et al. 2016" in text
+
+
+def test_groups_are_compared_over_games(write: Write) -> None:
+    """The second group's scores are a human's where the first one's are random, in one of two games."""
+    for game, low, high in (("Breakout", 1.7, 30.5), ("Pong", -20.7, -20.7)):
+        for rate, score in ((0.1, low), (0.2, high)):
+            environment = f"ALE/{game}-v5"
+            path = write(f"{game}{rate}.json", protocol__environment=environment, config__agent__n_step=int(rate * 10),
+                         score=score)  # fmt: skip
+    *_, table = compare(grouped(find([path.parent]).results))
+    assert table.title == "human-normalised: against n_step=1"
+    assert table.rows == [("n_step=2", "0.50", "", "0.75")]
 
 
 def test_dopamine_beside_a_run_at_equal_frames(write: Write) -> None:
@@ -288,6 +318,14 @@ def test_a_damaged_file_is_named_and_the_rest_compared(write: Write, text: str) 
     assert done.exit_code == 0
     assert "bad.json" in done.output
     assert "CartPole-v1" in done.output
+
+
+def test_what_a_shell_fills_in_beside_run_directories_is_said(write: Write) -> None:
+    path = write("a.json")
+    (path.parent / "a.log").write_text("Aborted!\n")
+    done = call("compare", path, path.parent / "a.log")
+    assert done.exit_code == 0
+    assert "a.log is neither a run directory nor a result file" in done.output
 
 
 def test_a_single_seed_has_no_interval_and_it_is_said(write: Write) -> None:
@@ -361,6 +399,27 @@ def test_a_picture_says_what_it_shows(write: Write, tmp_path: Path) -> None:
     assert any("1 seed, so no interval" in note for note in picture.notes)
 
 
+def test_long_labels_stay_inside_their_panel(write: Write, tmp_path: Path) -> None:
+    for rate, game in ((0.01, "Acrobot-v1"), (0.02, "Acrobot-v1"), (0.01, "CartPole-v1"), (0.02, "CartPole-v1")):
+        write(f"{rate}{game}.json", config__agent__learning_rate=rate, config__agent__replay_capacity=int(rate * 1e6),
+              config__agent__updates_per_step=rate, config__train__steps=int(rate * 1e6),
+              protocol__environment=game)  # fmt: skip
+    picture = draw(grouped(find([tmp_path]).results))
+    picture.save([tmp_path / "p.png"])  # lays it out
+    for axis in picture.figure.axes:
+        legend = axis.get_legend().get_window_extent()
+        assert axis.bbox.x0 <= legend.x0 < legend.x1 <= axis.bbox.x1
+
+
+def test_a_file_that_is_no_picture_is_refused_before_anything_is_written(write: Write, tmp_path: Path) -> None:
+    path = write("a.json")
+    for command in ("plot", "compare"):
+        done = call(command, path, "--out", tmp_path / "p.png", "--out", tmp_path / "p.pdf")
+        assert done.exit_code == 2
+        assert done.output == f"Error: {tmp_path / 'p.pdf'}: pictures are written as .png or .svg\n"
+    assert not (tmp_path / "p.png").exists()
+
+
 def test_x_can_be_frames_or_hours(write: Write) -> None:
     group = grouped(find([write("a.json", frame_skip=4, train_seconds=3600 * 50_000)]).results)
     assert draw(group, "frames").figure.axes[0].lines[0].get_xdata().tolist() == [400, 800, 1200]
@@ -393,6 +452,8 @@ def test_dopamines_curves_are_drawn_over_the_frames_that_the_runs_cover(write: W
     assert labels == ["dqn, 1 seed", *(f"Dopamine {name}" for name in ("C51", "DQN", "IQN", "QR-DQN", "Rainbow"))]
     assert axis.lines[2].get_ydata()[0] == pytest.approx(-2.5, abs=0.05)
     assert axis.get_xlim() == (0, pytest.approx(22e6))
+    low, high = axis.get_ylim()
+    assert all(low < line.get_ydata()[0] < high for line in axis.lines), "a curve lies outside of the panel"
 
 
 # --- run directories
@@ -444,6 +505,12 @@ def test_runs_that_ended_early_are_finished_and_averaged(tmp_path: Path) -> None
     assert [len(group.runs) for group in groups] == [4]
     (table,) = compare(groups)
     assert f"{min(ends)} to {max(ends)}" in table.rows[0]
+    early = [end for end in ends if end < 600]
+    assert table.notes[-1] == (
+        f"random: {len(early)} of 4 runs ended before step 600, at a median of {np.median(early):.0f}, "
+        "since return_mean reached 30 in 1 evaluations running."
+    )
     picture = draw(groups)
     assert picture.figure.axes[0].lines[0].get_xdata()[-1] == min(ends)
     assert any("end at different steps" in note for note in picture.notes)
+    assert "A line ends with its shortest run." in picture.figure.get_supxlabel()

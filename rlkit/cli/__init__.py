@@ -30,7 +30,9 @@ class Group(click.Group):
         console = Console(stderr=True, soft_wrap=True, highlight=False)
 
         def show(message: Warning | str, *details: Any, **more: Any) -> None:
-            console.print(f"[yellow]Note:[/] {message}" if isinstance(message, UserWarning) else str(message))
+            if isinstance(message, UserWarning):
+                console.print("[yellow]Note:[/] ", end="")
+            console.print(str(message), markup=False)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -55,9 +57,9 @@ def main() -> None:
 
     \b
     rlkit train quickstart                 train a packaged config
-    rlkit resume runs/quickstart-seed0     go on with a stopped run
-    rlkit evaluate runs/quickstart-seed0   score its policy
-    rlkit train quickstart --seeds 0-9     ten runs, and the table of their scores
+    rlkit resume runs/cartpole-seed0       go on with a stopped run
+    rlkit evaluate runs/cartpole-seed0     score its policy
+    rlkit train cartpole --seeds 0-9       ten runs, and the table of their scores
     rlkit plot runs --out curves.png       their learning curves, with intervals
     rlkit view                             watch all runs in TensorBoard
     """

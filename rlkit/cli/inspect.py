@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import click
 from pydantic import BaseModel
-from rich.console import Console
 from rich.table import Table
 
 from rlkit import plugins
 from rlkit.cli import main
-from rlkit.cli.runs import SET
+from rlkit.cli.shared import SET, console
 from rlkit.config import EvaluationConfig, TrainConfig, load, packaged, parse_override
 from rlkit.errors import ConfigError
 
-console = Console(soft_wrap=True, highlight=False)
 GROUPS = {"agents": plugins.AGENTS, "envs": plugins.ENVS, "sinks": plugins.SINKS}
 
 
@@ -26,7 +24,7 @@ def list_(what: str | None, name: str | None) -> None:
     \b
     rlkit list
     rlkit list agents dqn      the keys of [agent] for dqn
-    rlkit list configs quickstart
+    rlkit list configs cartpole
     rlkit list keys            the keys of [train] and [evaluation]
     """
     if what == "keys":
@@ -78,7 +76,7 @@ def check(config: str, settings: tuple[str, ...]) -> None:
     """Say what CONFIG would do, without training.
 
     \b
-    rlkit check quickstart --set train.steps=1000000
+    rlkit check cartpole --set train.steps=1000000
     """
     from rlkit.assemble import Evaluator, describe
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from rlkit.cli import main
 from rlkit.cli.report import say, show_comparison
-from rlkit.cli.runs import DATA, JOBS, console
+from rlkit.cli.shared import DATA, JOBS, console
 from rlkit.errors import ConfigError, RlkitError
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ TAIL = 8192  # bytes at a metrics file's end that are sure to hold a whole row
 class Interrupted(RlkitError):
     """A signal ended the runs after each wrote a checkpoint."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__("stopped; the same command goes on where the runs are")
+    def __init__(self, number: int, finished: int, wanted: int) -> None:
+        super().__init__(f"stopped with {finished} of {wanted} runs finished; the same command goes on where they are")
         self.exit_code = 128 + number
 
 
@@ -112,7 +112,7 @@ def run_all(jobs: Sequence[Job], limit: int | None) -> None:
         except ConfigError as error:  # the extra `report` is not installed: the runs are finished all the same
             say(f"no table: {error}")
     if outcome.stopped_by is not None:
-        raise Interrupted(outcome.stopped_by)
+        raise Interrupted(outcome.stopped_by, len(outcome.finished), len(jobs))
     if outcome.failed:
         raise RlkitError(f"{len(outcome.failed)} of {len(jobs)} runs failed; the same command tries them again")
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rlkit.cli import main
-from rlkit.cli.runs import console
+from rlkit.cli.shared import console
 from rlkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +24,16 @@ GROUP_BY = click.option(
     "--group-by", "by", multiple=True, metavar="KEY",
     help="Put runs with the same value of this config key together; default: all that differ in nothing but the seed.",
 )  # fmt: skip
+PICTURES = (".png", ".svg")
 PIPED = 160  # columns of a table that goes into a file or another program
+
+
+def only_pictures(context: click.Context, option: click.Parameter, files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Raises ConfigError before anything is read or drawn."""
+    for file in files:
+        if file.suffix not in PICTURES:
+            raise ConfigError(f"{file}: pictures are written as {' or '.join(PICTURES)}")
+    return files
 
 
 def say(line: str) -> None:
@@ -81,6 +90,7 @@ def show_comparison(
     multiple=True,
     metavar="FILE",
     type=click.Path(path_type=Path),
+    callback=only_pictures,
 )
 def compare(runs: tuple[Path, ...], against: str | None, by: tuple[str, ...], out: tuple[Path, ...]) -> None:
     """Scores of groups of seeds side by side, with intervals and protocols.
@@ -111,6 +121,7 @@ def compare(runs: tuple[Path, ...], against: str | None, by: tuple[str, ...], ou
     multiple=True,
     metavar="FILE",
     type=click.Path(path_type=Path),
+    callback=only_pictures,
 )
 def plot(
     runs: tuple[Path, ...], x: str, y: str, by: tuple[str, ...], against: str | None, out: tuple[Path, ...]

@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rlkit.cli import main, prefix
+from rlkit.cli.shared import DATA, JOBS, SET, console
 from rlkit.config import load, parse_override
 from rlkit.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from rlkit.run import RunDirectory
     from rlkit.trainer import Trainer
-
-console = Console(soft_wrap=True, highlight=False)
 
 
 @contextmanager
@@ -57,13 +55,18 @@ def show_finished(run: RunDirectory) -> None:
     returns = np.array(result["final"]["returns"])
     show_scores(returns, result["protocol"])
     low, high = bootstrap_interval(returns)
-    console.print(f"\nfinal score {iqm(returns):.1f} (interquartile mean; 95% interval {low:.1f} to {high:.1f})\n")
-    for what, command in (
-        ("watch it  ", f"rlkit view {run.path}"),
-        ("score it  ", f"rlkit evaluate {run.path}"),
-        ("go on     ", f"rlkit resume {run.path} --steps {2 * result['env_steps']}"),
-    ):
+    early = result["env_steps"] < result["config"]["train"]["steps"]
+    console.print(f"\nfinal score {iqm(returns):.4g} (interquartile mean; 95% interval {low:.4g} to {high:.4g})")
+    if early:
+        console.print(f"solved after {result['env_steps']:,} steps, so training ended early (evaluation.stop)")
+    console.print()
+    commands = {"watch it  ": f"rlkit view {run.path}", "score it  ": f"rlkit evaluate {run.path}"}
+    if not early:
+        commands["go on     "] = f"rlkit resume {run.path} --steps {2 * result['env_steps']}"
+    for what, command in commands.items():
         console.print(f"{what} {prefix()}{command}", markup=False)
+    for picture in sorted(run.path.glob("images/*.png")):
+        console.print(f"look at    {picture}", markup=False)
 
 
 def show_scores(returns: Any, protocol: dict[str, str]) -> None:
@@ -79,16 +82,6 @@ def show_scores(returns: Any, protocol: dict[str, str]) -> None:
     table.add_row("min / max", f"{returns.min():.2f} / {returns.max():.2f}")
     console.print(table)
     console.print("Protocol: " + "; ".join(f"{key}: {value}" for key, value in protocol.items()), markup=False)
-
-
-SET = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a config value; may be given many times."
-)
-
-JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time; default as many as there are cores.")
-DATA = click.option(
-    "--data", type=click.Path(path_type=Path), help="Folder that collects each finished run's small result file."
-)
 
 
 @main.command()
@@ -115,10 +108,10 @@ def train(
     """Train CONFIG, a TOML file or the name of a packaged one.
 
     \b
-    rlkit train quickstart
-    rlkit train quickstart --set agent.learning_rate=1e-4 --seed 3
-    rlkit train runs/quickstart-seed0/config.toml     repeats that run
-    rlkit train quickstart --seeds 0-9                ten runs, and a table of them
+    rlkit train cartpole
+    rlkit train cartpole --set agent.learning_rate=1e-4 --seed 3
+    rlkit train runs/cartpole-seed0/config.toml     repeats that run
+    rlkit train cartpole --seeds 0-9                ten runs, and a table of them
     """
     from rlkit import training
 
@@ -151,8 +144,8 @@ def resume(run: Path, steps: int | None) -> None:
     """Go on with RUN from its newest checkpoint, as if nothing had happened.
 
     \b
-    rlkit resume runs/quickstart-seed0
-    rlkit resume runs/quickstart-seed0 --steps 100000    extends a finished run
+    rlkit resume runs/cartpole-seed0
+    rlkit resume runs/cartpole-seed0 --steps 100000    extends a finished run
     """
     from rlkit import training
     from rlkit.run import RunDirectory
@@ -181,9 +174,9 @@ def evaluate(
     """Score RUN's policy in fresh environments and write the scores as JSON.
 
     \b
-    rlkit evaluate runs/quickstart-seed0
-    rlkit evaluate runs/quickstart-seed0 --checkpoint best --set evaluation.epsilon=0.001
-    rlkit evaluate runs/quickstart-seed0 --episodes 1 --video play.mp4
+    rlkit evaluate runs/cartpole-seed0
+    rlkit evaluate runs/cartpole-seed0 --checkpoint best --set evaluation.epsilon=0.001
+    rlkit evaluate runs/cartpole-seed0 --episodes 1 --video play.mp4
     """
     from rlkit import training
     from rlkit.checkpoint import write_text
@@ -206,7 +199,7 @@ def view(runs: tuple[Path, ...], port: int) -> None:
 
     \b
     rlkit view
-    rlkit view runs/quickstart-seed0 runs/quickstart-seed1 --port 7007
+    rlkit view runs/cartpole-seed0 runs/cartpole-seed1 --port 7007
     """
     folders = runs or (Path("runs"),)
     for folder in folders:

@@ -13,6 +13,8 @@ An agent with a replay makes a `CountBonus` beside it and calls
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlkit.errors import ConfigError
 from rlkit.exploration.config import BonusConfig
 from rlkit.exploration.warm_up import Moment, pack, unpack
 from rlkit.replay import Extra, Replay
@@ -48,31 +49,30 @@ class CountBonus:
     """beta / sqrt(n), and optimism about actions, from counts of all states that were visited.
 
     Every visited state is counted once: those that episodes begin with, and the successor of each step, the last one
-    of an episode too; where pairs are counted, every executed pair. Where the hash has to be centred first, the random
-    steps of the warm-up are kept as features and counted when it ends.
+    of an episode too; where pairs are counted, every executed pair. Where the hash has to be fitted first (a centre,
+    an encoder), the random steps of the warm-up are kept as features and counted when it ends. Where codes change
+    again later, counts stay with the codes that they were made for, and stored digests are made anew.
 
-    replay: holds the columns `bonus_extras(config)`. warm_up: environment steps of random play before the first update.
+    replay: holds the columns `bonus_extras(config)`; None: the agent itself keeps what `observe` gives, and nobody
+    mends what was given in the warm-up. warm_up: environment steps of random play before the first update.
     Raises SpecError where the features do not suit the observations, ConfigError for impossible combinations.
     """
 
-    def __init__(self, config: BonusConfig, spec: EnvSpec, streams: Streams, replay: Replay, warm_up: int) -> None:
+    def __init__(
+        self, config: BonusConfig, spec: EnvSpec, streams: Streams, replay: Replay | None, warm_up: int
+    ) -> None:
         self._config = config
         self._replay = replay
         self._warm_up = warm_up
         self._names = list(bonus_extras(config))
         self._features = config.features.build(spec)
-        self._hash = config.hash.build(self._features, streams.generator("projection"))
-        if not self._hash.ready and not (warm_up and self._features.stored):
-            why = "learning_starts >= 1" if self._features.stored else "features of stored observations, not of signals"
-            raise ConfigError(
-                f"bonus.hash: simhash centres these features by their mean over random play, which needs {why}; "
-                'or use hash.type = "exact"'
-            )
+        self._hash = config.build_hash(self._features, streams, replay, warm_up)
         self._states = config.counts.build(1)
         self._pairs = config.counts.build(spec.num_actions) if config.of == "pair" or config.optimism else None
         self._waiting: list[Moment] = []
         self._env_steps = 0
-        self._latest = np.zeros(spec.num_envs, np.int64)  # (N,) digests of the newest observations
+        self._newest: NDArray[Any] = np.zeros((spec.num_envs, self._features.size))  # of the newest observations
+        self._latest = np.zeros(spec.num_envs, np.int64)  # (N,) their digests
         self._return = np.zeros(spec.num_envs)  # (N,) the bonus so far in each environment's episode
         self._metrics: dict[str, float] = {}
 
@@ -103,6 +103,7 @@ class CountBonus:
         moment = Moment(
             step.before.first, self._begun(step.before), self._features(step.after), step.action, step.ended
         )
+        self._newest = moment.after
         if self._hash.ready:
             return self._count(moment)
         self._waiting.append(moment)
@@ -140,25 +141,43 @@ class CountBonus:
             self._return[ended] = 0.0
 
     def learn(self) -> Metrics:
-        """What is to be done before the next update: ends the warm-up when it is over; the newest step's metrics."""
-        if not self._hash.ready and self._env_steps >= self._warm_up:
-            visited = [rows for moment in self._waiting for rows in (moment.begun, moment.after) if rows is not None]
-            self._hash.fit(np.concatenate(visited))
-            for moment in self._waiting:
-                self._count(moment)
-            self._waiting = []
-            self._replay.rewrite(self._columns)
-        metrics, self._metrics = self._metrics, {}
+        """What is to be done before the next update: fits the hash when that is due; the newest step's metrics."""
+        metrics = dict(self._hash.learn(self._env_steps))
+        after_warm_up = self._env_steps - self._warm_up
+        if after_warm_up >= 0 and self._hash.due(after_warm_up):
+            metrics |= self._fit()
+        metrics |= self._metrics
+        self._metrics = {}
         return metrics
 
-    def _columns(self, obs: NDArray[Any], action: NDArray[np.int64], next_obs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """The columns of stored steps, (K,) each, by today's codes and counts."""
-        digest, next_digest = (
-            self._hash(self._features(Observation(rows, {}, np.zeros(len(rows), np.bool_)))) for rows in (obs, next_obs)
-        )
-        bonus = self._bonus(self._number(digest, next_digest, action))
-        columns: dict[str, NDArray[Any]] = {"digest": digest, "next_digest": next_digest, "bonus": bonus}
-        return {name: columns[name] for name in self._names}
+    def _fit(self) -> Metrics:
+        """Changes the codes, and all digests that are kept."""
+        # A bonus stored at insertion stays; those of the warm-up are still to be put in
+        names = [name for name in self._names if name != "bonus" or not self._hash.ready]
+        visited = [rows for moment in self._waiting for rows in (moment.begun, moment.after) if rows is not None]
+        metrics = self._hash.fit(np.concatenate([self._newest[:0], *visited]))
+        for moment in self._waiting:
+            self._count(moment)
+        self._waiting = []
+        self._latest = self._hash(self._newest)
+        if names and self._replay is not None:
+            self._replay.rewrite(partial(self._columns, names))
+        return metrics
+
+    def _columns(
+        self, names: Sequence[str], obs: NDArray[Any], action: NDArray[np.int64], next_obs: NDArray[Any]
+    ) -> dict[str, NDArray[Any]]:
+        """The columns `names` of stored steps, (K,) each, by today's codes and counts."""
+        paid = "next_digest" if self._config.of == "successor" else "digest"
+        needed = [paid if name == "bonus" else name for name in names]
+        observations = {"digest": obs, "next_digest": next_obs}
+        columns: dict[str, NDArray[Any]] = {
+            name: self._hash(self._features(Observation(observations[name], {}, np.zeros(len(obs), np.bool_))))
+            for name in set(needed)
+        }
+        if "bonus" in names:
+            columns["bonus"] = self._bonus(self._number(columns.get("digest"), columns.get("next_digest"), action))
+        return {name: columns[name] for name in names}
 
     def add(self, reward: Tensor, window: Window) -> Tensor:
         """The rewards (B, n) with the bonus of each step."""
@@ -190,10 +209,9 @@ class CountBonus:
 
     def gauges(self) -> Metrics:
         counts = self._pairs if self._config.of == "pair" and self._pairs is not None else self._states
-        readings: dict[str, Any] = {
-            "explore/distinct_codes": float(self._states.distinct),
-            "explore/counts": Histogram(counts.values()),
-        }
+        readings: dict[str, Any] = {"explore/distinct_codes": float(self._states.distinct)}
+        if self._states.distinct:  # not in the warm-up: TensorBoard refuses a histogram of nothing
+            readings["explore/counts"] = Histogram(counts.values())
         if self._config.counts.type == "sketch":
             readings["explore/table_load"] = counts.load()
         return readings
@@ -205,6 +223,7 @@ class CountBonus:
             "pairs": None if self._pairs is None else self._pairs.state_dict(),
             "waiting": pack(self._waiting),
             "env_steps": self._env_steps,
+            "newest": self._newest,
             "latest": self._latest,
             "return": self._return,
             "metrics": dict(self._metrics),
@@ -217,7 +236,8 @@ class CountBonus:
             self._pairs.load_state_dict(state["pairs"])
         self._waiting = unpack(state["waiting"])
         self._env_steps = int(state["env_steps"])
-        self._latest, self._return = state["latest"].copy(), state["return"].copy()
+        self._newest, self._latest = state["newest"].copy(), state["latest"].copy()
+        self._return = state["return"].copy()
         self._metrics = dict(state["metrics"])
 
 
@@ -250,7 +270,7 @@ class NoBonus:
 
 
 def build_bonus(
-    config: BonusConfig | None, spec: EnvSpec, streams: Streams, replay: Replay, warm_up: int
+    config: BonusConfig | None, spec: EnvSpec, streams: Streams, replay: Replay | None, warm_up: int
 ) -> CountBonus | NoBonus:
     """The bonus of a config; see `CountBonus` for the arguments and what it raises."""
     return NoBonus() if config is None else CountBonus(config, spec, streams, replay, warm_up)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from rlkit.config import Model
@@ -12,7 +13,11 @@ from rlkit.errors import ConfigError
 from rlkit.exploration import features as kinds
 from rlkit.exploration.counts import PRIMES, Counts, ExactCounts, SketchCounts
 from rlkit.exploration.hashing import ExactHash, Hash, SimHash
+from rlkit.exploration.learned import LearnedCodes, LearnedSettings
+from rlkit.pacing import Ratio
 from rlkit.plugins import import_object
+from rlkit.replay import Replay
+from rlkit.seeding import Streams
 from rlkit.types import EnvSpec
 
 _SOURCE = Field(
@@ -94,6 +99,59 @@ class FunctionConfig(Model):
         return kinds.Function(spec, function, self.function)
 
 
+class LearnedConfig(Model):
+    """features.type = "learned": the bits that an autoencoder finds for the latest frame, grey, reduced in size."""
+
+    type: Literal["learned"]
+    side: int = Field(
+        42, ge=8, description="Height and width of the frames it sees, in pixels (Tang et al.: 52). Cost: its square."
+    )
+    codes: int = Field(
+        128,
+        ge=1,
+        le=4096,
+        description="Bits, K (Tang et al.: 512), best brought to fewer by simhash. 1: two codes; many: small changes.",
+    )
+    levels: int = Field(32, ge=2, le=256, description="Grey levels that it tells apart (Tang et al.: 64).")
+    noise: float = Field(
+        0.3,
+        ge=0.0,
+        le=0.5,
+        description="Largest noise added to each unit while it learns (Tang et al.: 0.3). 0: units need not be clear.",
+    )
+    penalty: float = Field(
+        10.0,
+        ge=0.0,
+        description="lambda, the price of units between 0 and 1 (Tang et al.: 10). 0: bits flip at each fit; large: "
+        "few codes (10: about 25 for 2,000 frames of random play in Freeway).",
+    )
+    learning_rate: float = Field(3e-4, gt=0.0, description="Step size of Adam (Tang et al.: 3e-4).")
+    batch_size: int = Field(32, ge=2, description="Frames drawn from the replay for one update (Tang et al.: 32).")
+    updates_per_step: float = Field(
+        0.02,
+        gt=0.0,
+        description="Updates owed for each environment step, warm-up included, as an exact decimal. An update costs "
+        "about 0.7 of a Nature network's. Before some 400 updates nearly every frame is a code of its own, so let the "
+        "warm-up have that many.",
+    )
+    refit_every: int = Field(
+        100_000,
+        ge=1,
+        description="Environment steps, from the warm-up's end on, between two changes of the codes to those learned "
+        "since (Tang et al.: 300,000). Small: codes change before counts say anything. Each takes 0.1 to 0.2 ms a "
+        "step in the replay.",
+    )
+
+    def build(self, spec: EnvSpec) -> kinds.Pixels:
+        return kinds.Pixels(spec, self.side, None)
+
+    def build_codes(self, frames: kinds.Features, hashing: Hash, replay: Replay, streams: Streams) -> LearnedCodes:
+        """The hash of frames that `build` gives: learned bits, then `hashing`."""
+        assert isinstance(frames, kinds.Pixels)
+        settings = LearnedSettings(**self.model_dump(exclude={"type", "side"}))
+        return LearnedCodes(settings, self.side, frames, hashing, replay, streams)
+
+
 class HashConfig(Model):
     """The table `hash`: which features count as the same state."""
 
@@ -110,10 +168,11 @@ class HashConfig(Model):
         False, description="Random offsets for simhash's projections; worth it where features are few (2 or 3 numbers)."
     )
 
-    def build(self, features: kinds.Features, rng: np.random.Generator) -> Hash:
+    def build(self, size: int, midpoint: NDArray[Any] | None, rng: np.random.Generator) -> Hash:
+        """For rows of `size` numbers, half of whose range is `midpoint` (None: not known)."""
         if self.type == "exact":
             return ExactHash()
-        return SimHash(features.size, self.bits, bias=self.bias, midpoint=features.midpoint, rng=rng)
+        return SimHash(size, self.bits, bias=self.bias, midpoint=midpoint, rng=rng)
 
 
 class CountsConfig(Model):
@@ -152,7 +211,8 @@ class OptimismConfig(Model):
 
 
 FeaturesConfig = Annotated[
-    VectorConfig | PixelsConfig | BassConfig | BytesConfig | FunctionConfig, Field(discriminator="type")
+    VectorConfig | PixelsConfig | BassConfig | BytesConfig | FunctionConfig | LearnedConfig,
+    Field(discriminator="type"),
 ]
 
 
@@ -195,3 +255,25 @@ class BonusConfig(Model):
         if not self.count_first and self.timing == "sample":
             raise ValueError('bonus.count_first = false needs bonus.timing = "insert": later all visits are counted')
         return self
+
+    def build_hash(self, features: kinds.Features, streams: Streams, replay: Replay | None, warm_up: int) -> Hash:
+        """Digests of what `features.build` gives, after `warm_up` random steps. Raises ConfigError where that fails."""
+        rng = streams.generator("projection")
+        if not isinstance(self.features, LearnedConfig):
+            hashing = self.hash.build(features.size, features.midpoint, rng)
+            if hashing.ready or (warm_up and features.stored):
+                return hashing
+            why = "learning_starts >= 1" if features.stored else "features of stored observations, not of signals"
+            raise ConfigError(
+                f"bonus.hash: simhash centres these features by their mean over random play, which needs {why}; "
+                'or use hash.type = "exact"'
+            )
+        if replay is None:
+            raise ConfigError('bonus.features: type = "learned" learns from a replay, and this agent has none')
+        if not Ratio(self.features.updates_per_step, 0).total(warm_up):
+            raise ConfigError(
+                f'bonus.features: type = "learned" with updates_per_step = {self.features.updates_per_step:g} learns '
+                f"nothing in the {warm_up:,} steps before learning_starts, after which its codes are used; raise either"
+            )
+        hashing = self.hash.build(self.features.codes, np.full(self.features.codes, 0.5), rng)
+        return self.features.build_codes(features, hashing, replay, streams)

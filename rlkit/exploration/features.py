@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,7 +15,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from rlkit.errors import ConfigError, SpecError
 from rlkit.replay.frames import FrameLayout
-from rlkit.types import EnvSpec, Observation
+from rlkit.replay.ring import Extra
+from rlkit.types import ArraySpec, EnvSpec, Observation
 
 GREY = (0.299, 0.587, 0.114)  # luminance of red, green, blue (ITU-R BT.601)
 
@@ -41,7 +43,7 @@ class Vector:
         self._sizes: NDArray[np.int64] | None = None
         space = spec.observation_space
         if source is not None:
-            self.size = int(np.prod(_signal(spec, source)))
+            self.size = int(np.prod(_signal(spec, source).shape))
         elif isinstance(space, gym.spaces.Discrete):
             self._one_hot([int(space.n)], [int(space.start)])
         elif isinstance(space, gym.spaces.MultiDiscrete):
@@ -125,16 +127,19 @@ class Bytes:
     stored = False
 
     def __init__(self, spec: EnvSpec, source: str, bytes_: Sequence[tuple[int, int, int]]) -> None:
-        (length,) = _signal(spec, source) if len(_signal(spec, source)) == 1 else (0,)
+        memory = _signal(spec, source)
+        if len(memory.shape) != 1 or np.dtype(memory.dtype) != np.uint8:
+            raise SpecError(f'features.source: "{source}" must be a row of bytes, not {_describe(memory)}')
         index, low, width = (np.array(column) for column in zip(*bytes_, strict=True))
-        if index.max() >= length:
-            raise SpecError(f'features.bytes: byte {index.max()} of the signal "{source}", which has {length}')
+        if index.max() >= memory.shape[0]:
+            last = memory.shape[0] - 1
+            raise SpecError(f'features.bytes: no byte {index.max()} in the signal "{source}", whose last is {last}')
         self._source, self._index, self._low, self._width = source, index, low, width
         self.size = len(index)
         self.midpoint: NDArray[Any] | None = ((0 - low) // width + (255 - low) // width) / 2
 
     def __call__(self, observation: Observation) -> NDArray[Any]:
-        chosen = observation.signals[self._source][:, self._index].astype(np.int64)
+        chosen = observation.signals[self._source][:, self._index]
         steps: NDArray[Any] = (chosen - self._low) // self._width
         return steps
 
@@ -149,7 +154,10 @@ class Function:
     ) -> None:
         self._function, self._name = function, name
         self.stored = not spec.signals
-        probe = np.stack([np.asarray(spec.observation_space.sample(), spec.observation_space.dtype)] * 2)
+        self.size = 0  # until the first answer
+        space = copy.deepcopy(spec.observation_space)
+        space.seed(0)
+        probe = np.stack([np.asarray(space.sample(), space.dtype)] * 2)
         signals = {key: np.zeros((2, *signal.shape), signal.dtype) for key, signal in spec.signals.items()}
         self.size = int(self._checked(probe, signals).shape[1])
 
@@ -158,10 +166,11 @@ class Function:
 
     def _checked(self, obs: NDArray[Any], signals: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         rows = np.asarray(self._function(obs, signals))
-        if rows.ndim != 2 or len(rows) != len(obs) or rows.dtype.kind not in "biuf":
+        numbers = rows.dtype.kind in "biuf" and rows.ndim == 2 and len(rows) == len(obs)
+        if not numbers or rows.shape[1] != (self.size or rows.shape[1]):
             raise ConfigError(
-                f'features "{self._name}" gave {rows.dtype} {rows.shape} for {len(obs)} observations; '
-                f"expected numbers of shape ({len(obs)}, d)"
+                f'features.function "{self._name}" gave {rows.dtype} {rows.shape} for {len(obs)} observations; '
+                f"expected numbers of shape ({len(obs)}, {self.size or 'd'})"
             )
         return rows
 
@@ -171,16 +180,18 @@ class LatestFrame:
 
     def __init__(self, spec: EnvSpec, source: str | None) -> None:
         self._source = source
-        space = spec.observation_space
-        shape, dtype = (_shape(space), space.dtype) if source is None else (_signal(spec, source), np.uint8)
         self._layout = FrameLayout(spec) if source is None else None
-        if self._layout is not None:
-            shape = self._layout.frame.shape
+        pixels = self._layout.frame if self._layout is not None else _signal(spec, str(source))
+        shape = tuple(pixels.shape)
         self._first = len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)  # channels come first
         self.shape = (*shape[1:], shape[0]) if self._first else shape if len(shape) == 3 else (*shape, 1)
-        if len(self.shape) != 3 or self.shape[2] not in (1, 3) or dtype != np.uint8:
-            what = f"observations are {space}" if source is None else f'the signal "{source}" is {shape}'
-            raise SpecError(f"these features need grey or colour frames of uint8 pixels, but {what}")
+        if len(self.shape) != 3 or self.shape[2] not in (1, 3) or np.dtype(pixels.dtype) != np.uint8:
+            what = (
+                f"observations are {spec.observation_space}, frames" if source is None else f'the signal "{source}" is'
+            )
+            raise SpecError(
+                f"these features need grey or colour frames of uint8 pixels, but {what} {_describe(pixels)}"
+            )
 
     def __call__(self, observation: Observation) -> NDArray[Any]:
         if self._layout is None:
@@ -209,9 +220,13 @@ def _shape(space: gym.Space[Any]) -> tuple[int, ...]:
     return tuple(int(length) for length in space.shape)
 
 
-def _signal(spec: EnvSpec, name: str) -> tuple[int, ...]:
-    """The shape of one environment's signal; raises SpecError where there is none of this name."""
+def _signal(spec: EnvSpec, name: str) -> ArraySpec:
+    """One environment's signal; raises SpecError where there is none of this name."""
     if name not in spec.signals:
         known = ", ".join(spec.signals) or "none"
         raise SpecError(f'features.source: this environment has no signal "{name}" (it has: {known})')
-    return tuple(spec.signals[name].shape)
+    return spec.signals[name]
+
+
+def _describe(array: ArraySpec | Extra) -> str:
+    return f"{np.dtype(array.dtype)} {tuple(array.shape)}"

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.types import State
+from rlkit.types import Metrics, State
 
 GRID = 1024.0  # inputs and projections are whole multiples of 1/GRID: their float64 sums are exact in any order
 
@@ -18,10 +18,16 @@ class Hash(Protocol):
 
     @property
     def ready(self) -> bool:
-        """False while a centre must be fitted first."""
+        """False while it must be fitted first."""
 
-    def fit(self, features: NDArray[Any]) -> None:
-        """Takes the centre from the features of the random warm-up, (W, d)."""
+    def due(self, steps: int) -> bool:
+        """Whether it is to be fitted, perhaps again, `steps` environment steps after the random warm-up."""
+
+    def learn(self, env_steps: int) -> Metrics:
+        """Makes the updates owed for the steps so far, if it learns; digests stay what they are until `fit`."""
+
+    def fit(self, features: NDArray[Any]) -> Metrics:
+        """Changes what digests are. features: of the random warm-up, (W, d), at the first fit, and later none."""
 
     def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]: ...
 
@@ -45,8 +51,14 @@ class ExactHash:
 
     ready = True
 
-    def fit(self, features: NDArray[Any]) -> None:
-        """Nothing to fit."""
+    def due(self, steps: int) -> bool:
+        return False
+
+    def learn(self, env_steps: int) -> Metrics:
+        return {}
+
+    def fit(self, features: NDArray[Any]) -> Metrics:
+        return {}
 
     def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]:
         # Adding 0 makes -0.0 the same state as 0.0
@@ -86,13 +98,21 @@ class SimHash:
     def ready(self) -> bool:
         return self._shift is not None
 
-    def fit(self, features: NDArray[Any]) -> None:
+    def due(self, steps: int) -> bool:
+        return not self.ready
+
+    def learn(self, env_steps: int) -> Metrics:
+        return {}
+
+    def fit(self, features: NDArray[Any]) -> Metrics:
+        """Takes the centre from the features."""
         values = features.astype(np.float64)
         self._shift = values.mean(0)
         if features.dtype.kind == "f":
             spread = values.std(0)
             self._scale = 1.0 / np.where(spread > 0, spread, 1.0)
         self._norm = float(np.sqrt(((values - self._shift) ** 2 * self._scale**2).sum(1).mean()))
+        return {}
 
     def bits(self, features: NDArray[Any]) -> NDArray[np.bool_]:
         """(K, k) the code itself."""

@@ -119,6 +119,11 @@ class Replay:
         return self._capacity
 
     @property
+    def device(self) -> torch.device:
+        """Where windows are handed out."""
+        return self._device
+
+    @property
     def fill(self) -> float:
         """Share of the capacity in use, 0..1."""
         rows = self._newest // self._num_envs + 1

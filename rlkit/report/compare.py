@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,15 +49,17 @@ def finished(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
 
 
 def compare(groups: Sequence[Group], against: str | None = None) -> list[Table]:
-    """The tables of finished groups: scores by environment, differences to its first group, normalised ones."""
+    """The tables of finished groups: scores by environment, differences under each protocol, normalised ones."""
     by_environment: dict[str, list[Group]] = {}
     for group in groups:
         by_environment.setdefault(group.environment, []).append(group)
     tables = []
     for environment, members in by_environment.items():
         tables.append(score_table(environment, members))
-        if len(members) > 1:
-            tables.append(difference_table(environment, members))
+        for protocol in legend(group.protocol for group in members).values():
+            alike = [(group.label, group.scores()) for group in members if group.protocol.key() == protocol.key()]
+            if len(alike) > 1:
+                tables.append(difference_table(environment, alike))
         if against == "dopamine":
             tables.append(reference_table(environment, members))
     if len(by_environment) > 1:
@@ -84,7 +87,7 @@ def score_table(environment: str, groups: Sequence[Group]) -> Table:
                 training_time(group),
             )
         )
-    return Table(environment, columns, rows, [*protocol_notes(marks), *few_seeds(groups)])
+    return Table(environment, columns, rows, [*protocol_notes(marks), *few_seeds(groups), *early_ends(groups)])
 
 
 def steps(group: Group) -> str:
@@ -125,18 +128,34 @@ def few_seeds(groups: Sequence[Group]) -> list[str]:
     return [f"No interval from fewer than {FEWEST_RUNS} seeds: {', '.join(few)}."] if few else []
 
 
-def difference_table(environment: str, groups: Sequence[Group]) -> Table:
-    """Each group against the first: difference of the interquartile means, and the chance to beat it."""
-    baseline, *others = groups
-    base = aggregate(baseline.scores())["interquartile mean"].value
+def early_ends(groups: Sequence[Group]) -> list[str]:
+    """One line for each group of which runs were ended by `evaluation.stop`."""
+    lines = []
+    for group in groups:
+        config = group.runs[0].config
+        ends = [run.env_steps for run in group.runs if run.env_steps < run.config.get("train.steps", 0)]
+        if ends and "evaluation.stop.at_least" in config:
+            key, at_least, times = (config[f"evaluation.stop.{name}"] for name in ("key", "at_least", "times"))
+            most = config["train.steps"]
+            lines.append(
+                f"{group.label}: {len(ends)} of {len(group.runs)} runs ended before step {most:,}, at a median of "
+                f"{np.median(ends):,.0f}, since {key} reached {at_least:g} in {times} evaluations running."
+            )
+    return lines
+
+
+def difference_table(where: str, named: Sequence[tuple[str, NDArray[np.float64]]]) -> Table:
+    """Each of the groups (label, (runs, tasks)) against the first: difference of the IQMs, chance to beat it."""
+    (first, baseline), *others = named
+    base = aggregate(baseline)["interquartile mean"].value
     rows: list[tuple[str, ...]] = []
-    for group in others:
-        gap = difference(group.scores(), baseline.scores())
-        chance = probability_of_improvement(group.scores(), baseline.scores())
-        share = _scaled(gap, 100 / abs(base)).text(0) + " %" if base else ""
-        rows.append((group.label, gap.text(digits_for(baseline.scores())), share, chance.text()))
-    columns = ("group", "difference [95%]", f"of {baseline.label}'s", "probability of improvement [95%]")
-    return Table(f"{environment}: against {baseline.label}", columns, rows)
+    for label, scores in others:
+        gap = difference(scores, baseline)
+        percent = _scaled(gap, 100 / abs(base)).text(0) if abs(base) > 1e-9 else ""
+        chance = probability_of_improvement(scores, baseline)
+        rows.append((label, gap.text(digits_for(baseline)), percent, chance.text()))
+    columns = ("group", "difference [95%]", "in percent [95%]", "probability of improvement [95%]")
+    return Table(f"{where}: against {first}", columns, rows)
 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:
@@ -193,9 +212,13 @@ def human_normalised(run: Result) -> float | None:
 
 
 def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
-    """Human-normalised scores by group label, over all games that the group played; none where no game is known."""
+    """Human-normalised scores by group label, over all games that the group played; none where no game is known.
+
+    Then those with the same games and rules against the first of them, where there are several games.
+    """
     columns = ("group", "games", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "optimality gap [95%]")
     protocols: list[Protocol] = []
+    alike: dict[Any, list[tuple[str, NDArray[np.float64]]]] = {}
     table = Table("human-normalised (0 random, 1 human)", columns)
     for label in dict.fromkeys(group.label for groups in by_environment.values() for group in groups):
         tasks, playing = [], []
@@ -216,6 +239,8 @@ def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
         found = [aggregate(scores)[name].text() for name in ("interquartile mean", "mean", "median")]
         table.rows.append((label, str(len(tasks)), str(runs), *found, optimality_gap(scores).text()))
         protocols += [group.protocol for group in playing]
+        what = tuple(group.environment for group in playing), without_environment(playing[0].protocol).key()
+        alike.setdefault(what, []).append((label, scores))
     if not table.rows and not table.notes:
         return []
     for rules in {
@@ -223,7 +248,8 @@ def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
     }.values():
         table.notes.append(f"Protocol: {rules.text()}.")
     table.notes.append("Random and human scores: van Hasselt et al. 2016 (arXiv:1602.07714), table 1.")
-    return [table]
+    against = [named for (games, _), named in alike.items() if len(games) > 1 and len(named) > 1]
+    return [table, *(difference_table("human-normalised", named) for named in against)]
 
 
 def without_environment(protocol: Protocol) -> Protocol:

@@ -15,6 +15,7 @@ from rlkit.report.results import Result
 
 LIBRARIES = {"stable-baselines3": "Stable-Baselines3"}
 ATTRIBUTES = ("experiment", "library", "seed")
+OF_MEASURING = ("evaluation.", "train.visits.")  # in a label only where no other key tells the groups apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def _labels(groups: Sequence[Sequence[Result]], by: Sequence[str]) -> list[str]:
 def _label(result: Result, others: Sequence[Result]) -> str:
     """Library and experiment where `others` differ in them, then the config keys in which its experiment differs."""
     ours = [other for other in others if other.library == result.library]
-    keys = _differing([other for other in ours if other.experiment == result.experiment])
+    keys = _telling([other for other in ours if other.experiment == result.experiment])
     parts = [f"{_short(key, keys)}={_text(result.config.get(key, 'unset'))}" for key in keys]
     heads = []
     if len({other.library for other in others}) > 1:
@@ -101,11 +102,16 @@ def _label(result: Result, others: Sequence[Result]) -> str:
     return ", ".join([" ".join(filter(None, heads)), *parts] if any(heads) else parts) or result.experiment
 
 
-def _differing(results: Iterable[Result]) -> list[str]:
-    """The config keys whose values differ between the results."""
+def _telling(results: Iterable[Result]) -> list[str]:
+    """The config keys whose values differ between the results; those of measuring only where they are needed."""
     configs = [result.config for result in results]
-    keys = dict.fromkeys(key for config in configs for key in config)
-    return [key for key in keys if len({_text(config.get(key, "unset")) for config in configs}) > 1]
+
+    def kinds(keys: Sequence[str]) -> int:
+        return len({tuple(_text(config.get(key, "unset")) for key in keys) for config in configs})
+
+    keys = [key for key in dict.fromkeys(key for config in configs for key in config) if kinds([key]) > 1]
+    without = [key for key in keys if not key.startswith(OF_MEASURING)]
+    return without if kinds(without) == kinds(keys) else keys
 
 
 def _short(key: str, among: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ Y_LABELS = {
     "episode/return": "return of training episodes",
     "episode/length": "steps an episode, training",
 }
+LEGEND = 38  # characters of a legend's line that a panel has room for
 POINTS = 200  # of a common grid, where the runs of a group were not measured at the same places
 
 
@@ -40,6 +41,7 @@ class Curve:
 
     x: NDArray[np.float64]  # (points,)
     values: NDArray[np.float64]  # (runs, points)
+    cut: bool = False  # some of the runs go on beyond its end
 
 
 @dataclass
@@ -51,11 +53,9 @@ class Picture:
     notes: list[str] = field(default_factory=list)
 
     def save(self, files: Sequence[Path]) -> list[str]:
-        """Writes PNG or SVG by the file's ending, the same bytes at every call; gives the notes. Raises ConfigError."""
+        """Writes PNG or SVG by the file's ending, the same bytes at every call; gives the notes."""
         matplotlib = needed("matplotlib", "a picture")
         for file in files:
-            if file.suffix not in (".png", ".svg"):
-                raise ConfigError(f"{file}: pictures are written as .png or .svg")
             file.parent.mkdir(parents=True, exist_ok=True)
             metadata = {"Description": self.fingerprint, "Software" if file.suffix == ".png" else "Date": None}
             with matplotlib.rc_context({"svg.hashsalt": "rlkit"}):
@@ -141,9 +141,10 @@ def curve_of(group: Group, x: str, y: str, notes: list[str]) -> Curve | None:
     if not known:
         notes.append(f"{group.label} ({group.environment}): no run says how long it took; --x env_steps does")
         return None
-    if len({run.env_steps for run in runs}) > 1:
+    cut = len({run.env_steps for run in runs}) > 1
+    if cut:
         notes.append(f"{group.label} ({group.environment}): its runs end at different steps; drawn up to the shortest")
-    return aligned(known)
+    return replace(aligned(known), cut=cut)
 
 
 def places(run: Result, env_steps: NDArray[np.float64], x: str) -> NDArray[np.float64] | None:
@@ -195,7 +196,7 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
         axis.margins(x=0.01)
         if axis.dataLim.y0 >= 0:
             axis.set_ylim(bottom=0)  # else a small gain fills the panel
-        axis.legend(frameon=False, fontsize=9, loc="best")
+        axis.legend(framealpha=0.8, edgecolor="none", fontsize=9, loc="best")
     for axis in panels[len(curves) :]:
         axis.set_visible(False)
     for axis in panels[: len(curves) : columns]:
@@ -206,7 +207,12 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
 
 def caption(curves: dict[str, dict[str, Curve]]) -> str:
     many = any(len(curve.values) >= FEWEST_RUNS for groups in curves.values() for curve in groups.values())
-    return "Lines: interquartile mean over seeds." + (" Shaded: its 95% bootstrap interval." if many else "")
+    cut = any(curve.cut for groups in curves.values() for curve in groups.values())
+    return (
+        "Lines: interquartile mean over seeds."
+        + (" Shaded: its 95% bootstrap interval." if many else "")
+        + (" A line ends with its shortest run." if cut else "")
+    )
 
 
 def _number(labels: Sequence[str], numbers: dict[str, int]) -> None:
@@ -222,14 +228,15 @@ def _draw_curve(axis: Any, label: str, curve: Curve, number: int) -> None:
     colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
     seeds = f"{len(curve.values)} seed{'' if len(curve.values) == 1 else 's'}"
     marker = "o" if len(curve.x) == 1 else None
-    axis.plot(curve.x, curve_iqm(curve.values), style, color=colour, marker=marker, label=f"{label}, {seeds}")
+    told = textwrap.fill(f"{label}, {seeds}", LEGEND)
+    axis.plot(curve.x, curve_iqm(curve.values), style, color=colour, marker=marker, label=told)
     bounds = curve_interval(curve.values)
     if bounds is not None:
         axis.fill_between(curve.x, *bounds, color=colour, alpha=0.2, linewidth=0)
 
 
 def _draw_reference(axis: Any, environment: str, notes: list[str]) -> None:
-    reached = axis.dataLim.x1
+    reached, (low, high) = axis.dataLim.x1, axis.get_ylim()
     game = reference.game_of(environment)
     if game is None or game not in reference.dopamine_games():
         notes.append(f"Dopamine has no curve for {environment}")
@@ -237,8 +244,12 @@ def _draw_reference(axis: Any, environment: str, notes: list[str]) -> None:
     for index, (name, points) in enumerate(reference.dopamine_curves(game).items()):
         axis.plot(*zip(*points.items(), strict=True), STYLES[1 + index % 3], color="#888888", linewidth=1,
                   marker="osd^v"[index % 5], markersize=3, label=name.removesuffix(" (CNN)"))  # fmt: skip
-    first = min(min(points) for points in reference.dopamine_curves(game).values())
-    axis.set_xlim(0, 1.1 * max(first, reached))
+    curves = reference.dopamine_curves(game).values()
+    end = 1.1 * max(reached, min(map(min, curves)))
+    seen = [value for points in curves for frames, value in points.items() if frames <= end]
+    room = 0.05 * (max(high, *seen) - min(low, *seen))
+    axis.set_xlim(0, end)
+    axis.set_ylim(min(low, min(seen) - room), max(high, max(seen) + room))  # theirs may lie far from ours
     axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, columnspacing=1)
     text = reference.dopamine_protocol(environment).text()
     notes.append(f"{environment}: Dopamine's curves are of another protocol, drawn beside and not averaged: {text}")

@@ -121,6 +121,9 @@ def _read_one(path: Path, found: Found, *, named: bool) -> None:
         elif named:
             found.problems.append(f"{path} is no result file: it has no final episodes, protocol, seed and env_steps")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        if path.is_file() and path.suffix != ".json":  # a log beside the runs, where a shell filled in runs/*
+            found.problems.append(f"{path} is neither a run directory nor a result file; it is left out")
+            return
         found.problems.append(f"{path} cannot be read ({type(error).__name__}: {error}); it is left out")
 
 
@@ -259,7 +262,8 @@ def _drop_repeated(found: Found) -> None:
     """A run counts once, though its directory and its result file, or two copies, may both be named."""
     kept: dict[Any, Result] = {}
     for result in found.results:
-        key = result.environment, result.library, result.experiment, str(result.config), result.seed, result.env_steps
+        made = result.library, result.experiment, str(result.config), result.seed, result.env_steps
+        key = *made, result.protocol.key()
         first = kept.setdefault(key, result)
         if first is not result:
             found.problems.append(f"{result.path} is the same run as {first.path} (seed {result.seed}); it counts once")

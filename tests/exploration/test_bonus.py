@@ -260,6 +260,10 @@ def test_what_it_says_of_itself() -> None:
     assert sorted(histogram.values) == sorted(states.values())
 
 
+def test_it_says_little_in_the_warm_up() -> None:
+    assert "explore/counts" not in Run(config(hash=SIMHASH), CART, steps=20).agent.gauges()
+
+
 @pytest.mark.parametrize(
     ("bonus", "message"),
     [

@@ -34,8 +34,8 @@ def final_mean(run: Path) -> float:
 
 
 @pytest.mark.slow
-def test_the_quickstart_learns_cartpole(tmp_path: Path) -> None:
-    assert final_mean(rlkit.train(load("quickstart"), run=tmp_path / "run").path) >= 400
+def test_cartpole_is_learned(tmp_path: Path) -> None:
+    assert final_mean(rlkit.train(load("cartpole"), run=tmp_path / "run").path) >= 400
 
 
 @pytest.mark.slow
@@ -50,7 +50,7 @@ def test_a_network_without_hidden_layers_is_a_table(tmp_path: Path) -> None:
     assert final_mean(rlkit.train(resolve("lake", FROZEN_LAKE), run=tmp_path / "run").path) == 1
 
 
-@pytest.mark.parametrize("name", ["quickstart", "minatar/breakout", "minatar/space_invaders"])
+@pytest.mark.parametrize("name", ["cartpole", "minatar/breakout", "minatar/space_invaders"])
 def test_packaged_configs_run(name: str, tmp_path: Path) -> None:
     short = {"train.steps": 300, "agent.learning_starts": 100, "evaluation.every": 150, "evaluation.episodes": 1}
     run = rlkit.train(load(name, {**short, "evaluation.final_episodes": 1}), run=tmp_path / "run").path

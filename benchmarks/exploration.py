@@ -1,0 +1,117 @@
+"""What a count bonus costs beside the rest of an Atari loop, found by timing its calls.
+
+    python benchmarks/exploration.py --out docs/results/data/exploration-cost.json
+
+Trains `atari/hash-pixels` on Pong (SimHash of 256 bits, six tables), with updates from step 500 on, and adds up the
+time inside the bonus's calls: a share of the loop, which the machine's noise does not drown as it would the difference
+of two runs. Then counts batches of 1,000 codes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlkit.assemble import assemble
+from rlkit.checkpoint import write_text
+from rlkit.config import load
+from rlkit.exploration.counts import ExactCounts, SketchCounts
+from rlkit.run import RunDirectory, machine, today, versions
+
+CALLS = ("acting", "observe", "learn", "add", "bootstrapping")
+LEARNING_STARTS = 500
+
+
+def timed(target: Any, name: str, seconds: Counter[str]) -> None:
+    """Adds the time in each call of `target.name` to `seconds`."""
+    call = getattr(target, name)
+
+    def measured(*arguments: Any) -> Any:
+        begin = time.perf_counter()
+        answer = call(*arguments)
+        seconds[name] += time.perf_counter() - begin
+        return answer
+
+    setattr(target, name, measured)
+
+
+def loop(steps: int) -> dict[str, float]:
+    """Microseconds an environment step of the whole loop and of the bonus in it, and the bonus's share."""
+    changes = {
+        "env.game": "pong",
+        "agent.replay_capacity": 5_000,
+        "agent.learning_starts": LEARNING_STARTS,
+        "train.steps": LEARNING_STARTS + steps,
+        "train.sinks": [],
+        "train.device": "cpu",
+    }
+    config = load("atari/hash-pixels", changes)
+    seconds: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        session = assemble(config, lambda device: RunDirectory.create(Path(folder) / "run", config, {}))
+        trainer = session.trainer
+        bonus = trainer.agent._bonus  # type: ignore[attr-defined]
+        trainer.start()
+        for _ in range(LEARNING_STARTS + 40):
+            trainer.step()
+        for name in CALLS:
+            timed(bonus, name, seconds)
+        begin = time.perf_counter()
+        for _ in range(steps):
+            trainer.step()
+        whole = time.perf_counter() - begin
+        session.close()
+    counting = sum(seconds.values())
+    calls = {name: round(1e6 * value / steps, 1) for name, value in seconds.items()}
+    return {
+        "loop": round(1e6 * whole / steps),
+        "bonus": round(1e6 * counting / steps),
+        "share": counting / whole,
+        **calls,
+    }
+
+
+def tables(rounds: int = 50) -> dict[str, float]:
+    """Milliseconds to count 1,000 codes and to look 1,000 up, new ones and old ones alike; the sketch's size in MB."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 50_000, (rounds, 1_000)) * 2**40
+    column = np.zeros(1_000, np.int64)
+    out: dict[str, float] = {}
+    for name, table in (("exact", ExactCounts()), ("sketch", SketchCounts())):
+        begin = time.perf_counter()
+        for batch in codes:
+            table.add(batch, column)
+        middle = time.perf_counter()
+        for batch in codes:
+            table.look_up(batch)
+        end = time.perf_counter()
+        out[f"{name} count, ms"] = round(1e3 * (middle - begin) / rounds, 2)
+        out[f"{name} look up, ms"] = round(1e3 * (end - middle) / rounds, 2)
+    out["sketch, MB"] = SketchCounts()._cells.nbytes / 1e6
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The cost of a count bonus in an Atari loop.")
+    parser.add_argument("--steps", type=int, default=1_000, help="environment steps timed")
+    parser.add_argument("--out", type=Path, help="a JSON file to write")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found = {"microseconds a step": loop(arguments.steps), "1,000 codes": tables()}
+    print(json.dumps(found, indent=2))
+    if arguments.out is not None:
+        record = {"format": 1, "benchmark": "cost of a count bonus", "steps": arguments.steps, "threads": 1}
+        record |= {"machine": machine(), "date": today(), "versions": versions(), **found}
+        write_text(arguments.out, json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()

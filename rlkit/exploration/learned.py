@@ -1,0 +1,139 @@
+"""Codes that an autoencoder learns from the replay's frames (Tang et al. 2017, section 2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rlkit.exploration.autoencoder import Autoencoder, BitEncoder, code_loss
+from rlkit.exploration.features import Pixels
+from rlkit.exploration.hashing import Hash
+from rlkit.nn.inputs import to_tensor
+from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
+from rlkit.pacing import Ratio
+from rlkit.qlearning.optimizers import load_optimizer, optimizer_state
+from rlkit.replay import Replay
+from rlkit.seeding import Streams, torch_seeded
+from rlkit.types import Metrics, Observation, State
+
+_HOST = torch.device("cpu")
+WATCHED = 256  # frames of the warm-up whose codes are compared at each fit
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedSettings:
+    """What learned codes are made of; `LearnedConfig` describes each."""
+
+    codes: int
+    levels: int
+    noise: float
+    penalty: float
+    learning_rate: float
+    batch_size: int
+    updates_per_step: float
+    refit_every: int
+
+
+class LearnedCodes:
+    """A hash of grey frames: the bits of a frozen encoder, and of these another hash.
+
+    The autoencoder learns all the time, by updates owed for environment steps from the first one on. The encoder that
+    codes are taken from follows at each `fit`, and stands still in between: codes that moved with every update would
+    make known states new ones.
+
+    frames: how observations become frames. hashing: of the bits, (K, codes) uint8.
+    """
+
+    def __init__(
+        self, settings: LearnedSettings, side: int, frames: Pixels, hashing: Hash, replay: Replay, streams: Streams
+    ) -> None:
+        self._settings = settings
+        self._frames, self._hash, self._replay = frames, hashing, replay
+        with torch_seeded(streams.seed("autoencoder")):
+            self._network = Autoencoder(side, settings.codes, settings.levels).to(replay.device)
+            self._encoder = BitEncoder(side, settings.codes)  # on the host, where acting waits for no device
+        self._weights, self._gradient = flatten_parameters(self._network)
+        self._optimizer = torch.optim.Adam([self._weights], settings.learning_rate, fused=True)
+        self._noise = torch.Generator().manual_seed(streams.seed("noise"))
+        self._pacing = Ratio(settings.updates_per_step, 0)
+        self._updates = 0
+        self._fits = 0
+        self._watched = np.zeros((0, frames.size), np.uint8)
+
+    @property
+    def updates(self) -> int:
+        """Updates of the autoencoder so far."""
+        return self._updates
+
+    @property
+    def ready(self) -> bool:
+        return self._fits > 0
+
+    def due(self, steps: int) -> bool:
+        return steps >= self._fits * self._settings.refit_every
+
+    def learn(self, env_steps: int) -> Metrics:
+        metrics: Metrics = {}
+        for _ in range(self._pacing.total(env_steps) - self._updates):
+            metrics = {"loss/codes": self._update()}
+        return metrics
+
+    def _update(self) -> torch.Tensor:
+        """One step down the gradient of equation 4 on frames of the replay; the loss before it, ()."""
+        settings, device = self._settings, self._replay.device
+        obs = self._replay.sample(settings.batch_size).window.obs.cpu().numpy()
+        frames = to_tensor(self._frames(Observation(obs, {}, np.zeros(len(obs), np.bool_))), device)
+        code = self._network.encode(frames)  # (B, K)
+        noise = torch.rand(code.shape, generator=self._noise).mul_(2).sub_(1).mul_(settings.noise)
+        logits = self._network.decode(code + noise.to(device, non_blocking=True))
+        loss = code_loss(logits, frames, code, settings.penalty)
+        self._gradient.zero_()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self._updates += 1
+        return loss.detach()
+
+    def fit(self, features: NDArray[Any]) -> Metrics:
+        """Codes are from now on those that the autoencoder has learned until now."""
+        before = self(self._watched) if self.ready else None
+        self._encoder.follow(self._network)
+        self._fits += 1
+        if before is None:
+            self._watched = features[:WATCHED].copy()
+            return {}
+        return {"explore/codes_changed": float((self(self._watched) != before).mean())}
+
+    def bits(self, features: NDArray[Any]) -> NDArray[np.uint8]:
+        """The code itself, (K, codes) of 0 and 1, of frames (K, side * side)."""
+        bits: NDArray[np.uint8] = self._encoder(to_tensor(features, _HOST)).numpy().astype(np.uint8)
+        return bits
+
+    def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]:
+        return self._hash(self.bits(features))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Shares memory."""
+        return {
+            "hash": self._hash.state_dict(),
+            "network": parameter_state(self._network),
+            "encoder": parameter_state(self._encoder),
+            "optimizer": optimizer_state(self._optimizer),
+            "noise": self._noise.get_state(),
+            "updates": self._updates,
+            "fits": self._fits,
+            "watched": self._watched,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Takes over a state, copied. Raises ConfigError where it is of another autoencoder."""
+        self._hash.load_state_dict(state["hash"])
+        load_parameters(self._network, state["network"], "the autoencoder's state")
+        load_parameters(self._encoder, state["encoder"], "the encoder's state")
+        load_optimizer(self._optimizer, state["optimizer"])
+        self._noise.set_state(torch.as_tensor(state["noise"]))
+        self._updates, self._fits = int(state["updates"]), int(state["fits"])
+        self._watched = state["watched"].copy()
