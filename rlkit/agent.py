@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 
 from rlkit.config import PluginConfig
+from rlkit.nn.summary import LayerSummary
 from rlkit.seeding import Streams
 from rlkit.types import ActorOutput, ActorState, EnvSpec, Metrics, Mode, Observation, State, StepBatch
 
@@ -73,3 +74,11 @@ class AgentPlugin(Protocol[C]):
 
     def describe(self, config: C, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         """What `rlkit check` prints for a run of `env_steps`: network, replay's memory, updates; makes no replay."""
+
+
+@runtime_checkable
+class HasNetworks(Protocol):
+    """An agent's plug-in, besides, where the agent has networks to show."""
+
+    def networks(self, config: PluginConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
+        """Each network by its name, layer by layer, for `rlkit describe`. Raises as `AgentPlugin.agent` does."""

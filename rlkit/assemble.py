@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from rlkit import plugins
-from rlkit.agent import Agent, AgentContext, Policy
+from rlkit.agent import Agent, AgentContext, HasNetworks, Policy
 from rlkit.config import Config
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
 from rlkit.evaluation import Scores, evaluate, protocol_of
 from rlkit.metrics import Sink
+from rlkit.nn.summary import LayerSummary
 from rlkit.rollout import Rollout
 from rlkit.run import RunDirectory
 from rlkit.seeding import Streams
@@ -173,9 +174,7 @@ def describe(config: Config) -> dict[str, str]:
     device = choose_device(train.device)
     for name in train.sinks:
         plugins.load(plugins.SINKS, name)
-    environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, 1, Purpose.TRAIN)
-    spec = replace(environments.spec, num_envs=train.num_envs)
-    environments.close()
+    spec = _spec(config)
     _visits(config, spec)
     agent = plugins.load(plugins.AGENTS, config.agent.name).describe(config.agent, spec, train.steps)
     every = f"every {evaluation.every:,} steps, {evaluation.episodes} episodes; " if evaluation.every else ""
@@ -189,3 +188,19 @@ def describe(config: Config) -> dict[str, str]:
         "checkpoints": f"every {train.checkpoint_every:,} steps" if train.checkpoint_every else "at the end",
         "digest": config.digest(),
     }
+
+
+def networks(config: Config) -> dict[str, list[LayerSummary]]:
+    """The agent's networks layer by layer; raises ConfigError for an agent that has none to show."""
+    plugin: object = plugins.load(plugins.AGENTS, config.agent.name)
+    if not isinstance(plugin, HasNetworks):
+        raise ConfigError(f'agent "{config.agent.name}" has no networks to describe')
+    return dict(plugin.networks(config.agent, _spec(config)))
+
+
+def _spec(config: Config) -> EnvSpec:
+    """What the agent may know of its environments; one is built and closed."""
+    environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, 1, Purpose.TRAIN)
+    environments.close()
+    spec: EnvSpec = environments.spec
+    return replace(spec, num_envs=config.train.num_envs)

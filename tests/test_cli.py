@@ -164,6 +164,18 @@ def test_resuming_a_finished_run_says_how_to_extend_it(run: Path, place: Path) -
     assert json.loads((copy / "result.json").read_text())["env_steps"] == 500
 
 
+def test_describe_shows_the_networks() -> None:
+    shown = call("describe", "minatar/breakout", "--set", "agent.network.normalisation=weight").output
+    for word in ("Q-network", "encoder.layers.0", "conv 16", "norm", "(16, 8, 8)", "36,864", "132,326"):
+        assert word in shown, word
+    refused = call("describe", "minatar/breakout", "--set", 'agent={name="random"}')
+    assert refused.exit_code == 2
+    assert 'agent "random" has no networks to describe' in refused.output
+    frames = call("describe", "cartpole", "--set", "agent.network.encoder=impala")
+    assert frames.exit_code == 2
+    assert "(4,)" in frames.output
+
+
 def test_list_and_check() -> None:
     listed = call("list").output
     for name in ("dqn", "random", "gymnasium", "tensorboard", "quickstart", "minatar/breakout"):
@@ -178,7 +190,7 @@ def test_list_and_check() -> None:
 
 def test_help_has_examples() -> None:
     assert "rlkit train quickstart" in call("--help").output
-    for command in ("train", "resume", "evaluate", "view", "list", "check"):
+    for command in ("train", "resume", "evaluate", "view", "list", "check", "describe"):
         assert f"rlkit {command}" in call(command, "--help").output
 
 

@@ -200,6 +200,23 @@ def test_an_extended_run_equals_a_longer_one(tmp_path: Path) -> None:
     assert outcome(run) == outcome(longer)
 
 
+NORMALISED = {
+    "weight": {"agent.network.weight_norm": {"initial_batch": 50, "project": True}},
+    "batch": {"agent.diagnostics_every": 20},
+}
+
+
+@pytest.mark.parametrize(("normalisation", "stopped"), [("weight", 50), ("weight", 64), ("weight", 66), ("batch", 200)])
+def test_an_extended_run_of_a_normalised_network(normalisation: str, stopped: int, tmp_path: Path) -> None:
+    """Before, at and after the initialisation: the first update is owed from step 64 on and made by step 66."""
+    config = write_config(tmp_path, "cartpole")
+    changes = {"agent.network.normalisation": normalisation, **NORMALISED[normalisation]}
+    longer = rlkit.train(config, {**changes, "train.steps": 240}, run=tmp_path / "longer").path
+    run = rlkit.train(config, {**changes, "train.steps": stopped}, run=tmp_path / "extended").path
+    rlkit.resume(run, 240)
+    assert outcome(run) == outcome(longer)
+
+
 def test_an_environment_that_does_not_play_back_is_reported(tmp_path: Path) -> None:
     config = write_config(tmp_path, "cartpole")
     run = rlkit.train(config, {"train.steps": 400}, run=tmp_path / "run").path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from agents.dqn.agent import DQNAgent
@@ -12,6 +13,7 @@ from agents.dqn.policy import DQNPolicy
 from rlkit.agent import AgentContext
 from rlkit.exploration.bonus import bonus_extras, build_bonus
 from rlkit.nn.qnetwork import build_q_network, describe_network
+from rlkit.nn.summary import LayerSummary, summarise
 from rlkit.pacing import Ratio
 from rlkit.qlearning.learner import QLearner
 from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_memory
@@ -60,6 +62,10 @@ class DQNPlugin:
             "updates": f"{updates:,} of {config.batch_size} windows, "
             f"{config.updates_per_step:g} a step after the first {config.learning_starts:,}",
         }
+
+    def networks(self, config: DQNConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
+        network = _policy(config, spec, torch.device("cpu"), seed=0).network
+        return {"Q-network": summarise(network, torch.as_tensor(np.asarray(spec.observation_space.sample()))[None])}
 
 
 def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int) -> DQNPolicy:

@@ -89,12 +89,21 @@ class DQNAgent:
         self._env_steps += len(step.action)
 
     def learn(self) -> Metrics:
-        """Makes the updates owed and gives the metrics of the last one that was measured."""
+        """Makes the updates owed and gives the newest of each metric."""
         counted = self._bonus.learn()
         metrics: dict[str, Tensor] = {}
-        for _ in range(self._pacing.total(self._env_steps) - self._learner.updates):
-            metrics = self._update() or metrics
+        owed = self._pacing.total(self._env_steps) - self._learner.updates
+        if owed and not self._learner.updates:
+            self._initialise()
+        for _ in range(owed):
+            metrics |= self._update()
         return {**counted, **metrics} if counted else metrics
+
+    def _initialise(self) -> None:
+        """Fits what is initialised from data to random play; a resumed run knows by its updates that it was done."""
+        if self._config.network.initial_batch:
+            batch = self._replay.sample(self._config.network.initial_batch)
+            self._learner.initialise((batch.window.obs,))
 
     def _update(self) -> dict[str, Tensor]:
         config = self._config

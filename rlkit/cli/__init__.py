@@ -1,4 +1,4 @@
-"""The command line: `rlkit train | sweep | resume | evaluate | compare | plot | view | list | check`."""
+"""The command line: `rlkit train | sweep | resume | evaluate | compare | plot | view | list | check | describe`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """From an input to features: convolutions of the literature, a flattening, or a module of the user's own.
 
-The contract of an encoder: a callable that takes the input's shape without the batch, (C, H, W) for images, and returns
-an `nn.Module` with an int attribute `output_size`, which maps float32 (B, *shape) to float32 (B, output_size). It draws
-its parameters from torch's global generator, which is seeded for the run while it is built.
+The contract of an encoder of one's own: a callable that takes the input's shape without the batch, (C, H, W) for
+images, and returns an `nn.Module` with an int attribute `output_size`, which maps float32 (B, *shape) to float32
+(B, output_size). It draws its parameters from torch's global generator, which is seeded for the run while it is built.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from typing import TypeAlias
 
 from torch import Tensor, nn
 
-from rlkit.errors import ConfigError, SpecError
+from rlkit.errors import ConfigError
+from rlkit.nn.impala import Impala
+from rlkit.nn.layers import Style
+from rlkit.nn.shapes import image_shape
 from rlkit.plugins import import_object
 
 EncoderFactory: TypeAlias = Callable[[tuple[int, ...]], nn.Module]
+BuiltIn: TypeAlias = Callable[[tuple[int, ...], Style], nn.Module]
 
 
 class Flat(nn.Module):
     """No convolution: every input as a vector."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], style: Style) -> None:
         super().__init__()
         self.output_size = math.prod(shape)
 
@@ -31,25 +35,17 @@ class Flat(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """Convolutions with ReLU, each (channels, kernel, stride), without padding; then flattened."""
+    """Convolutions, each (channels, kernel, stride), without padding, with activations; then flattened."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], layers: tuple[tuple[int, int, int], ...]) -> None:
+    def __init__(
+        self, name: str, shape: tuple[int, ...], layers: tuple[tuple[int, int, int], ...], style: Style
+    ) -> None:
         super().__init__()
-        if len(shape) != 3:
-            raise SpecError(
-                f'encoder "{name}" needs images (C, H, W), not inputs of shape {shape}: use encoder = "mlp"'
-            )
         modules: list[nn.Module] = []
-        channels, height, width = shape
+        channels, height, width = image_shape(name, shape, _smallest_side(layers))
         for out_channels, kernel, stride in layers:
-            height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
-            if min(height, width) < 1:
-                smallest = _smallest_side(layers)
-                raise SpecError(
-                    f'encoder "{name}" needs images of at least {smallest} x {smallest}, not {shape} (C, H, W)'
-                )
-            modules += [nn.Conv2d(channels, out_channels, kernel, stride), nn.ReLU()]
-            channels = out_channels
+            modules += style.conv(channels, out_channels, kernel, stride)
+            channels, height, width = out_channels, (height - kernel) // stride + 1, (width - kernel) // stride + 1
         self.layers = nn.Sequential(*modules, nn.Flatten())
         self.output_size = channels * height * width
 
@@ -65,26 +61,27 @@ def _smallest_side(layers: tuple[tuple[int, int, int], ...]) -> int:
     return side
 
 
-def nature(shape: tuple[int, ...]) -> nn.Module:
+def nature(shape: tuple[int, ...], style: Style) -> nn.Module:
     """The convolutions of Mnih et al. 2015 (Methods, Model architecture): 32 8x8/4, 64 4x4/2, 64 3x3/1."""
-    return Convolutions("nature", shape, ((32, 8, 4), (64, 4, 2), (64, 3, 1)))
+    return Convolutions("nature", shape, ((32, 8, 4), (64, 4, 2), (64, 3, 1)), style)
 
 
-def nips(shape: tuple[int, ...]) -> nn.Module:
+def nips(shape: tuple[int, ...], style: Style) -> nn.Module:
     """The convolutions of Mnih et al. 2013 (section 4.1), a third of the Nature network's work: 16 8x8/4, 32 4x4/2."""
-    return Convolutions("nips", shape, ((16, 8, 4), (32, 4, 2)))
+    return Convolutions("nips", shape, ((16, 8, 4), (32, 4, 2)), style)
 
 
-def minatar(shape: tuple[int, ...]) -> nn.Module:
+def minatar(shape: tuple[int, ...], style: Style) -> nn.Module:
     """The convolution of Young and Tian 2019 (MinAtar, section 4): 16 3x3/1."""
-    return Convolutions("minatar", shape, ((16, 3, 1),))
+    return Convolutions("minatar", shape, ((16, 3, 1),), style)
 
 
-ENCODERS: dict[str, tuple[EncoderFactory, tuple[int, ...]]] = {
+ENCODERS: dict[str, tuple[BuiltIn, tuple[int, ...]]] = {
     "mlp": (Flat, (120, 84)),
     "nature": (nature, (512,)),
     "nips": (nips, (256,)),
     "minatar": (minatar, (128,)),
+    "impala": (Impala, (256,)),
 }
 """By name: the encoder, and the sizes of the fully connected layers that belong to it in the source."""
 
@@ -94,16 +91,18 @@ def default_hidden(encoder: str) -> tuple[int, ...]:
     return ENCODERS[encoder][1] if encoder in ENCODERS else ()
 
 
-def build_encoder(encoder: str, shape: tuple[int, ...]) -> nn.Module:
+def build_encoder(encoder: str, shape: tuple[int, ...], style: Style) -> nn.Module:
     """The encoder by name or "module:attr"; ConfigError for one that breaks the contract, SpecError for shapes."""
-    module = ENCODERS[encoder][0](shape) if encoder in ENCODERS else _load(encoder)(shape)
+    if encoder in ENCODERS:
+        return ENCODERS[encoder][0](shape, style)
+    module = _load(encoder)(shape)
     if not isinstance(module, nn.Module) or not isinstance(getattr(module, "output_size", None), int):
         raise ConfigError(f'encoder "{encoder}" must return a torch nn.Module with an int attribute output_size')
     for part in module.modules():
-        if isinstance(part, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._NormBase):
+        if isinstance(part, nn.modules.dropout._DropoutNd):
             raise ConfigError(
-                f'encoder "{encoder}" has a {type(part).__name__}, which behaves differently while training and draws '
-                "or keeps what a resumed run would not have; leave it out"
+                f'encoder "{encoder}" has a {type(part).__name__}, which draws numbers that a resumed run would not '
+                "have; leave it out"
             )
     return module
 

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from rlkit.nn.layers import Style
 
-def dense(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
-    """Fully connected layers with ReLU between them, linear at the end: (B, inputs) -> (B, outputs)."""
+
+def dense(inputs: int, hidden: Sequence[int], outputs: int, style: Style | None = None) -> nn.Sequential:
+    """Fully connected layers in a style (ReLU between them), linear at the end: (B, inputs) -> (B, outputs)."""
+    style = style or Style()
     layers: list[nn.Module] = []
-    for size in hidden:
-        layers += [nn.Linear(inputs, size), nn.ReLU()]
+    for number, size in enumerate(hidden, 1):
+        layers += style.linear(inputs, size, last=number == len(hidden))
         inputs = size
-    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+    return nn.Sequential(*layers, style.output(inputs, outputs))
 
 
 class DuelingHead(nn.Module):
@@ -22,15 +25,16 @@ class DuelingHead(nn.Module):
     All hidden layers but the last are shared; the last one is there twice, once for each stream, as in the paper.
     """
 
-    def __init__(self, inputs: int, hidden: Sequence[int], num_actions: int) -> None:
+    def __init__(self, inputs: int, hidden: Sequence[int], num_actions: int, style: Style | None = None) -> None:
         super().__init__()
+        style = style or Style()
         shared, streams = tuple(hidden[:-1]), tuple(hidden[-1:])
         self.shared = nn.Sequential()
         for size in shared:
-            self.shared.extend([nn.Linear(inputs, size), nn.ReLU()])
+            self.shared.extend(style.linear(inputs, size))
             inputs = size
-        self.value = dense(inputs, streams, 1)
-        self.advantage = dense(inputs, streams, num_actions)
+        self.value = dense(inputs, streams, 1, style)
+        self.advantage = dense(inputs, streams, num_actions, style)
 
     def forward(self, features: Tensor) -> Tensor:
         features = self.shared(features)
@@ -39,6 +43,7 @@ class DuelingHead(nn.Module):
         return value + advantage - advantage.mean(1, keepdim=True)
 
 
-def q_head(inputs: int, hidden: Sequence[int], num_actions: int, *, dueling: bool) -> nn.Module:
+def q_head(inputs: int, hidden: Sequence[int], num_actions: int, style: Style, *, dueling: bool) -> nn.Module:
     """The fully connected part of a Q-network, (B, inputs) -> (B, A)."""
-    return DuelingHead(inputs, hidden, num_actions) if dueling else dense(inputs, hidden, num_actions)
+    make = DuelingHead if dueling else dense
+    return make(inputs, hidden, num_actions, style)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import copy
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from rlkit.config import Model
+from rlkit.nn.diagnostics import Diagnostics, with_hooks
+from rlkit.nn.modes import has_modes
 from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
+from rlkit.nn.weight_norm import initialise_from_data, plain_copy, projection
 from rlkit.qlearning.losses import HUBER, SQUARED, double_q_learning, q_learning
 from rlkit.qlearning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state
 from rlkit.types import State
@@ -57,6 +62,8 @@ class LearnerSettings:
     loss: Literal["huber", "squared"]
     max_grad_norm: float  # 0: no limit
     precision: Literal["float32", "bfloat16"] = "float32"  # of layers; parameters, losses and optimizer keep float32
+    max_grad_value: float | None = None  # each entry of the gradient is limited to it; None: no limit
+    diagnostics_every: int | None = None  # updates between two looks at the network's layers; None: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +89,27 @@ class QLearner:
     """Owns the target network and the optimizer; the online network is shared with the policy that acts.
 
     The online network's parameters become views of one vector: construct the learner after the last change of the
-    network's layers, on its device.
+    network's layers, on its device. The target network holds plain weights, whatever the online network makes its
+    weights of: it follows w, not what w is a function of.
+
+    The online network is in training mode only while the values of the actions taken are computed, so that batch
+    statistics and power iterations happen once an update; all else, the target too, uses running statistics.
 
     `state_dict` holds what is the learner's own; the online network's parameters are saved by its policy.
     """
 
     def __init__(self, online: nn.Module, settings: LearnerSettings) -> None:
-        self._online = online
-        self._target = copy.deepcopy(online).requires_grad_(False)
+        self._online = online.eval()
+        self._target = plain_copy(online).requires_grad_(False)
         self._settings = settings
         self._loss = HUBER if settings.loss == "huber" else SQUARED
         self._weights, self._gradient = flatten_parameters(online)  # (P,) each
-        self._target_weights = flatten_parameters(self._target)[0].data  # (P,)
+        self._target_weights = flatten_parameters(self._target)[0].data  # (P,) where all weights are plain
         self._optimizer = build_optimizer(settings.optimizer, settings.learning_rate, [self._weights])
+        self._parametrized = any(map(parametrize.is_parametrized, online.modules()))
+        self._has_modes = has_modes(online)
+        self._project = projection(online)
+        self._diagnose = Diagnostics(online, settings.learning_rate) if settings.diagnostics_every else None
         self._updates = 0
 
     @property
@@ -107,25 +122,53 @@ class QLearner:
         """The target network."""
         return self._target
 
+    def initialise(self, obs: tuple[Tensor, ...]) -> None:
+        """Sets scales and biases of weight-normalised layers from data; call it once, before the first update.
+
+        obs: the network's arguments, (B, ...) each.
+        """
+        initialise_from_data(self._online, lambda: with_hooks(self._online)(*obs))
+        self._copy_to_target(1.0)
+
     def update(self, batch: Transitions) -> LearnerOutput:
         """One step down the gradient of mean(weight * loss(td)); waits for no device.
 
         The gradient with respect to the values is written down rather than derived, as in Mnih et al. 2015, who clip
         the error: autograd begins at the network's output, which saves a fifth of a small network's update.
         """
-        q_tm1 = self._values(self._online, batch.obs)  # (B, A)
-        with torch.no_grad():
-            td = self._td_error(q_tm1, batch)  # (B,)
-            slope = batch.weight / len(td) * self._loss.slope(td)  # (B,) of the mean in each error
-            pull = torch.zeros_like(q_tm1).scatter_(1, batch.action.unsqueeze(1), -slope.unsqueeze(1))  # (B, A)
+        with self._weights_computed_once():
+            q_tm1 = self._values_to_learn(batch.obs)  # (B, A)
+            with torch.no_grad():
+                td = self._td_error(q_tm1, batch)  # (B,)
+                slope = batch.weight / len(td) * self._loss.slope(td)  # (B,) of the mean in each error
+                pull = torch.zeros_like(q_tm1).scatter_(1, batch.action.unsqueeze(1), -slope.unsqueeze(1))  # (B, A)
         self._gradient.zero_()
         q_tm1.backward(pull)  # type: ignore[no-untyped-call]
+        readings = self._readings(batch.obs)
         norm = self._clip_gradient()
         self._optimizer.step()
+        if self._project is not None:
+            self._project()
         self._updates += 1
         if self._updates % self._settings.target.every == 0:
-            self._follow()
-        return LearnerOutput(td, self._metrics(batch.weight, q_tm1.detach(), td, norm))
+            self._copy_to_target(self._settings.target.tau)
+        return LearnerOutput(td, {**self._metrics(batch.weight, q_tm1.detach(), td, norm), **readings})
+
+    def _weights_computed_once(self) -> AbstractContextManager[Any]:
+        return parametrize.cached() if self._parametrized else nullcontext()
+
+    def _values_to_learn(self, obs: tuple[Tensor, ...]) -> Tensor:
+        """(B, A) in training mode."""
+        if not self._has_modes:
+            return self._values(self._online, obs)
+        self._online.train()
+        values = self._values(self._online, obs)
+        self._online.eval()
+        return values
+
+    def _readings(self, obs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        every = self._settings.diagnostics_every
+        return {} if self._diagnose is None or not every or self._updates % every else self._diagnose(obs)
 
     def _metrics(self, weight: Tensor, q_tm1: Tensor, td: Tensor, norm: Tensor) -> dict[str, Tensor]:
         if self._updates % METRICS_EVERY != 1:
@@ -159,19 +202,29 @@ class QLearner:
         return double_q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t, q_t_selector)
 
     def _clip_gradient(self) -> Tensor:
-        """The norm of the whole gradient before it is clipped."""
+        """The norm of the whole gradient before it is clipped: each entry first, then the norm."""
+        settings = self._settings
         norm: Tensor = torch.linalg.vector_norm(self._gradient)
-        if self._settings.max_grad_norm > 0:
-            self._gradient.mul_((self._settings.max_grad_norm / (norm + 1e-6)).clamp_(max=1.0))
+        length = norm
+        if settings.max_grad_value is not None:
+            self._gradient.clamp_(-settings.max_grad_value, settings.max_grad_value)
+            length = torch.linalg.vector_norm(self._gradient)
+        if settings.max_grad_norm > 0:
+            self._gradient.mul_((settings.max_grad_norm / (length + 1e-6)).clamp_(max=1.0))
         return norm
 
     @torch.no_grad()
-    def _follow(self) -> None:
+    def _copy_to_target(self, tau: float) -> None:
         """Lets the target network follow: a copy, or a step of the running average."""
-        tau, online = self._settings.target.tau, self._weights.data
-        self._target_weights.lerp_(online, tau) if tau < 1.0 else self._target_weights.copy_(online)
-        for kept, current in zip(self._target.buffers(), self._online.buffers(), strict=True):
-            kept.copy_(current)
+        if self._parametrized:
+            for name, kept in self._target.named_parameters():
+                current = attrgetter(name)(self._online)
+                kept.lerp_(current, tau) if tau < 1.0 else kept.copy_(current)
+        else:
+            online = self._weights.data
+            self._target_weights.lerp_(online, tau) if tau < 1.0 else self._target_weights.copy_(online)
+        for name, buffer in self._target.named_buffers():
+            buffer.copy_(attrgetter(name)(self._online))
 
     def state_dict(self) -> dict[str, Any]:
         """Target network, optimizer and counter; shares memory with the learner."""

@@ -15,8 +15,10 @@ from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
 from rlkit.errors import CapacityError, ConfigError, SpecError
 from rlkit.exploration.bonus import NoBonus
+from rlkit.nn.weight_norm import length_and_direction, normalised_layers
 from rlkit.seeding import Streams
 from rlkit.testing.agents import check_agent
+from rlkit.testing.states import difference, snapshot
 from rlkit.types import Batch, EnvSpec, Mode, Observation, Purpose, StepBatch, Window
 
 CPU = torch.device("cpu")
@@ -37,6 +39,9 @@ ALL = {
     "target": {"every": 1, "tau": 0.1},
     "optimizer": {"type": "adamax", "betas": (0.5, 0.999)},
 }
+
+WEIGHT = {"normalisation": "weight", "weight_norm": {"initial_batch": 16, "project": True, "exponential": True}}
+IMPALA = {"encoder": "impala", "width": 0.25, "pooling": "fractional_max", "normalisation": "layer", "hidden": (8,)}
 
 
 def config(**changes: Any) -> DQNConfig:
@@ -82,8 +87,16 @@ def step(spec: EnvSpec, number: int = 0) -> StepBatch:
         (config(network={"hidden": ()}, optimizer={"type": "rmsprop", "centered": True}), LAKE),
         (config(network={"encoder": "minatar", "hidden": (8,)}, loss="squared", batch_size=4), BREAKOUT),
         (config(network={"encoder": "minatar", "hidden": (8,)}, prioritised=True, batch_size=4), CROSSING),
+        (config(network=WEIGHT, target={"every": 1, "tau": 0.1}, prioritised=True, diagnostics_every=3), CARTPOLE),
+        (config(network={"normalisation": "weight_mean_batch", "weight_norm": {"initial_batch": 20}}), CARTPOLE),
+        (config(network={"normalisation": "batch"}, double=True, adjustable_clip=1e-4), CARTPOLE),
+        (config(network={"normalisation": "spectral", "dueling": True}, max_grad_value=0.1), CARTPOLE),
+        (config(network=IMPALA, batch_size=4), BREAKOUT),
     ],
-    ids=["plain", "all", "counting", "pairs", "inserted", "table", "minatar", "minigrid"],
+    ids=[
+        *("plain", "all", "counting", "pairs", "inserted", "table", "minatar", "minigrid"),
+        *("weight", "weight_mean_batch", "batch", "spectral", "impala"),
+    ],
 )
 def test_conformance(chosen: DQNConfig, env: Any) -> None:
     check_agent(plugin, chosen, gymnasium, env, steps=30)
@@ -205,9 +218,69 @@ def test_a_state_of_another_config_is_refused() -> None:
         fresh(config(network={"hidden": (17,)}), spec).load_state_dict(state)
 
 
+def _lived(agent: DQNAgent, spec: EnvSpec, begin: int, end: int) -> DQNAgent:
+    for number in range(begin, end):
+        agent.learn()
+        agent.observe(step(spec, number))
+    return agent
+
+
+@pytest.mark.parametrize("stopped", [15, 23, 24, 25, 30])
+def test_resuming_around_the_initialisation(stopped: int) -> None:
+    """The first update is owed from step 24 on, and made in the learn that follows: before, at, after."""
+    spec = spec_of()
+    chosen = config(network=WEIGHT)
+    whole = _lived(fresh(chosen, spec), spec, 0, 40)
+    first = _lived(fresh(chosen, spec), spec, 0, stopped)
+    assert (first.updates > 0) == (stopped > 24)
+    resumed = fresh(chosen, spec, seed=1)
+    resumed.load_state_dict(snapshot(first.state_dict()))
+    _lived(resumed, spec, stopped, 40)
+    assert difference(snapshot(whole.state_dict()), snapshot(resumed.state_dict())) is None
+
+
+def test_the_network_is_fitted_to_random_play_once_before_the_first_update() -> None:
+    spec = spec_of()
+    agent = _lived(fresh(config(network=WEIGHT, updates_per_step=1e-6, optimizer={"type": "sgd"}), spec), spec, 0, 60)
+    assert agent.updates == 0
+    scales = [g.detach().clone() for g in _scales(agent)]
+    agent = _lived(fresh(config(network=WEIGHT, learning_rate=1e-12), spec), spec, 0, 40)
+    assert agent.updates > 1
+    with torch.inference_mode():
+        q = agent._policy.network(agent._replay.sample(200).window.obs)
+    assert q.std(0).tolist() == pytest.approx([0.1, 0.1], rel=0.4)  # of 16 observations, looked at on others
+    assert not any(torch.allclose(g, before) for g, before in zip(_scales(agent), scales, strict=True))
+
+
+def _scales(agent: DQNAgent) -> list[torch.Tensor]:
+    return [length_and_direction(layer)[0] for layer, _ in normalised_layers(agent._policy.network)]
+
+
+def test_adjustable_clipping_divides_by_the_learning_rate() -> None:
+    assert config(learning_rate=0.01, adjustable_clip=0.001).learner().max_grad_value == pytest.approx(0.1)
+    assert config(max_grad_value=0.2).learner().max_grad_value == 0.2
+    assert config().learner().max_grad_value is None
+
+
+def test_new_keys_are_not_written_unless_asked_for() -> None:
+    """Results of earlier versions carry a digest of the tables."""
+    assert set(config().model_dump(mode="json", exclude_none=True)["network"]) == {
+        "input",
+        "encoder",
+        "hidden",
+        "dueling",
+    }
+    assert not {"max_grad_value", "adjustable_clip", "diagnostics_every"} & set(config().model_dump(exclude_none=True))
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"network": {"normalisation": "batch"}, "batch_size": 1}, "(1, ...)"),
+        ({"network": {"normalisation": "weight_mean_batch"}, "batch_size": 1}, "batch_size = 1 must be at least 2"),
+        ({"network": {"normalisation": "weight"}}, "learning_starts = 20 must be at least network.weight_norm.initial"),
+        ({"max_grad_value": 1.0, "adjustable_clip": 1.0}, "give one"),
+        ({"diagnostics_every": 0}, "diagnostics_every"),
         ({"n_step": 5, "replay_capacity": 5}, "n_step = 5 must be smaller than replay_capacity = 5"),
         ({"updates_per_step": 0}, "updates_per_step"),
         ({"discount": 1.1}, "discount"),

@@ -1,6 +1,7 @@
 """The learner: one update by hand, the target network's ways, and a state that restores bit by bit."""
 
 import copy
+from operator import attrgetter
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from rlkit.errors import ConfigError
-from rlkit.nn.qnetwork import NetworkConfig, build_q_network
+from rlkit.nn.config import NetworkConfig, WeightNormConfig
+from rlkit.nn.parameters import load_parameters
+from rlkit.nn.qnetwork import build_q_network
+from rlkit.nn.weight_norm import length_and_direction, normalised_layers
 from rlkit.qlearning.learner import LearnerSettings, QLearner, TargetConfig, Transitions
 from rlkit.qlearning.optimizers import OptimizerConfig
 from rlkit.seeding import torch_seeded
@@ -117,6 +121,145 @@ def test_buffers_follow_too() -> None:
     learner.update(batch([0, 1], [0, 1], [1.0, 1.0], 0.0, [0, 1]))
     assert torch.equal(learner.target[0].running_mean, online[0].running_mean)
     assert online[0].running_mean.any()
+
+
+def network(normalisation: str | None, seed: int = 0, **changes: Any) -> nn.Module:
+    space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    with torch_seeded(seed):
+        return build_q_network(NetworkConfig(hidden=(16, 8), normalisation=normalisation, **changes), space, 2)
+
+
+MANY = batch([0, 1, 0, 1], [0, 1, 1, 0], [1.0, 0.5, -1.0, 2.0], 0.9, [1, 0, 0, 1])
+
+
+def effective(online: nn.Module, target: nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Each parameter of the target beside what the online network computes with."""
+    return {name: (kept, attrgetter(name)(online).detach()) for name, kept in target.named_parameters()}
+
+
+@pytest.mark.parametrize("normalisation", ["weight", "weight_mean_batch", "spectral"])
+def test_the_target_holds_plain_weights_and_averages_them(normalisation: str) -> None:
+    online = network(normalisation)
+    learner = QLearner(online, settings(target=TargetConfig(every=1, tau=0.25), optimizer=OptimizerConfig()))
+    assert not any("parametrizations" in name for name, _ in learner.target.named_parameters())
+    torch.testing.assert_close(learner.target(MANY.obs[0]), online(MANY.obs[0]))
+    expected = {name: kept.clone() for name, (kept, _) in effective(online, learner.target).items()}
+    for _ in range(3):
+        learner.update(MANY)
+        for name, (kept, now) in effective(online, learner.target).items():
+            expected[name] = expected[name] + 0.25 * (now - expected[name])
+            torch.testing.assert_close(kept, expected[name])
+    assert not torch.equal(learner.target(MANY.obs[0]), online(MANY.obs[0]))
+
+
+@pytest.mark.parametrize("normalisation", ["weight", "weight_mean_batch", "spectral", "batch"])
+def test_copies_are_of_weights_and_of_running_statistics(normalisation: str) -> None:
+    online = network(normalisation)
+    learner = QLearner(online, settings(target=TargetConfig(every=2)))
+    learner.update(MANY)
+    assert not torch.equal(learner.target(MANY.obs[0]), online(MANY.obs[0]))
+    learner.update(MANY)
+    torch.testing.assert_close(learner.target(MANY.obs[0]), online(MANY.obs[0]))
+
+
+def test_initialising_reaches_the_target_and_the_optimizers_view() -> None:
+    online = network("weight")
+    learner = QLearner(online, settings(target=TargetConfig(every=1000)))
+    obs = torch.randn(200, 2)
+    before = online(obs)
+    learner.initialise((obs,))
+    assert online(obs).std(0, correction=0).tolist() == pytest.approx([0.1, 0.1], rel=1e-3)
+    assert not torch.allclose(before, online(obs))
+    torch.testing.assert_close(learner.target(obs), online(obs))
+    q = online(MANY.obs[0]).detach()
+    learner.update(MANY)
+    assert not torch.equal(q, online(MANY.obs[0])), "the optimizer's vector is no longer the network's"
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "weight_mean_batch", "spectral"])
+def test_only_the_pass_that_learns_is_in_training_mode(normalisation: str) -> None:
+    """Running statistics take in each batch once, with double Q-learning too, and nothing else moves them."""
+    buffers = []
+    for double in (False, True):
+        online = network(normalisation)
+        learner = QLearner(online, settings(double=double, learning_rate=1e-9))
+        before = {name: value.clone() for name, value in online.named_buffers()}
+        online(MANY.next_obs[0])
+        assert all(torch.equal(value, before[name]) for name, value in online.named_buffers()), "acting moved them"
+        learner.update(MANY)
+        assert not online.training
+        assert not all(torch.equal(value, before[name]) for name, value in online.named_buffers())
+        buffers.append(dict(online.named_buffers()))
+    assert difference(*buffers) is None
+
+
+def test_batch_normalisation_learns_from_the_batchs_statistics() -> None:
+    online = network("batch")
+    expected = online.train()(MANY.obs[0]).detach()
+    online = network("batch")
+    output = QLearner(online, settings()).update(MANY)
+    assert output.metrics["q/mean"].item() == pytest.approx(expected.mean().item())
+    assert output.metrics["q/mean"].item() != pytest.approx(online(MANY.obs[0]).mean().item(), rel=1e-4)
+
+
+def test_projection_happens_after_each_update() -> None:
+    lengths = {}
+    for project in (True, False):
+        online = network("weight", weight_norm=WeightNormConfig(project=project))
+        learner = QLearner(online, settings(optimizer=OptimizerConfig(), learning_rate=0.01))
+        vectors = [length_and_direction(layer)[1] for layer, _ in normalised_layers(online)]
+        before = torch.cat([v.detach().norm(dim=1) for v in vectors])
+        for _ in range(5):
+            learner.update(MANY)
+        lengths[project] = (torch.cat([v.detach().norm(dim=1) for v in vectors]) - before).abs().max().item()
+    assert lengths[True] < 1e-6
+    assert lengths[False] > 1e-2
+
+
+def test_gradients_are_limited_entry_by_entry_before_their_norm() -> None:
+    steps = []
+    for value, norm in ((None, 0.0), (0.02, 0.0), (0.02, 0.01)):
+        online = table([[0.0, 0.0], [0.0, 0.0]])
+        learner = QLearner(online, settings(learning_rate=1.0, max_grad_value=value, max_grad_norm=norm))
+        output = learner.update(batch([0, 1], [0, 1], [9.0, 0.03], 0.0, [0, 0]))
+        steps.append(online.weight.T.diagonal())
+        assert output.metrics["gradient/norm"].item() == pytest.approx((4.5**2 + 0.015**2) ** 0.5)
+    assert steps[0].tolist() == pytest.approx([4.5, 0.015])
+    assert steps[1].tolist() == pytest.approx([0.02, 0.015])
+    assert steps[2].tolist() == pytest.approx([0.008, 0.006], rel=1e-3)
+
+
+def test_diagnostics_come_at_their_cadence_and_change_nothing() -> None:
+    states, seen = [], []
+    for every in (None, 3):
+        online = network("weight_mean_batch")
+        learner = QLearner(online, settings(optimizer=OptimizerConfig(), diagnostics_every=every))
+        metrics = [learner.update(MANY).metrics for _ in range(7)]
+        seen.append([number for number, row in enumerate(metrics) if "features/srank" in row])
+        states.append(snapshot({"online": dict(online.state_dict()), "learner": learner.state_dict()}))
+    assert seen == [[], [0, 3, 6]]
+    assert difference(*states) is None
+    assert metrics[3]["gradient_norm/head.0"].item() > 0
+
+
+@pytest.mark.parametrize("normalisation", ["weight", "weight_mean_batch", "batch", "spectral", "layer", "group"])
+@pytest.mark.parametrize("saved_after", [0, 1, 5])
+def test_a_restored_learner_of_a_normalised_network_goes_on_bit_by_bit(normalisation: str, saved_after: int) -> None:
+    chosen = settings(optimizer=OptimizerConfig(), double=True, target=TargetConfig(every=4))
+    changes = {"weight_norm": WeightNormConfig(project=True)} if normalisation == "weight" else {}
+    online, other = network(normalisation, 0, **changes), network(normalisation, 1, **changes)
+    learner, restored = QLearner(online, chosen), QLearner(other, chosen)
+    saved: Any = None
+    for number in range(9):
+        if number == saved_after:
+            saved = snapshot({"online": dict(online.state_dict()), "learner": learner.state_dict()})
+        learner.update(MANY)
+    load_parameters(other, saved["online"], "it")
+    restored.load_state_dict(saved["learner"])
+    for _ in range(saved_after, 9):
+        restored.update(MANY)
+    assert difference(dict(online.state_dict()), dict(other.state_dict())) is None
+    assert difference(learner.state_dict(), restored.state_dict()) is None
 
 
 OPTIMIZERS = [

@@ -1,0 +1,48 @@
+"""A weight-normalised linear layer that scales what it gives instead of making its weight.
+
+(g v / ||v||) x = (g / ||v||) (v x): the product is the same, and a pass over a batch of outputs replaces the passes
+over a weight of a million numbers, forward and backward, that cost a tenth of the Nature network's update.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class _ScaledProduct(torch.autograd.Function):
+    """(x (B, in), g (out, 1), v (out, in)) -> g / ||v|| * (x v'), (B, out), with the gradients of equation 3."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, g: Tensor, v: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(v, dim=1)  # (out,)
+        scale = g[:, 0] / length  # (out,)
+        t = nn.functional.linear(x, v)  # (B, out), in autocast's precision if there is one
+        ctx.save_for_backward(x, v, length, scale, t)
+        out: Tensor = t * scale.to(t.dtype)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, v, length, scale, t = ctx.saved_tensors
+        (dy,) = gradients
+        dt = dy * scale.to(dy.dtype)  # (B, out)
+        dg = (dy * t).sum(0).to(length.dtype) / length  # (out,)
+        dv = (dt.t() @ x.to(dt.dtype)).to(v.dtype)  # (out, in), of the product alone
+        dv.addcmul_(v, (dg * scale / length).unsqueeze(1), value=-1.0)  # and of the length
+        dx = (dt @ v.to(dt.dtype)).to(x.dtype) if ctx.needs_input_grad[0] else None
+        return dx, dg.unsqueeze(1), dv
+
+
+class ScaledLinear(nn.Linear):
+    """A linear layer, whose weight, once it is normalised, is never made: see the module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if "parametrizations" not in self._modules:
+            return super().forward(x)
+        weight: Any = self.parametrizations.weight  # type: ignore[union-attr]
+        g = weight.original0.exp() if weight[0].exponential else weight.original0
+        out: Tensor = _ScaledProduct.apply(x, g, weight.original1)  # type: ignore[no-untyped-call]
+        return out if self.bias is None else out + self.bias.to(out.dtype)

@@ -1,0 +1,85 @@
+"""A network layer by layer: shapes, parameters, multiply-adds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
+
+from rlkit.nn.diagnostics import with_hooks
+from rlkit.nn.weight_norm import WeightNorm
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """One layer, in the order of the forward pass."""
+
+    name: str  # where it is in the network, "encoder.layers.0"
+    kind: str  # "conv 32 8x8/4, weight norm"
+    shape: tuple[int, ...]  # of its output for one observation
+    parameters: int  # learned numbers
+    multiply_adds: int  # for one observation, of convolutions and linear layers; 0 for all else
+
+
+@torch.no_grad()
+def summarise(network: nn.Module, *inputs: Tensor) -> list[LayerSummary]:
+    """The layers that a forward pass over `inputs`, (1, ...) each, goes through; changes nothing."""
+    rows: list[LayerSummary] = []
+    with ExitStack() as hooks:
+        for name, layer in _leaves(network, ""):
+
+            def passed(layer: nn.Module, args: Any, out: Tensor, name: str = name) -> None:
+                shape = tuple(out.shape[1:])
+                whole = not _parts(layer)
+                parameters = sum(parameter.numel() for parameter in layer.parameters(recurse=whole))
+                rows.append(LayerSummary(name, describe_layer(layer), shape, parameters, _multiply_adds(layer, shape)))
+
+            hooks.callback(layer.register_forward_hook(passed).remove)
+        with_hooks(network)(*inputs)
+    return rows
+
+
+def describe_layer(layer: nn.Module) -> str:
+    """A few words: "conv 32 8x8/4", "linear 512, weight norm", "ReLU"."""
+    if isinstance(layer, nn.Conv2d):
+        kernel = f"{layer.kernel_size[0]}x{layer.kernel_size[1]}/{layer.stride[0]}"
+        return f"conv {layer.out_channels} {kernel}{_parametrization(layer)}"
+    if isinstance(layer, nn.Linear):
+        return f"linear {layer.out_features}{_parametrization(layer)}"
+    if isinstance(layer, nn.GroupNorm):
+        return f"GroupNorm, {layer.num_groups} group{'s' if layer.num_groups > 1 else ''}"
+    return type(layer).__name__
+
+
+def _parametrization(layer: nn.Module) -> str:
+    if not parametrize.is_parametrized(layer, "weight"):
+        return ""
+    function: Any = layer.parametrizations.weight[0]  # type: ignore[union-attr, index]
+    known = {WeightNorm: "weight norm", parametrizations._SpectralNorm: "spectral norm"}
+    return f", {known.get(type(function), type(function).__name__)}"
+
+
+def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """Modules without parts, and those with parameters of their own besides."""
+    parts = _parts(module)
+    if not parts or any(True for _ in module.parameters(recurse=False)):
+        yield name, module
+    for key, part in parts:
+        yield from _leaves(part, f"{name}.{key}" if name else key)
+
+
+def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(key, part) for key, part in module.named_children() if key != "parametrizations"]
+
+
+def _multiply_adds(layer: nn.Module, shape: tuple[int, ...]) -> int:
+    if isinstance(layer, nn.Conv2d):
+        window = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
+        return math.prod(shape) * window
+    return layer.in_features * layer.out_features if isinstance(layer, nn.Linear) else 0

@@ -1,0 +1,185 @@
+"""Weight normalisation (Salimans and Kingma 2016): w = g v / ||v||, with its initialisation from data.
+
+Each output unit, or channel, has a length g of its own; ||v|| is over all inputs of the unit. As torch parametrization
+of `weight`: `layer.parametrizations.weight.original0` is g (or s, of g = exp(s)), `original1` is v.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from rlkit.nn.config import WeightNormConfig
+from rlkit.nn.scaled import ScaledLinear
+
+V_SCALE = 0.05  # standard deviation of v at the start (paper, section 3)
+LEAST_SIGMA = 0.01  # a unit that random play leaves nearly constant would get a huge g, or NaN
+
+
+class WeightNorm(nn.Module):
+    """The parametrization; the functional part alone, g and v belong to the layer.
+
+    scale: the standard deviation with which the layer is to start.
+    """
+
+    def __init__(self, config: WeightNormConfig, scale: float = 1.0) -> None:
+        super().__init__()
+        self.exponential = config.exponential
+        self.scale = scale
+        self.length: Tensor | None  # (out, 1, ...) of v at the start, where v is to keep it
+        self.register_buffer("length", None)
+        self._project = config.project
+
+    def forward(self, g: Tensor, v: Tensor) -> Tensor:
+        weight: Tensor = torch._weight_norm(v, g.exp() if self.exponential else g, 0)
+        return weight
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """(g, v) of a weight; v is the weight."""
+        length = torch.norm_except_dim(weight, 2, 0)
+        if self._project:
+            self.length = length.detach().clone()
+        return length.log() if self.exponential else length, weight
+
+
+def weight_norm(layer: nn.Linear | nn.Conv2d, config: WeightNormConfig, scale: float = 1.0) -> nn.Module:
+    """The same linear layer or convolution with a normalised weight, v ~ N(0, 0.05^2) and a bias of 0."""
+    with torch.no_grad():
+        layer.weight.normal_(0.0, V_SCALE)
+        if layer.bias is not None:
+            layer.bias.zero_()
+    return parametrize.register_parametrization(layer, "weight", WeightNorm(config, scale))
+
+
+def normalised_layers(module: nn.Module) -> Iterator[tuple[nn.Module, WeightNorm]]:
+    """All weight-normalised layers inside `module`, each with its parametrization."""
+    for layer in module.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            function = layer.parametrizations.weight[0]  # type: ignore[union-attr, index]
+            if isinstance(function, WeightNorm):
+                yield layer, function
+
+
+def length_and_direction(layer: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
+    """g (out, 1, ...), or s of g = exp(s), and v (out, in, ...) of a weight-normalised layer."""
+    weight: Any = layer.parametrizations.weight  # type: ignore[union-attr]
+    return weight.original0, weight.original1
+
+
+class MeanOnlyBatchNorm(nn.Module):
+    """t - mean(t) + b, over the batch and, of images, over space (paper, section 3): (B, C, ...) -> (B, C, ...).
+
+    While training the batch's mean, else a running average of such means, of which each new one gets a tenth.
+    """
+
+    momentum = 0.1  # of the newest mean, as in the authors' code
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.running_mean: Tensor
+        self.register_buffer("running_mean", torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            mean = x.mean(_but_channels(x))  # (C,)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        else:
+            mean = self.running_mean
+        return x + _as_channels(self.bias - mean, x)
+
+
+@torch.no_grad()
+def initialise_from_data(module: nn.Module, forward: Callable[[], Any]) -> None:
+    """Sets g and b of all weight-normalised layers so that what they give has mean 0 and their scale as deviation.
+
+    `forward` runs `module` once, with hooks, over the data. Layer by layer on what the layers before, normalised
+    already, make of it: t = v x / ||v||; g = scale / sigma[t], b = -mu[t] scale / sigma[t] (paper, section 3, with
+    scale = 1). sigma is at least LEAST_SIGMA, where the paper has no bound.
+    """
+    with ExitStack() as hooks:
+        for layer, function in normalised_layers(module):
+            length, _ = length_and_direction(layer)
+            length.fill_(0.0 if function.exponential else 1.0)
+            if layer.bias is not None:
+                layer.bias.zero_()  # type: ignore[operator]
+            hooks.callback(layer.register_forward_hook(_normalise_output).remove)
+        for part in module.modules():
+            if isinstance(part, MeanOnlyBatchNorm):
+                hooks.callback(part.register_forward_hook(_take_mean).remove)
+        forward()
+
+
+def _normalise_output(layer: nn.Module, inputs: Any, t: Tensor) -> Tensor:
+    function: Any = layer.parametrizations.weight[0]  # type: ignore[union-attr, index]
+    sigma, mu = torch.std_mean(t, _but_channels(t), correction=0)  # (C,) each
+    g = function.scale / sigma.clamp(min=LEAST_SIGMA)
+    length, _ = length_and_direction(layer)
+    length.copy_((g.log() if function.exponential else g).view_as(length))
+    if layer.bias is None:  # mean-only batch normalisation follows
+        return t * _as_channels(g, t)
+    layer.bias.copy_(-mu * g)  # type: ignore[operator]
+    return (t - _as_channels(mu, t)) * _as_channels(g, t)
+
+
+def _take_mean(part: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
+    assert isinstance(part, MeanOnlyBatchNorm)
+    (t,) = inputs
+    part.bias.zero_()
+    part.running_mean.copy_(t.mean(_but_channels(t)))
+    return t - _as_channels(part.running_mean, t)
+
+
+def projection(module: nn.Module) -> Callable[[], None] | None:
+    """What rescales each v to its initial length, w unchanged; None where no layer is made to `project`."""
+    found = [
+        (function.length, length_and_direction(layer)[1])
+        for layer, function in normalised_layers(module)
+        if function.length is not None
+    ]
+
+    @torch.no_grad()
+    def project() -> None:
+        for length, v in found:
+            v.mul_(length / torch.norm_except_dim(v, 2, 0))
+
+    return project if found else None
+
+
+def plain_copy(module: nn.Module) -> nn.Module:
+    """A copy that shares nothing, in which every parametrized weight is an ordinary parameter: the w of the moment."""
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        if parametrize.is_parametrized(part):
+            memo[id(part)] = _plain(part)
+    return copy.deepcopy(module, memo)
+
+
+def _plain(layer: nn.Module) -> nn.Module:
+    """A parametrized layer as one of its original class.
+
+    torch's remove_parametrizations would change the class that deep copies share, and so the original too.
+    """
+    plain = copy.deepcopy(layer)
+    original = type(layer).__bases__[0]  # parametrize derives a class for each layer from its own
+    plain.__class__ = nn.Linear if original is ScaledLinear else original
+    del plain._modules["parametrizations"]
+    for name in layer.parametrizations:  # type: ignore[union-attr]
+        plain.register_parameter(name, nn.Parameter(getattr(layer, name).detach().clone()))
+    return plain
+
+
+def _but_channels(x: Tensor) -> list[int]:
+    return [axis for axis in range(x.dim()) if axis != 1]
+
+
+def _as_channels(values: Tensor, x: Tensor) -> Tensor:
+    """(C,) -> (C, 1, ...), to broadcast over (B, C, ...)."""
+    return values.view(-1, *[1] * (x.dim() - 2))
