@@ -65,8 +65,8 @@ class NetworkConfig(Model):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None,
         description="Units of the fully connected layers after the encoder. Left out: 120, 84 (mlp), 512 "
-        "(nature), 256 (nips), 128 (minatar), 256 (impala), none after your own. [] makes values linear in the features: "
-        "a table, where observations are one-hot.",
+        "(nature), 256 (nips), 128 (minatar), 256 (impala), none after your own. [] makes values linear in the "
+        "features: a table, where observations are one-hot.",
     )
     dueling: bool = Field(
         False,
