@@ -42,6 +42,17 @@ def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
     return {"state": np.array((x, y, world.agent_dir, *carried, *doors, *padding), dtype=np.int16)}
 
 
+def situation(env: gym.Env[Any, Any]) -> dict[str, Any]:
+    """Signals: "state" as above, and "standing" (1,) int16: the kind of object in the agent's cell, -1 where none.
+
+    With it a goal or lava is known to be reached: neither shows in an observation once the agent stands on it.
+    """
+    world: Any = env.unwrapped
+    cell = world.grid.get(*world.agent_pos)
+    standing = NOTHING if cell is None else OBJECT_TO_IDX[cell.type]
+    return {**state(env), "standing": np.array((standing,), dtype=np.int16)}
+
+
 def _door_state(door: Door) -> int:
     name = "open" if door.is_open else "locked" if door.is_locked else "closed"
     return STATE_TO_IDX[name]

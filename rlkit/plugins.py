@@ -11,9 +11,10 @@ from rlkit.errors import ConfigError
 
 AGENTS = "rlkit.agents"
 ENVS = "rlkit.envs"
+GOALS = "rlkit.goals"
 SINKS = "rlkit.sinks"
 CONFIGS = "rlkit.configs"
-NEEDED = {AGENTS: ("config", "agent", "policy", "describe"), ENVS: ("config", "make", "protocol"), SINKS: ()}
+NEEDED = {AGENTS: ("config", "agent", "policy", "describe"), ENVS: ("config", "make", "protocol"), SINKS: (), GOALS: ()}
 
 
 def installed(group: str) -> dict[str, EntryPoint]:

@@ -29,6 +29,14 @@ class ActionValues(Protocol):
         """(N, A)."""
 
 
+@runtime_checkable
+class Caption(Protocol):
+    """A policy that can say in a line what a step was for."""
+
+    def caption(self, state: ActorState) -> list[str]:
+        """A line for each environment, from the actor state that `act` gave."""
+
+
 class VideoFile:
     """An .mp4 file (H.264) that takes one picture after the other; it appears when it is complete.
 
@@ -86,6 +94,7 @@ class Recording:
         self._names = spec.action_names or tuple(f"action {number}" for number in range(spec.num_actions))
         self._video = video
         self._values: NDArray[Any] | None = None  # (A,) of environment 0 at the latest act
+        self._caption = ""  # likewise
         self._steps, self._total, self._over = 0, 0.0, False
 
     def initial_state(self, num_envs: int) -> ActorState:
@@ -94,7 +103,10 @@ class Recording:
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
         if not self._over and isinstance(self._policy, ActionValues):
             self._values = self._policy.action_values(observation, state)[0]
-        return self._policy.act(observation, state, rng, mode)
+        output = self._policy.act(observation, state, rng, mode)
+        if not self._over and isinstance(self._policy, Caption):
+            self._caption = self._policy.caption(output.state)[0]
+        return output
 
     def load_policy_state(self, state: State) -> None:
         self._policy.load_policy_state(state)
@@ -115,6 +127,8 @@ class Recording:
         lines = [f"return  {self._total:g}", f"step  {self._steps:,}"]
         if self._values is not None:
             lines.append(f"value  {self._values.max():.3f}")
+        if self._caption:
+            lines.append(self._caption)
         self._video.write(_beside(observation.signals["screen"][0], lines, self._names, self._values, action))
 
 
@@ -134,7 +148,7 @@ def _beside(
     pen = ImageDraw.Draw(panel)
     for row, line in enumerate(lines):
         pen.text((12, 12 + row * LINE), line, INK, ImageFont.load_default(15))
-    top = 24 + 3 * LINE
+    top = 24 + max(3, len(lines)) * LINE
     height = min(LINE, (panel.height - top) // len(names))
     font = ImageFont.load_default(max(8, min(13, height - 4)))
     for number, name in enumerate(names):

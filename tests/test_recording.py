@@ -112,3 +112,25 @@ def test_a_failed_video_leaves_the_old_one(tmp_path: Path) -> None:
     with VideoFile(path, 15) as video:
         video.write(np.zeros((31, 31, 3), np.uint8))
     assert pictures(path).shape == (1, 32, 32, 3)
+
+
+def test_a_policy_with_goals_says_which(tmp_path: Path) -> None:
+    """The line under the value is there while an episode is played, and says what the policy says."""
+    tables: dict[str, Any] = {
+        "env": {"name": "gymnasium", "id": "rlkit/Chain-v0"},
+        "agent": {"name": "agents.hdqn:plugin", "goals": {"name": "envs.goals.chain:States"}},
+        "train": {"steps": 4, "sinks": []},
+        "evaluation": {"final_episodes": 1},
+    }
+    run = rlkit.train(resolve("test", tables), run=tmp_path / "run").path
+    seen: list[list[str]] = []
+
+    def beside(screen: NDArray[np.uint8], lines: list[str], *rest: Any) -> NDArray[np.uint8]:
+        seen.append(list(lines))
+        return _beside(screen, lines, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rlkit.recording._beside", beside)
+        evaluate_run(run, video=tmp_path / "play.mp4")
+    assert all(lines[-1].startswith("goal  s") for lines in seen), seen
+    assert all(lines[2].startswith("value") for lines in seen[:-1])

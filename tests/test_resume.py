@@ -107,11 +107,49 @@ cells = [6, 7]
 """,
 )
 
+# Options go on for long, so that most checkpoints and kills fall into the middle of one
+OPTIONS = """[agent]
+name = "agents.hdqn:plugin"
+goals = { name = "GOALS" }
+option_discount = "smdp"
+max_option_steps = 15
+repeat_goals = false
+pretraining_steps = 100
+[agent.controller]
+learning_starts = 60
+batch_size = 8
+replay_capacity = 400
+n_step = 3
+epsilon_by = "success"
+hindsight = true
+bonus = true
+[agent.meta]
+learning_starts = 5
+batch_size = 8
+capacity = 60
+bonus = { of = "successor" }
+"""
+
+WORLDS["hdqn-chain"] = ("envs.goals.chain:States", GYMNASIUM + 'id = "rlkit/Chain-v0"\nkwargs = { length = 9 }')
+WORLDS["hdqn-minigrid"] = (
+    "envs.goals.minigrid:Objects",
+    GYMNASIUM
+    + """id = "MiniGrid-DoorKey-5x5-v0"
+register = ["minigrid"]
+signals = "envs.minigrid:situation"
+wrappers = ["minigrid.wrappers:ImgObsWrapper"]
+max_episode_steps = 60""",
+)
+
 
 def write_config(folder: Path, world: str) -> Path:
-    encoder, env = WORLDS[world]
+    part, env = WORLDS[world]
     path = folder / "world.toml"
-    path.write_text(BASE.replace("ENCODER", encoder) + env)
+    if world.startswith("hdqn"):
+        base = OPTIONS.replace("GOALS", part) + BASE[BASE.index("[train]") :]
+    else:
+        base = BASE.replace("ENCODER", part)
+    path.write_text(base + env)
     return path
 
 

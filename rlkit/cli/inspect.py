@@ -12,14 +12,14 @@ from rlkit.cli.shared import SET, console
 from rlkit.config import EvaluationConfig, TrainConfig, load, packaged, parse_override
 from rlkit.errors import ConfigError
 
-GROUPS = {"agents": plugins.AGENTS, "envs": plugins.ENVS, "sinks": plugins.SINKS}
+GROUPS = {"agents": plugins.AGENTS, "envs": plugins.ENVS, "goals": plugins.GOALS, "sinks": plugins.SINKS}
 
 
 @main.command("list")
 @click.argument("what", type=click.Choice([*GROUPS, "configs", "keys"]), required=False)
 @click.argument("name", required=False)
 def list_(what: str | None, name: str | None) -> None:
-    """List agents, environments, sinks and configs; with a name, every key of its config.
+    """List agents, environments, goals, sinks and configs; with a name, every key of its config.
 
     \b
     rlkit list

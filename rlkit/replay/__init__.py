@@ -1,8 +1,20 @@
 """Experience replay: steps stored once, sampled as windows."""
 
+from rlkit.replay.hindsight import Hindsight
 from rlkit.replay.memory import placed, require_memory
+from rlkit.replay.options import OptionStore, option_bytes
 from rlkit.replay.prioritised import Prioritised
 from rlkit.replay.replay import Replay, replay_bytes
 from rlkit.replay.ring import Extra
 
-__all__ = ["Extra", "Prioritised", "Replay", "placed", "replay_bytes", "require_memory"]
+__all__ = [
+    "Extra",
+    "Hindsight",
+    "OptionStore",
+    "Prioritised",
+    "Replay",
+    "option_bytes",
+    "placed",
+    "replay_bytes",
+    "require_memory",
+]

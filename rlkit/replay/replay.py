@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rlkit.errors import ConfigError, RlkitError
 from rlkit.replay.frames import FrameLayout, stack_index
+from rlkit.replay.hindsight import Hindsight, Later
 from rlkit.replay.memory import placed, require_memory
 from rlkit.replay.prioritised import Priorities, Prioritised, SumTree
 from rlkit.replay.ring import DeviceColumn, Extra, HostColumn, StagedColumn, checked, to_device
@@ -25,12 +26,17 @@ STEP_COLUMNS = {"action": Extra((), np.int64), "reward": Extra((), np.float32), 
 
 
 def replay_bytes(
-    capacity: int, spec: EnvSpec, extras: Mapping[str, Extra] | None = None, prioritised: Prioritised | None = None
+    capacity: int,
+    spec: EnvSpec,
+    extras: Mapping[str, Extra] | None = None,
+    prioritised: Prioritised | None = None,
+    hindsight: Hindsight | None = None,
 ) -> int:
     """What a full replay of `capacity` rows takes, host and device together. Raises SpecError as `Replay` does."""
     layout = FrameLayout(spec)
     marks = 2 if layout.size == 1 else 3  # stop, playable, depth
     columns = [layout.frame, *STEP_COLUMNS.values(), *(extras or {}).values()]
+    columns += [] if hindsight is None else 2 * [(extras or {})[hindsight.column]]
     tree = SumTree.num_bytes(capacity) if prioritised is not None else 0
     return capacity * (marks + sum(column.row_bytes for column in columns)) + layout.frame.row_bytes + tree
 
@@ -49,6 +55,7 @@ class Replay:
         host where the device has no room for them.
     rng: the only source of randomness of `sample`; its state is part of the replay's.
     prioritised: sample by temporal-difference error instead of uniformly.
+    hindsight: the column of bits, bool (G,), that `later` is asked for, which costs a second such column.
 
     Raises ConfigError for a capacity too small for N rings, CapacityError for one that does not fit into memory, and
     SpecError for observations that are not arrays of a dtype that torch knows.
@@ -64,6 +71,7 @@ class Replay:
         device: torch.device,
         rng: np.random.Generator,
         prioritised: Prioritised | None = None,
+        hindsight: Hindsight | None = None,
     ) -> None:
         self._layout = FrameLayout(spec)
         self._num_envs = spec.num_envs
@@ -74,7 +82,7 @@ class Replay:
                 f"stacks of {self._layout.size} need steps >= 1 and a capacity of at least {smallest:,}"
             )
         self._capacity = capacity - capacity % self._num_envs
-        num_bytes = replay_bytes(self._capacity, spec, extras, prioritised)
+        num_bytes = replay_bytes(self._capacity, spec, extras, prioritised, hindsight)
         frames_device = placed(num_bytes, device)
         require_memory(num_bytes, f"a replay of {self._capacity:,} steps", frames_device, self._capacity)
         self._steps = steps
@@ -108,6 +116,7 @@ class Replay:
         self._ended = np.ones(self._num_envs, np.bool_)  # (N,) the newest frame is a final one, or there is none
         self._cut = np.zeros(self._num_envs, np.bool_)  # (N,) windows end after the newest step even if it goes on
         self._priorities = None if prioritised is None else Priorities(prioritised, self._capacity)
+        self._later = None if hindsight is None else Later(hindsight, extras or {}, self._capacity, self._num_envs)
 
     def __len__(self) -> int:
         """How many steps can be sampled now."""
@@ -167,6 +176,8 @@ class Replay:
         self._cut = np.zeros_like(self._ended) if cut is None else cut.copy()
         if self._priorities is not None:
             self._priorities.add(slots, np.concatenate((lost, lost_ahead)))
+        if self._later is not None:
+            self._later.add(head, begins, step.ended, extras)
 
     def _write_frames(self, index: NDArray[np.int64], obs: NDArray[Any], *, begins: bool) -> NDArray[np.int64]:
         """Writes the newest frames of `obs` (K, *O) to the rows `index` (K,); slots that can be sampled no more."""
@@ -295,6 +306,12 @@ class Replay:
             present = self._playable[slots] & (occupants(slots, self._newest, self._capacity) == index)
             self._priorities.tree.set(slots[present], values[present])
 
+    def later(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(B, G) which bits were set from the steps `index` (B,) on to the end of their episodes; see `Hindsight`."""
+        if self._later is None:
+            raise RlkitError("replay: made without hindsight, so it does not know what came later")
+        return self._later(index)
+
     def _columns(self) -> dict[str, DeviceColumn | HostColumn]:
         steps = {"action": self._action, "reward": self._reward, "discount": self._discount}
         return steps | {f"extras/{name}": column for name, column in self._extras.items()}
@@ -314,6 +331,7 @@ class Replay:
             "frames": self._frames.state(rows),
             "columns": {name: column.state(rows) for name, column in self._columns().items()},
             "priorities": None if self._priorities is None else self._priorities.state(rows),
+            "later": None if self._later is None else self._later.state(rows),
             "rng": self._rng.bit_generator.state,
         }
 
@@ -345,6 +363,8 @@ class Replay:
             column.load(state["columns"][name], rows)
         if self._priorities is not None:
             self._priorities.load(state["priorities"], rows)
+        if self._later is not None:
+            self._later.load(state["later"], rows)
         try:
             self._rng.bit_generator.state = state["rng"]
         except (ValueError, TypeError, KeyError) as error:

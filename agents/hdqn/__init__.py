@@ -1,0 +1,142 @@
+"""h-DQN: goals chosen by one Q-network and pursued by another. README.md beside this file describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import torch
+
+from agents.hdqn.agent import HDQNAgent, Level
+from agents.hdqn.config import HDQNConfig
+from agents.hdqn.network import controller_network, meta_network
+from agents.hdqn.policy import HDQNPolicy
+from rlkit.agent import AgentContext
+from rlkit.errors import ConfigError
+from rlkit.exploration.bonus import CountBonus, NoBonus, bonus_extras, build_bonus
+from rlkit.goals import build_goals
+from rlkit.nn.qnetwork import QNetwork, describe_network
+from rlkit.pacing import Ratio
+from rlkit.qlearning.learner import QLearner
+from rlkit.replay import (
+    Extra,
+    Hindsight,
+    OptionStore,
+    Replay,
+    option_bytes,
+    placed,
+    replay_bytes,
+    require_memory,
+)
+from rlkit.seeding import Streams, torch_seeded
+from rlkit.types import EnvSpec
+
+__all__ = ["HDQNAgent", "HDQNConfig", "HDQNPolicy", "plugin"]
+
+
+class HDQNPlugin:
+    """How the engine makes an h-DQN."""
+
+    config = HDQNConfig
+
+    def policy(self, config: HDQNConfig, spec: EnvSpec, device: torch.device) -> HDQNPolicy:
+        return _policy(config, spec, device, seeds=(0, 0))
+
+    def agent(self, config: HDQNConfig, spec: EnvSpec, context: AgentContext) -> HDQNAgent:
+        streams, device = context.streams, context.device
+        policy = _policy(config, spec, device, (streams.seed("meta network"), streams.seed("network")))
+        count = len(policy.goals.names)
+        extras, columns = _extras(config, count), _columns(config, count)
+        _require_room(config, spec, extras, columns, device)
+        replay = Replay(
+            config.controller.replay_capacity,
+            spec,
+            steps=config.controller.n_step,
+            extras=extras,
+            device=device,
+            rng=streams.generator("replay"),
+            hindsight=_hindsight(config),
+        )
+        store = OptionStore(config.meta.capacity, spec, extras=columns, device=device, rng=streams.generator("options"))
+        starts = config.controller.learning_starts
+        meta_bonus = _meta_bonus(config, spec, streams)
+        bonus = build_bonus(config.controller.bonus, spec, streams.child("bonus"), replay, starts)
+        controller = Level(QLearner(policy.controller, config.controller.learner()), bonus)
+        meta = Level(QLearner(policy.meta, config.meta.learner()), meta_bonus)
+        rng = streams.generator("hindsight")
+        return HDQNAgent(config, spec.num_actions, spec.num_envs, policy, controller, meta, replay, store, rng, device)
+
+    def describe(self, config: HDQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
+        policy = _policy(config, spec, torch.device("cpu"), seeds=(0, 0))
+        names = policy.goals.names
+        extras, columns = _extras(config, len(names)), _columns(config, len(names))
+        size = replay_bytes(config.controller.replay_capacity, spec, extras, hindsight=_hindsight(config))
+        options = option_bytes(config.meta.capacity, spec, columns)
+        for level in (config.controller, config.meta):
+            if level.bonus is not None:
+                level.bonus.features.build(spec)  # refuses what does not suit the observations
+        updates = Ratio(config.controller.updates_per_step, config.controller.learning_starts).total(env_steps)
+        return {
+            "goals": f"{len(names)}: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}",
+            "meta-controller": describe_network(policy.meta, len(names)),
+            "controller": describe_network(cast(QNetwork, policy.controller), spec.num_actions),
+            "replay": f"{config.controller.replay_capacity:,} steps, {size / 2**20:,.1f} MiB",
+            "options": f"{config.meta.capacity:,} observations, {options / 2**20:,.1f} MiB",
+            "updates": f"{updates:,} of {config.controller.batch_size} windows; and "
+            f"{config.meta.updates_per_option:g} of {config.meta.batch_size} options for each option",
+        }
+
+
+def _policy(config: HDQNConfig, spec: EnvSpec, device: torch.device, seeds: tuple[int, int]) -> HDQNPolicy:
+    goals = build_goals(config.goals, spec)
+    with torch_seeded(seeds[0]):
+        meta = meta_network(config.meta.network, spec, goals).to(device)
+    with torch_seeded(seeds[1]):
+        controller = controller_network(config.controller.network, spec, goals).to(device)
+    return HDQNPolicy(meta, controller, goals, config.max_option_steps, config.repeat_goals, device)
+
+
+def _meta_bonus(config: HDQNConfig, spec: EnvSpec, streams: Streams) -> CountBonus | NoBonus:
+    """Without warm-up or replay, so that codes which are fitted, and change thereby, are refused."""
+    try:
+        return build_bonus(config.meta.bonus, spec, streams.child("meta bonus"), None, 0)
+    except ConfigError as error:
+        raise ConfigError(
+            f"agent.meta.bonus: options keep the codes they got, which must not change: {error}"
+        ) from error
+
+
+def _extras(config: HDQNConfig, goals: int) -> dict[str, Extra]:
+    """The controller's columns: the goal, the bits of what each step achieved, and had achieved before it."""
+    held = {"held": Extra((goals,), np.bool_, host=True)} if config.controller.hindsight else {}
+    goal, achieved = Extra((), np.int64, host=True), Extra((goals,), np.bool_)
+    return {"goal": goal, "achieved": achieved, **held, **bonus_extras(config.controller.bonus)}
+
+
+def _columns(config: HDQNConfig, goals: int) -> dict[str, Extra]:
+    """The meta-controller's columns: which goals may follow an option."""
+    return {"allowed": Extra((goals,), np.bool_, host=True), **bonus_extras(config.meta.bonus)}
+
+
+def _hindsight(config: HDQNConfig) -> Hindsight | None:
+    hindsight = config.controller.hindsight
+    return Hindsight("achieved", hindsight.which) if hindsight else None
+
+
+def _require_room(
+    config: HDQNConfig, spec: EnvSpec, extras: Mapping[str, Extra], columns: Mapping[str, Extra], device: torch.device
+) -> None:
+    """Raises CapacityError unless both replays fit into memory, together where they lie on the same device."""
+    options = option_bytes(config.meta.capacity, spec, columns)
+    steps = replay_bytes(config.controller.replay_capacity, spec, extras, hindsight=_hindsight(config))
+    host, where = torch.device("cpu"), placed(steps, device)
+    what = "the controller's replay (agent.controller.replay_capacity)"
+    require_memory(options, "the store of options (agent.meta.capacity)", host, config.meta.capacity)
+    if where == host:
+        require_memory(steps + options, f"{what} with the store of options", host)
+    else:
+        require_memory(steps, what, where, config.controller.replay_capacity)
+
+
+plugin = HDQNPlugin()

@@ -1,0 +1,242 @@
+"""The h-DQN agent: a meta-controller chooses goals, a controller acts towards them; each learns by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.hdqn.config import HDQNConfig
+from agents.hdqn.critic import intrinsic_reward, relabel, transitions
+from agents.hdqn.options import Accounts, Bools, Ints, clipped, explore, option_over, reaches
+from agents.hdqn.policy import FORBIDDEN, HDQNPolicy
+from agents.hdqn.statistics import OptionStatistics
+from rlkit.exploration.bonus import CountBonus, NoBonus
+from rlkit.pacing import Ratio
+from rlkit.qlearning.learner import QLearner, Transitions
+from rlkit.replay import OptionStore, Replay
+from rlkit.replay.ring import to_device
+from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A learner, and the bonus that its rewards get."""
+
+    learner: QLearner
+    bonus: CountBonus | NoBonus
+
+
+class HDQNAgent:
+    """Kulkarni et al. 2016, Algorithm 1, with both levels paced by themselves."""
+
+    def __init__(
+        self,
+        config: HDQNConfig,
+        num_actions: int,
+        num_envs: int,
+        policy: HDQNPolicy,
+        controller: Level,
+        meta: Level,
+        replay: Replay,
+        store: OptionStore,
+        rng: np.random.Generator,
+        device: torch.device,
+    ) -> None:
+        """rng: which windows are relabelled, and with which goals."""
+        self._config = config
+        self._num_actions = num_actions
+        self._policy = policy
+        self._controller = controller
+        self._meta = meta
+        self._replay = replay
+        self._store = store
+        self._rng = rng
+        self._device = device
+        self._pacing = Ratio(config.controller.updates_per_step, config.controller.learning_starts)
+        self._meta_pacing = Ratio(config.meta.updates_per_option, config.meta.learning_starts)
+        self._env_steps = 0
+        discount = config.meta.discount
+        self._accounts = Accounts(discount, config.option_discount, np.zeros(num_envs), np.ones(num_envs))
+        self._marks: dict[str, NDArray[Any]] = {}  # (N,) the meta-controller's bonus: where options began, and are now
+        self._statistics = OptionStatistics(policy.goals.names, num_envs)
+        self._metrics: dict[str, float] = {}
+
+    @property
+    def updates(self) -> int:
+        """The controller's; the meta-controller's are paced in options."""
+        return self._controller.learner.updates
+
+    def epsilon(self) -> NDArray[np.float64]:
+        """(G,) the probability of a random action now under each goal: 1 until learning starts."""
+        config = self._config.controller
+        steps = self._env_steps - config.learning_starts
+        value = 1.0 if steps < 0 else config.epsilon.value(steps)
+        everywhere = np.full(len(self._policy.goals.names), value)
+        if config.epsilon_by == "schedule" or steps < 0:
+            return everywhere
+        return np.where(self._statistics.mastered(config.mastered), config.epsilon.end, everywhere)
+
+    def meta_epsilon(self) -> float:
+        """The probability of a random goal now: 1 until the meta-controller learns."""
+        steps = self._env_steps - self._config.pretraining_steps
+        waits = steps < 0 or self._store.total < self._config.meta.learning_starts
+        return 1.0 if waits else self._config.meta.epsilon.value(steps)
+
+    def initial_state(self, num_envs: int) -> ActorState:
+        return self._policy.initial_state(num_envs)
+
+    def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        """Hands observe the goals, the ages of their options, and what was achieved before the step."""
+        if mode is Mode.EVALUATE:
+            return self._policy.act(observation, state, rng, mode)
+        obs, count = observation.obs, len(observation.obs)
+        coins = rng.random((2, count))  # drawn whether an option is over or not
+
+        def choose(allowed: Bools) -> Ints:
+            epsilon = np.full(count, self.meta_epsilon())
+            return explore(epsilon, lambda: self._policy.greedy_goal(obs, allowed), allowed, coins)
+
+        def greedy() -> Ints:
+            return self._policy.greedy_action(obs, goal, self._controller.bonus.acting(observation))
+
+        goal, age, held = self._policy.options(observation, state, choose)
+        everything = np.ones((count, self._num_actions), np.bool_)
+        action = explore(self.epsilon()[goal], greedy, everything, rng.random((2, count)))
+        return ActorOutput(action, {"goal": goal, "age": age + 1}, {"goal": goal, "age": age, "held": held})
+
+    def observe(self, step: StepBatch) -> None:
+        goal, age = step.extras["goal"], step.extras["age"]
+        achieved = self._policy.goals.achieved(step.after)  # (N, G)
+        over = option_over(goal, age + 1, achieved, step.ended, self._config.max_option_steps)
+        columns = {"goal": goal, "achieved": achieved, **self._controller.bonus.observe(step)}
+        if self._config.controller.hindsight is not None:
+            columns["held"] = step.extras["held"]
+        self._replay.add(step, columns, cut=over)
+        reached = reaches(goal, achieved)
+        intrinsic = intrinsic_reward(reached, step.discount, self._config.controller.reward).astype(np.float64)
+        self._metrics = self._statistics.observe(step.before.first, age == 0, intrinsic, step.ended)
+        self._account(step, age == 0, over, goal, achieved)
+        self._statistics.finish(over, goal, age + 1, reached, self._accounts.total)
+        self._env_steps += len(step.action)
+
+    def _account(self, step: StepBatch, begins: Bools, over: Bools, goal: Ints, achieved: Bools) -> None:
+        """The meta-controller's half: what options bring, and those that are over into its store."""
+        self._accounts.add(begins, clipped(step, self._config.meta.reward_clip), step.discount)
+        for name, mark in self._meta.bonus.observe(step).items():  # where an option began, else where it has come to
+            self._marks[name] = np.where(begins | (name != "digest"), mark, self._marks.get(name, mark))
+        if self._env_steps < self._config.pretraining_steps:
+            return
+        placed = np.flatnonzero(begins & (step.before.first | self._store.unplaced))
+        if len(placed):
+            self._store.begin(placed, step.before.obs[placed])
+        ends = np.flatnonzero(over)
+        if len(ends):
+            options = {
+                "choice": goal,
+                "reward": self._accounts.total,
+                "discount": self._accounts.factor(),
+                "allowed": self._policy.allowed(achieved, goal),
+                **self._marks,
+            }
+            columns = {name: column[ends] for name, column in options.items()}
+            self._store.add(ends, step.after.obs[ends], columns, step.ended[ends])
+
+    def learn(self) -> Metrics:
+        """Makes the updates owed on both levels and gives the metrics of the last ones that were measured."""
+        metrics: dict[str, Any] = dict(self._metrics)
+        self._metrics = {}
+        metrics |= _named("controller", self._controller.bonus.learn()) | _named("meta", self._meta.bonus.learn())
+        for _ in range(self._pacing.total(self._env_steps) - self._controller.learner.updates):
+            metrics |= _named("controller", self._update())
+        owed = self._meta_pacing.total(self._store.total) - self._meta.learner.updates
+        for _ in range(owed if len(self._store) else 0):
+            metrics |= _named("meta", self._meta_update())
+        return metrics
+
+    def _update(self) -> Metrics:
+        config = self._config.controller
+        batch = self._replay.sample(config.batch_size)
+        goal = to_device(self._goals(batch), self._device)
+        level = self._controller
+        return level.learner.update(transitions(batch, goal, config.discount, config.reward, level.bonus)).metrics
+
+    def _goals(self, batch: Batch) -> Ints:
+        """(B,) the goals under which a batch is learned from: those of the time, or with hindsight others."""
+        goal: Ints = np.ascontiguousarray(np.asarray(batch.window.extras["goal"])[:, 0])
+        hindsight = self._config.controller.hindsight
+        if hindsight is None:
+            return goal
+        # what was achieved already when the step was taken is no goal to learn about
+        candidates = self._replay.later(batch.index) & ~np.asarray(batch.window.extras["held"])[:, 0]
+        return relabel(goal, candidates, self._rng.random((2, len(goal))), hindsight.share)
+
+    def _meta_update(self) -> Metrics:
+        window = self._store.sample(self._config.meta.batch_size)
+        reward = self._meta.bonus.add(window.reward, window)[:, 0]
+        allowed = torch.as_tensor(window.extras["allowed"])[:, 0]  # (B, G)
+        mask = torch.where(allowed, 0.0, float(FORBIDDEN)).to(self._device)
+        weight = torch.ones(len(reward), device=self._device)
+        action, discount = window.action[:, 0], window.discount[:, 0]
+        made = Transitions((window.obs,), action, reward, discount, (window.next_obs,), weight, mask)
+        return self._meta.learner.update(made).metrics
+
+    def caption(self, state: ActorState) -> list[str]:
+        return self._policy.caption(state)
+
+    def gauges(self) -> Metrics:
+        epsilon = self.epsilon()
+        return {
+            "explore/epsilon": float(epsilon.mean()),
+            "explore/meta_epsilon": self.meta_epsilon(),
+            "replay/fill": float(self._replay.fill),
+            "replay/options": float(self._store.fill),
+            "progress/meta_updates": float(self._meta.learner.updates),
+            **self._statistics.gauges(),
+            **_named("controller", self._controller.bonus.gauges()),
+            **_named("meta", self._meta.bonus.gauges()),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "policy": self._policy.state_dict(),
+            "controller": _level_state(self._controller),
+            "meta": _level_state(self._meta),
+            "replay": self._replay.state_dict(),
+            "store": self._store.state_dict(),
+            "accounts": self._accounts.state_dict(),
+            "marks": dict(self._marks),
+            "statistics": self._statistics.state_dict(),
+            "metrics": dict(self._metrics),
+            "rng": self._rng.bit_generator.state,
+            "env_steps": self._env_steps,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._policy.load_policy_state(state["policy"])
+        for level, name in ((self._controller, "controller"), (self._meta, "meta")):
+            level.learner.load_state_dict(state[name]["learner"])
+            level.bonus.load_state_dict(state[name]["bonus"])
+        self._replay.load_state_dict(state["replay"])
+        self._store.load_state_dict(state["store"])
+        self._accounts.load_state_dict(state["accounts"])
+        self._marks = {name: mark.copy() for name, mark in state["marks"].items()}
+        self._statistics.load_state_dict(state["statistics"])
+        self._metrics = dict(state["metrics"])
+        self._rng.bit_generator.state = state["rng"]
+        self._env_steps = int(state["env_steps"])
+
+    def load_policy_state(self, state: State) -> None:
+        self._policy.load_policy_state(state)
+
+
+def _level_state(level: Level) -> dict[str, Any]:
+    return {"learner": level.learner.state_dict(), "bonus": level.bonus.state_dict()}
+
+
+def _named(level: str, metrics: Metrics) -> dict[str, Any]:
+    """The metrics of one level, "loss/td" as "controller/loss_td"."""
+    return {f"{level}/{name.replace('/', '_')}": value for name, value in metrics.items()}

@@ -1,0 +1,191 @@
+"""Every knob of the h-DQN agent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from rlkit.config import Model, PluginConfig
+from rlkit.exploration.config import BonusConfig
+from rlkit.exploration.epsilon import EpsilonConfig
+from rlkit.goals import GoalsConfig
+from rlkit.nn.config import NetworkConfig
+from rlkit.qlearning.learner import LearnerSettings, TargetConfig
+from rlkit.qlearning.optimizers import OptimizerConfig
+
+
+def _switch(value: Any) -> Any:
+    """`true` is a table with its defaults and `false` no table, so that an override can switch it."""
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
+def _suits(network: NetworkConfig, batch_size: int, level: str) -> None:
+    """Raises ValueError unless a level can learn with such a network."""
+    if network.initial_batch:
+        raise ValueError(
+            f'{level}.network.normalisation = "{network.normalisation}" is initialised from data, which h-DQN does not '
+            'do; use "layer", or leave it out'
+        )
+    network.suits(batch_size, 0)
+
+
+class LevelConfig(Model):
+    """What both levels have: a Q-network and how it learns."""
+
+    learning_rate: float = Field(1e-3, gt=0.0, description="Step size of the optimizer (Kulkarni et al.: 2.5e-4).")
+    discount: float = Field(
+        0.99, ge=0.0, le=1.0, description="gamma, the worth of a reward one step (or option) later. 0: only the next."
+    )
+    batch_size: int = Field(64, ge=1, description="Drawn from the replay for one update (the authors' code: 256).")
+    double: bool = Field(
+        False,
+        description="The online network selects the next choice, the target network values it (van Hasselt 2016).",
+    )
+    loss: Literal["huber", "squared"] = Field(
+        "huber", description="huber: errors beyond 1 pull linearly; squared: half the squared error."
+    )
+    max_grad_norm: float = Field(
+        10.0, ge=0.0, description="Longest gradient over all parameters, shortened to it. 0: no limit."
+    )
+    target: TargetConfig = Field(TargetConfig(), description="The target network.")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="The gradient step.")
+    bonus: Annotated[BonusConfig | None, BeforeValidator(_switch)] = Field(
+        None, description="Count-based exploration on this level; false or left out: none, true: with its defaults."
+    )
+
+    def learner(self) -> LearnerSettings:
+        """The part that the learner needs."""
+        return LearnerSettings(
+            self.learning_rate, self.optimizer, self.target, self.double, self.loss, self.max_grad_norm
+        )
+
+
+class ControllerNetworkConfig(NetworkConfig):
+    """The table `controller.network`."""
+
+    goal: Literal["input", "heads"] = Field(
+        "input",
+        description="How the network is told the goal. input: the goal space's code, a vector beside the encoder's "
+        "features or a mask as one more channel; heads: outputs of its own for each goal, a table with hidden = [].",
+    )
+
+
+class RewardConfig(Model):
+    """The table `controller.reward`: what the intrinsic critic pays."""
+
+    goal: float = Field(1.0, description="For reaching the goal (the authors' code: 50).")
+    step_cost: float = Field(0.0, ge=0.0, description="Subtracted at each step (the authors' code: 0.1 or 0.01).")
+    death: float = Field(
+        0.0, ge=0.0, description="Subtracted where the value ends without the goal (the authors' code: 200)."
+    )
+
+
+class HindsightConfig(Model):
+    """The table `controller.hindsight`: learning as if a goal reached later had been meant (HER)."""
+
+    which: Literal["future", "final"] = Field(
+        "future",
+        description="future: a goal achieved in this step or later in the episode; final: in the episode's last step "
+        "(Andrychowicz et al. 2017, section 4.5).",
+    )
+    share: float = Field(
+        0.5, ge=0.0, le=1.0, description="Of the windows of finished episodes that are relabelled (theirs: 0.8)."
+    )
+
+
+class ControllerConfig(LevelConfig):
+    """The table `controller`: Q1(s, a; g), which acts towards a goal."""
+
+    updates_per_step: float = Field(
+        0.25,
+        gt=0.0,
+        description="Updates owed for each environment step, as an exact decimal (the authors' code: 0.25).",
+    )
+    learning_starts: int = Field(
+        1000,
+        ge=0,
+        description="Environment steps of random actions before the first update (the authors' code: 50,000).",
+    )
+    replay_capacity: int = Field(
+        50_000, ge=2, description="Steps that the replay holds (Kulkarni et al.: 1,000,000); the oldest go."
+    )
+    n_step: int = Field(1, ge=1, description="Rewards summed before bootstrapping; an option's end cuts them short.")
+    network: ControllerNetworkConfig = Field(ControllerNetworkConfig(), description="The Q-network.")
+    epsilon: EpsilonConfig = Field(EpsilonConfig(), description="Random actions while training.")
+    epsilon_by: Literal["schedule", "success"] = Field(
+        "schedule",
+        description="success: epsilon.end for goals reached in more than `mastered` of their latest 100 options, the "
+        "schedule for the others (Kulkarni et al.); schedule: the same for all goals.",
+    )
+    mastered: float = Field(0.9, ge=0.0, le=1.0, description="Share of options reached from which a goal is mastered.")
+    reward: RewardConfig = Field(RewardConfig(), description="The intrinsic critic.")
+    hindsight: Annotated[HindsightConfig | None, BeforeValidator(_switch)] = Field(
+        None, description="Relabelling with goals reached later; false or left out: none, true: with its defaults."
+    )
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        _suits(self.network, self.batch_size, "controller")
+        if self.n_step >= self.replay_capacity:
+            raise ValueError(
+                f"controller.n_step = {self.n_step} must be smaller than replay_capacity = {self.replay_capacity}"
+            )
+        return self
+
+
+class MetaConfig(LevelConfig):
+    """The table `meta`: Q2(s, g), which chooses goals."""
+
+    updates_per_option: float = Field(
+        1.0, gt=0.0, description="Updates owed for each finished option, as an exact decimal (Algorithm 1: each step)."
+    )
+    learning_starts: int = Field(
+        100, ge=0, description="Options with random goals before the first update (the authors' code: 1000)."
+    )
+    capacity: int = Field(
+        50_000, ge=2, description="Observations at the ends of options that are kept (Kulkarni et al.: 50,000 options)."
+    )
+    reward_clip: float = Field(
+        0.0, ge=0.0, description="Rewards are limited to [-x, x], each before an option's sum. 0: raw."
+    )
+    network: NetworkConfig = Field(NetworkConfig(), description="The Q-network.")
+    epsilon: EpsilonConfig = Field(
+        EpsilonConfig(), description="Random goals while training, by environment steps after pre-training."
+    )
+
+    @model_validator(mode="after")
+    def _counts_states(self) -> Self:
+        _suits(self.network, self.batch_size, "meta")
+        if self.bonus is not None and (self.bonus.of == "pair" or self.bonus.optimism is not None):
+            raise ValueError(
+                'meta.bonus counts states, not actions: give of = "state" (where an option begins) or "successor" '
+                "(where it ends), and no optimism"
+            )
+        return self
+
+
+class HDQNConfig(PluginConfig):
+    """Hierarchical deep Q-learning (Kulkarni et al. 2016); the defaults suit small worlds."""
+
+    goals: GoalsConfig = Field(description="The goals to choose from.")
+    option_discount: Literal["paper", "smdp"] = Field(
+        "paper",
+        description="Worth of an option of k steps. paper: undiscounted sum of rewards, then gamma once; smdp: sum of "
+        "gamma^i times reward i, then gamma^k.",
+    )
+    max_option_steps: int = Field(
+        0,
+        ge=0,
+        description="Steps after which an option is given up. 0: only at its goal or the episode's end (paper).",
+    )
+    repeat_goals: bool = Field(
+        True, description="Whether a goal may be chosen twice running in an episode (paper: yes; authors' code: no)."
+    )
+    pretraining_steps: int = Field(
+        0,
+        ge=0,
+        description="Environment steps at the beginning with random goals, in which only the controller learns.",
+    )
+    controller: ControllerConfig = Field(ControllerConfig(), description="The lower level.")
+    meta: MetaConfig = Field(MetaConfig(), description="The upper level.")

@@ -1,0 +1,55 @@
+"""The intrinsic critic: what a controller is paid, and with hindsight could have been paid, as pure functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.hdqn.config import RewardConfig
+from agents.hdqn.options import pick
+from rlkit.exploration.bonus import CountBonus, NoBonus
+from rlkit.qlearning.learner import Transitions
+from rlkit.qlearning.losses import n_step_return
+from rlkit.types import Batch
+
+
+def intrinsic_reward(reached: Any, discount: Any, config: RewardConfig) -> Any:
+    """What steps are paid, shaped like `reached` (bool) and `discount` (0 where the value ends): arrays or tensors.
+
+    `config.goal` where the goal is reached, less `config.step_cost` for every step, less `config.death` where the value
+    ends without the goal.
+    """
+    died = (discount == 0) & ~reached
+    return config.goal * reached - config.death * died - config.step_cost
+
+
+def relabel(
+    goal: NDArray[np.int64], candidates: NDArray[np.bool_], coins: NDArray[np.float64], share: float
+) -> NDArray[np.int64]:
+    """(B,): goals (B,), exchanged with probability `share` for one of the candidates (B, G), each as likely.
+
+    coins (2, B) in [0, 1): whether, and for which. Without candidates the goal stays (Andrychowicz et al. 2017).
+    """
+    exchanged = (coins[0] < share) & candidates.any(1)
+    return np.where(exchanged, pick(candidates, coins[1]), goal)
+
+
+def transitions(
+    batch: Batch, goal: Tensor, gamma: float, config: RewardConfig, bonus: CountBonus | NoBonus
+) -> Transitions:
+    """What a controller learns from windows under the goals `goal` (B,), those of the time or others.
+
+    Reaching the goal ends the controller's problem: nothing is bootstrapped from there, though the episode goes on.
+    """
+    window = batch.window
+    achieved = torch.as_tensor(window.extras["achieved"])  # (B, n, G)
+    reached = achieved.gather(2, goal[:, None, None].expand(-1, achieved.shape[1], 1)).squeeze(2)  # (B, n)
+    reward = bonus.add(intrinsic_reward(reached, window.discount, config), window)
+    total, discount = n_step_return(reward, window.discount * ~reached, window.steps, gamma)  # (B,) each
+    optimism = bonus.bootstrapping(window)
+    action = window.action[:, 0]
+    return Transitions((window.obs, goal), action, total, discount, (window.next_obs, goal), batch.weight, optimism)

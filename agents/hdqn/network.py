@@ -1,0 +1,89 @@
+"""The two Q-networks: one value for each goal, and one for each action under a goal."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.hdqn.config import ControllerNetworkConfig
+from rlkit.errors import SpecError
+from rlkit.goals import GoalSpace
+from rlkit.nn.config import NetworkConfig
+from rlkit.nn.encoders import build_encoder, default_hidden, output_size
+from rlkit.nn.heads import q_head
+from rlkit.nn.inputs import build_input
+from rlkit.nn.layers import Style
+from rlkit.nn.qnetwork import QNetwork, build_q_network
+from rlkit.types import EnvSpec
+
+
+class GoalQNetwork(nn.Module):
+    """Observations (B, *O) and goals (B,) -> one value for each action, (B, A)."""
+
+    def __init__(
+        self, inputs: nn.Module, encoder: nn.Module, head: nn.Module, codes: Tensor | None, actions: int
+    ) -> None:
+        """codes: (G, K) vectors, (G, H, W) masks, or None, where the head has values for all goals, (B, G * A)."""
+        super().__init__()
+        self.inputs = inputs
+        self.encoder = encoder
+        self.head = head
+        self._num_actions = actions
+        self.codes: Tensor | None
+        self.register_buffer("codes", codes, persistent=False)  # follows from the goal space
+
+    def forward(self, obs: Tensor, goal: Tensor) -> Tensor:
+        values: Tensor = self.inputs(obs)
+        codes = None if self.codes is None else self.codes[goal]
+        if codes is not None and codes.dim() == 3:
+            values = torch.cat((values, codes.unsqueeze(1)), 1)
+        values = self.encoder(values)
+        if codes is not None and codes.dim() == 2:
+            values = torch.cat((values, codes), 1)
+        q: Tensor = self.head(values)
+        if codes is None:
+            q = q.view(len(q), -1, self._num_actions)[torch.arange(len(q), device=q.device), goal]
+        return q
+
+
+def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: GoalSpace) -> GoalQNetwork:
+    """Q1 with fresh parameters. Raises SpecError where masks do not lie over the images."""
+    inputs, style = build_input(spec.observation_space, config.input), Style.of(config)
+    count, shape = len(goals.names), inputs.shape
+    codes = torch.from_numpy(np.array(goals.encode(np.arange(count)))) if config.goal == "input" else None
+    if codes is not None and codes.dim() == 3:
+        if len(shape) != 3 or shape[1:] != tuple(codes.shape[1:]):
+            raise SpecError(f"goal masks of {tuple(codes.shape[1:])} do not lie over inputs of shape {shape} (C, H, W)")
+        shape = (shape[0] + 1, *shape[1:])
+    encoder = build_encoder(config.encoder, shape, style)
+    features = output_size(encoder) + (codes.shape[1] if codes is not None and codes.dim() == 2 else 0)
+    hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
+    outputs = spec.num_actions * (count if codes is None else 1)
+    if codes is None and config.dueling:
+        raise SpecError('controller.network: dueling streams need goal = "input"; heads would share one mean advantage')
+    head = q_head(features, hidden, outputs, style, dueling=config.dueling)
+    return _from_zero(GoalQNetwork(inputs, encoder, head, codes, spec.num_actions).eval(), config, hidden)
+
+
+def meta_network(config: NetworkConfig, spec: EnvSpec, goals: GoalSpace) -> QNetwork:
+    """Q2 with fresh parameters."""
+    network = build_q_network(config, spec.observation_space, len(goals.names))
+    return _from_zero(network, config, default_hidden(config.encoder) if config.hidden is None else config.hidden)
+
+
+N = TypeVar("N", GoalQNetwork, QNetwork)
+
+
+def _from_zero(network: N, config: NetworkConfig, hidden: tuple[int, ...]) -> N:
+    """Where values are linear in the input they begin at 0 and have no bias: of one-hot observations they are tables.
+
+    Small learning rates would not forget random values within a run, and a bias would be shared by all states.
+    """
+    if not hidden and not config.normalisation and not list(network.encoder.parameters()):
+        for name, parameter in network.named_parameters():
+            nn.init.zeros_(parameter)
+            parameter.requires_grad_(not name.endswith("bias"))
+    return network

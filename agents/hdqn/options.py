@@ -1,0 +1,104 @@
+"""When an option is over, which goals may be chosen, and what an option was worth: pure functions of arrays.
+
+N environments, G goals. An option is one goal pursued: it lasts at least one step and at most `max_steps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlkit.types import State, StepBatch
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+def reaches(goal: Ints, achieved: Bools) -> Bools:
+    """(N,): whether each goal (N,) is among the achieved ones (N, G)."""
+    hit: Bools = achieved[np.arange(len(goal)), goal]
+    return hit
+
+
+def option_over(goal: Ints, age: Ints, achieved: Bools, ended: Bools | Literal[False], max_steps: int) -> Bools:
+    """(N,): whether options that have run for `age` >= 1 steps towards `goal`, (N,) each, are over.
+
+    At the goal, at the episode's end, and after `max_steps` steps (0: never for that). `achieved` (N, G) is of the
+    observation that the latest step led to: what an option began with does not end it.
+    """
+    over: Bools = reaches(goal, achieved) | ended
+    return over | (age >= max_steps) if max_steps else over
+
+
+def allowed_goals(achieved: Bools, previous: Ints, repeat: bool) -> Bools:
+    """(N, G): which goals may be chosen: those not achieved already, and unless `repeat` not the `previous` one.
+
+    previous (N,): the goal of the option before in the same episode, -1 where there was none. Where nothing is left the
+    previous goal may be chosen again; where all goals are achieved any may, and its option then lasts a single step
+    unless that step undoes it.
+    """
+    free = ~achieved
+    free[~free.any(1)] = True
+    if repeat:
+        return free
+    other = free & (np.arange(achieved.shape[1]) != previous[:, None])
+    return np.where(other.any(1, keepdims=True), other, free)
+
+
+def pick(allowed: Bools, coin: NDArray[np.float64]) -> Ints:
+    """(N,): of the allowed choices (N, C) the one at the share `coin` (N,) in [0, 1); 0 where none is allowed."""
+    place = (coin * allowed.sum(1)).astype(np.int64)  # below the number of allowed ones
+    choice: Ints = (allowed.cumsum(1) > place[:, None]).argmax(1)
+    return choice
+
+
+def explore(
+    epsilon: NDArray[np.float64], greedy: Callable[[], Ints], allowed: Bools, coins: NDArray[np.float64]
+) -> Ints:
+    """(N,) choices: uniform among the allowed ones (N, C) with probability `epsilon` (N,), else the greedy ones.
+
+    coins (2, N) in [0, 1): whether, and which; `greedy` is not asked where all of them say random.
+    """
+    random = coins[0] < epsilon
+    uniform = pick(allowed, coins[1])
+    return uniform if random.all() else np.where(random, uniform, greedy())
+
+
+@dataclass
+class Accounts:
+    """What the options in progress have brought: F and the factor of the value that follows, (N,) each.
+
+    discount_by "paper": F = sum of f_i, factor gamma (Kulkarni et al. 2016, the equation of Q2, which discounts a whole
+    option once). "smdp": F = sum of gamma^i f_i, factor gamma^k after k steps (Sutton et al. 1999). In both nothing
+    counts after a step whose continuation is 0, and the factor is 0 then.
+    """
+
+    gamma: float
+    discount_by: Literal["paper", "smdp"]
+    total: NDArray[np.float64]  # (N,)
+    decay: NDArray[np.float64]  # (N,) the factor of the next reward
+
+    def add(self, begins: Bools, reward: NDArray[Any], discount: NDArray[np.float32]) -> None:
+        """One step: rewards and continuations (N,); options begin with it where `begins` (N,)."""
+        self.total[begins], self.decay[begins] = 0.0, 1.0
+        self.total += self.decay * reward
+        self.decay *= discount * self.gamma if self.discount_by == "smdp" else discount
+
+    def factor(self) -> NDArray[np.float64]:
+        """(N,) of the value after the option, if it ends here."""
+        return self.decay * (1.0 if self.discount_by == "smdp" else self.gamma)
+
+    def state_dict(self) -> State:
+        return {"total": self.total, "decay": self.decay}
+
+    def load_state_dict(self, state: State) -> None:
+        self.total, self.decay = state["total"].copy(), state["decay"].copy()
+
+
+def clipped(step: StepBatch, bound: float) -> NDArray[np.float32]:
+    """(N,) the step's rewards limited to [-bound, bound], each by itself; 0 leaves them as they are."""
+    return step.reward.clip(-bound, bound) if bound > 0 else step.reward

@@ -1,0 +1,96 @@
+"""How options went: for each goal over its latest options, and what was paid in each environment's episode."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.hdqn.options import Bools, Ints
+from rlkit.types import Metrics, State
+
+LATEST = 100  # options of a goal that its success rate and length are of
+SHARES = 1000  # options that the goals' shares are of
+SHOWN = 32  # goals beyond this many have no metrics of their own
+
+
+class OptionStatistics:
+    """Rings of the latest options."""
+
+    def __init__(self, names: Sequence[str], num_envs: int) -> None:
+        self._names = [re.sub(r"[^\w.-]+", "_", name) for name in names]
+        goals = len(names)
+        self._reached = np.zeros((goals, LATEST), np.bool_)
+        self._length = np.zeros((goals, LATEST), np.int64)
+        self._count = np.zeros(goals, np.int64)  # options of each goal so far
+        self._chosen = np.zeros(SHARES, np.int64)
+        self._return = np.zeros(SHARES)  # what the same options brought: the environment's reward,
+        self._intrinsic = np.zeros(SHARES)  # and the critic's
+        self._total = 0
+        self._option = np.zeros(num_envs)  # (N,) intrinsic reward so far in each option
+        self._episode = np.zeros(num_envs)  # (N,) in each episode
+
+    @property
+    def options(self) -> int:
+        """Options finished so far."""
+        return self._total
+
+    def mastered(self, share: float) -> Bools:
+        """(G,) which goals were reached in more than `share` of their latest options, once there are LATEST of them."""
+        mastered: Bools = (self._count >= LATEST) & (self._reached.mean(1) > share)
+        return mastered
+
+    def observe(self, first: Bools, begins: Bools, intrinsic: NDArray[np.float64], ended: Bools) -> dict[str, float]:
+        """A step was paid `intrinsic` (N,); metrics of the episodes that ended with it."""
+        self._episode[first] = 0.0
+        self._option[begins] = 0.0
+        self._episode += intrinsic
+        self._option += intrinsic
+        return {"episode/critic_return": float(self._episode[ended].mean())} if ended.any() else {}
+
+    def finish(self, over: Bools, goal: Ints, length: Ints, reached: Bools, total: NDArray[np.float64]) -> None:
+        """Options end where `over` (N,): their goals, lengths, success, and undiscounted or discounted sums (N,)."""
+        for env in np.flatnonzero(over):
+            number, place = goal[env], self._total % SHARES
+            slot = self._count[number] % LATEST
+            self._reached[number, slot], self._length[number, slot] = reached[env], length[env]
+            self._count[number] += 1
+            self._chosen[place], self._return[place], self._intrinsic[place] = number, total[env], self._option[env]
+            self._total += 1
+
+    def gauges(self) -> Metrics:
+        """Readings by goal: success and length over its latest options, share of all latest ones."""
+        known = min(self._total, SHARES)
+        readings: dict[str, float] = {"option/count": float(self._total)}
+        if known:
+            readings["option/return"] = float(self._return[:known].mean())
+            readings["option/critic_return"] = float(self._intrinsic[:known].mean())
+        for number, name in enumerate(self._names if len(self._names) <= SHOWN else []):
+            seen = min(int(self._count[number]), LATEST)
+            readings[f"goal_share/{name}"] = float((self._chosen[:known] == number).sum() / max(known, 1))
+            if seen:
+                readings[f"goal_success/{name}"] = float(self._reached[number, :seen].mean())
+                readings[f"goal_length/{name}"] = float(self._length[number, :seen].mean())
+        return readings
+
+    def state_dict(self) -> State:
+        return {
+            "reached": self._reached,
+            "length": self._length,
+            "count": self._count,
+            "chosen": self._chosen,
+            "return": self._return,
+            "intrinsic": self._intrinsic,
+            "total": self._total,
+            "option": self._option,
+            "episode": self._episode,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._reached, self._length = state["reached"].copy(), state["length"].copy()
+        self._count, self._chosen = state["count"].copy(), state["chosen"].copy()
+        self._return, self._intrinsic = state["return"].copy(), state["intrinsic"].copy()
+        self._total = int(state["total"])
+        self._option, self._episode = state["option"].copy(), state["episode"].copy()
