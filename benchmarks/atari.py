@@ -4,8 +4,9 @@
 
 Each game is trained in a process of its own for 20,000 steps with the settings of `atari/dqn-dopamine`, but learning
 from step 2,000 on and exploring for 8,000 steps more. A run that was interrupted is resumed, so this can be done in
-pieces. Counted: steps, updates, episodes and their mean return while training, time, and the most memory the process
-held. The picture has the stack of four frames that the network is fed, as floats of 0 to 1, a row for each game.
+pieces. Counted: steps, updates, episodes and their mean return while training, the most memory the process held, and
+time: by the clock, and of the processor, all threads together, which is the steadier one on a machine that does other
+work. The picture has the stack of four frames that the network is fed, as floats of 0 to 1, a row for each game.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import json
 import resource
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +32,40 @@ from rlkit.config import Config, load
 from rlkit.nn.inputs import build_input
 from rlkit.run import machine, today, versions
 from rlkit.sinks import read_rows
+from rlkit.trainer import Trainer
 from rlkit.types import Purpose
 
 CONFIG = "atari/dqn-dopamine"
 GAMES = ["pong", "breakout", "freeway"]
 SEEN_AT = 120  # steps of random actions before the picture is taken
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where training was at a log."""
+
+    env_steps: int
+    updates: int
+    clock: float  # seconds, as all below
+    cpu: float
+
+
+def costs(points: list[Point], learning_starts: int) -> dict[str, float] | None:
+    """Milliseconds a step with random actions, and what learning adds to it for each update: acting is part of that.
+
+    None where this process did not see the steps before learning, since the run was resumed.
+    """
+    before = [point for point in points if point.env_steps <= learning_starts]
+    if len(before) < 2:
+        return None
+    first, begin, end = before[0], before[-1], points[-1]
+    found = {}
+    for name in ("clock", "cpu"):
+        step = (getattr(begin, name) - getattr(first, name)) / (begin.env_steps - first.env_steps)
+        learning = getattr(end, name) - getattr(begin, name) - step * (end.env_steps - begin.env_steps)
+        found[f"{name}_ms_per_random_step"] = round(1000 * step, 3)
+        found[f"{name}_ms_per_update"] = round(1000 * learning / (end.updates - begin.updates), 3)
+    return found
 
 
 def config_of(game: str, steps: int, threads: int) -> Config:
@@ -47,6 +79,7 @@ def config_of(game: str, steps: int, threads: int) -> Config:
             "train.steps": steps,
             "train.threads": threads,
             "train.device": "cpu",
+            "train.log_every": max(1, steps // 40),
             "train.checkpoint_every": max(1, steps // 4),
             "evaluation.every": 0,
             "evaluation.final_episodes": 1,
@@ -61,10 +94,16 @@ def train(game: str, steps: int, threads: int, folder: Path) -> dict[str, Any]:
     if kept.exists():
         finished: dict[str, Any] = json.loads(kept.read_text())
         return finished
+    config = config_of(game, steps, threads)
+    points: list[Point] = []
+
+    def mark(trainer: Trainer) -> None:
+        points.append(Point(trainer.env_steps, trainer.agent.updates, time.perf_counter(), time.process_time()))
+
     if (path / "checkpoints").exists() and any((path / "checkpoints").glob("[0-9]*")):
-        rlkit.resume(path)
+        rlkit.resume(path, on_progress=mark)
     else:
-        rlkit.train(config_of(game, steps, threads), run=path)
+        rlkit.train(config, run=path, on_progress=mark)
     result = json.loads((path / "result.json").read_text())
     rows = read_rows(path / "metrics.jsonl")
     returns = [row["episode/return"] for row in rows if "episode/return" in row]
@@ -75,6 +114,7 @@ def train(game: str, steps: int, threads: int, folder: Path) -> dict[str, Any]:
         "updates": result["updates"],
         "train_seconds": result["train_seconds"],
         "env_steps_per_second": round(result["env_steps"] / result["train_seconds"], 1),
+        "costs": costs(points, steps // 10),
         "episodes": max((row.get("progress/episodes", 0) for row in rows), default=0),
         "mean_return_of_the_last_log": returns[-1] if returns else None,
         "process_peak_bytes": peak,  # of the last piece, where a run was resumed
@@ -100,10 +140,12 @@ def seen(game: str) -> NDArray[np.uint8]:
     rng = np.random.default_rng(0)
     observation = environments.reset(np.ones(1, np.bool_), np.zeros(1, np.int64))
     for _ in range(SEEN_AT):
+        before = observation.obs
         environments.send(rng.integers(0, environments.spec.num_actions, 1))
         step = environments.receive()
         ended = step.terminated | step.truncated
         observation = environments.reset(ended, np.full(1, -1)) if ended.any() else step.after
+    assert (observation.obs[0, :-1] == before[0, 1:]).all()  # a step moves each frame by one towards the oldest
     inputs = build_input(environments.spec.observation_space)(torch.from_numpy(observation.obs))  # (1, 4, 84, 84)
     environments.close()
     low, high = float(inputs.min()), float(inputs.max())

@@ -9,17 +9,20 @@ transitions for every ten environment steps, on Pong one of 32 for every four, w
 builds both sides anew, with the round's number as seed; the side that goes first alternates, since a machine's clock
 drifts. What is timed is the training loop alone, after a warm-up of random actions, first updates and the whole decay
 of epsilon. The result is the median of the rounds' ratios, with their range; on Pong each side counts at the better of
-its numbers of environments in the round.
+its numbers of environments in the round. Beside the clock's seconds stand those of the processor, all threads together:
+on a machine that does other work they are the steadier ones, but they do not see what runs side by side.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,29 @@ from rlkit.run import RunDirectory, machine, today, versions
 EPSILON = 0.05  # while timed
 
 
+@dataclass(frozen=True)
+class Pace:
+    """Environment steps a second, by the clock and of processor time."""
+
+    clock: float
+    cpu: float
+
+
+def now() -> tuple[float, float]:
+    """Seconds (of the clock, of processor time)."""
+    return time.perf_counter(), time.process_time()
+
+
+def pace(steps: int, begin: tuple[float, float], end: tuple[float, float]) -> Pace:
+    return Pace(*(steps / (after - before) for before, after in zip(begin, end, strict=True)))
+
+
+def better(paces: Iterable[Pace]) -> Pace:
+    """The best by each measure."""
+    clock, cpu = zip(*((one.clock, one.cpu) for one in paces), strict=True)
+    return Pace(max(clock), max(cpu))
+
+
 class Clock(BaseCallback):
     """Reads the time where the warm-up ends and where training ends."""
 
@@ -45,15 +71,15 @@ class Clock(BaseCallback):
 
     def _on_step(self) -> bool:
         if self.num_timesteps == self._warm_up:
-            self.begin = time.perf_counter()
+            self.begin = now()
         return True
 
     def _on_training_end(self) -> None:
-        self.end = time.perf_counter()
+        self.end = now()
 
 
-def sb3(world: World, num_envs: int, steps: int, seed: int) -> float:
-    """Environment steps a second of Stable-Baselines3."""
+def sb3(world: World, num_envs: int, steps: int, seed: int) -> Pace:
+    """The pace of Stable-Baselines3."""
     rollout, updates = world.sb3_rollout(num_envs)
     total = world.warm_up + steps
     settings = world.settings
@@ -85,11 +111,11 @@ def sb3(world: World, num_envs: int, steps: int, seed: int) -> float:
     agent.learn(total, callback=clock, log_interval=None)
     env.close()
     _expect_updates(world, agent._n_updates, total)
-    return (agent.num_timesteps - world.warm_up) / (clock.end - clock.begin)
+    return pace(agent.num_timesteps - world.warm_up, clock.begin, clock.end)
 
 
-def rlkit(world: World, num_envs: int, steps: int, seed: int, precision: str = "float32") -> float:
-    """Environment steps a second of the trainer's own loop, with meters and logging, but no sink to write to."""
+def rlkit(world: World, num_envs: int, steps: int, seed: int, precision: str = "float32") -> Pace:
+    """The pace of the trainer's own loop, with meters and logging, but no sink to write to."""
     total = world.warm_up + steps
     settings = world.settings
     agent = {
@@ -114,12 +140,12 @@ def rlkit(world: World, num_envs: int, steps: int, seed: int, precision: str = "
         trainer = session.trainer
         trainer.start()
         _train_until(trainer, world.warm_up)
-        begin = time.perf_counter()
+        begin = now()
         _train_until(trainer, total)
-        end = time.perf_counter()
+        end = now()
         session.close()
     _expect_updates(world, trainer.agent.updates, total)
-    return (trainer.env_steps - world.warm_up) / (end - begin)
+    return pace(trainer.env_steps - world.warm_up, begin, end)
 
 
 def _train_until(trainer: Any, env_steps: int) -> None:
@@ -137,8 +163,8 @@ def _expect_updates(world: World, updates: int, env_steps: int) -> None:
 
 
 def measure(world: World, numbers: list[int], rounds: int, steps: int, precision: str) -> dict[str, Any]:
-    """Steps a second, side → environments → rounds, the sides in alternating order."""
-    sides: dict[str, Callable[[int, int], float]] = {
+    """Paces, side → environments → rounds, the sides in alternating order."""
+    sides: dict[str, Callable[[int, int], Pace]] = {
         "rlkit": lambda num_envs, seed: rlkit(world, num_envs, steps, seed, precision),
         "stable-baselines3": lambda num_envs, seed: sb3(world, num_envs, steps, seed),
     }
@@ -150,11 +176,10 @@ def measure(world: World, numbers: list[int], rounds: int, steps: int, precision
     return speeds
 
 
-def summary(label: Any, ours: list[float], theirs: list[float]) -> dict[str, Any]:
-    """The ratios of the rounds, printed and as a record."""
+def compared(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """Steps a second of all rounds, and their ratios."""
     ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-    result = {
-        "num_envs": label,
+    return {
         "env_steps_per_second": {"rlkit": [round(x) for x in ours], "stable-baselines3": [round(x) for x in theirs]},
         "median": {"rlkit": round(statistics.median(ours)), "stable-baselines3": round(statistics.median(theirs))},
         "ratio": {
@@ -164,10 +189,20 @@ def summary(label: Any, ours: list[float], theirs: list[float]) -> dict[str, Any
             "rounds": [round(ratio, 3) for ratio in ratios],
         },
     }
+
+
+def summary(label: Any, ours: list[Pace], theirs: list[Pace]) -> dict[str, Any]:
+    """The ratios of the rounds, printed and as a record."""
+    result = {
+        "num_envs": label,
+        **compared([one.clock for one in ours], [other.clock for other in theirs]),
+        "of_processor_time": compared([one.cpu for one in ours], [other.cpu for other in theirs]),
+    }
     median, ratio = result["median"], result["ratio"]
     print(
         f"{label} environment(s): rlkit {median['rlkit']} steps/s, stable-baselines3 {median['stable-baselines3']} "
-        f"steps/s; ratio {ratio['median']} (from {ratio['lowest']} to {ratio['highest']})",
+        f"steps/s; ratio {ratio['median']} (from {ratio['lowest']} to {ratio['highest']}); of processor time "
+        f"{result['of_processor_time']['ratio']['median']}",
         flush=True,
     )
     return result
@@ -182,9 +217,11 @@ def main() -> None:
     parser.add_argument(
         "--precision", choices=["float32", "bfloat16"], default="float32", help="rlkit's; theirs: float32"
     )
+    parser.add_argument("--threads", type=int, help="torch's, on both sides")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
     arguments = parser.parse_args()
     world = WORLDS[arguments.world]
+    world = replace(world, threads=arguments.threads or world.threads)
     if any(world.warm_up % number for number in arguments.num_envs):
         parser.error(f"--num-envs: divisors of {world.warm_up}, where the clock starts")
     torch.set_num_threads(world.threads)
@@ -192,7 +229,7 @@ def main() -> None:
     speeds = measure(world, arguments.num_envs, arguments.rounds, steps, arguments.precision)
     results = [summary(n, speeds["rlkit"][n], speeds["stable-baselines3"][n]) for n in arguments.num_envs]
     if world.better:
-        best = {name: [max(round_) for round_ in zip(*rows.values(), strict=True)] for name, rows in speeds.items()}
+        best = {name: [better(round_) for round_ in zip(*rows.values(), strict=True)] for name, rows in speeds.items()}
         results.append(summary("the better number of", best["rlkit"], best["stable-baselines3"]))
     if arguments.out is not None:
         record = {
@@ -202,6 +239,10 @@ def main() -> None:
             "date": today(),
             "versions": versions("stable-baselines3"),
             "threads": world.threads,
+            "conditions": {
+                "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+                "load_average_at_the_end": [round(load, 1) for load in os.getloadavg()],
+            },
             "precision": {"rlkit": arguments.precision, "stable-baselines3": "float32"},
             "settings": {
                 **world.settings,

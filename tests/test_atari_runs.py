@@ -10,17 +10,13 @@ from pathlib import Path
 import pytest
 
 import rlkit
-from rlkit.config import load, packaged
+from rlkit.config import load
 from rlkit.errors import CapacityError
 from rlkit.pacing import Ratio
 from rlkit.replay import memory
 
 MEMORY = Path(__file__).parent.parent / "benchmarks" / "memory.py"
 EXPERIMENTS = ["atari/dqn", "atari/dqn-dopamine", "atari/double-dqn", "atari/per"]
-
-
-def test_the_four_experiments_are_packaged() -> None:
-    assert {name for name in packaged() if name.startswith("atari/")} == set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -13,7 +13,7 @@ Normalisation: TypeAlias = Literal["weight", "weight_mean_batch", "batch", "laye
 Activation: TypeAlias = Literal["relu", "leaky_relu", "elu"]
 Pooling: TypeAlias = Literal["max", "fractional_max"]
 
-KNOWN_ENCODERS = ("mlp", "nature", "minatar", "impala")
+KNOWN_ENCODERS = ("mlp", "nature", "nips", "minatar", "impala")
 
 
 def _absent(value: Any) -> Any:
@@ -57,15 +57,16 @@ class NetworkConfig(Model):
     encoder: str = Field(
         "mlp",
         description='What comes before the fully connected layers: "mlp" nothing; "nature" the three convolutions of '
-        'Mnih et al. 2015, for images from 36 x 36; "minatar" the one of Young and Tian 2019, from 3 x 3; "impala" '
+        'Mnih et al. 2015, for images from 36 x 36; "nips" the two of Mnih et al. 2013, a third of the work, from '
+        '20 x 20; "minatar" the one of Young and Tian 2019, from 3 x 3; "impala" '
         "the residual network of Espeholt et al. 2018, for images of any size; "
         '"package.module:attr" your own, a callable (shape) -> nn.Module with the int attribute output_size.',
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None,
         description="Units of the fully connected layers after the encoder. Left out: 120, 84 (mlp), 512 "
-        "(nature), 128 (minatar), 256 (impala), none after your own. [] makes values linear in the features: a table, "
-        "where observations are one-hot.",
+        "(nature), 256 (nips), 128 (minatar), 256 (impala), none after your own. [] makes values linear in the "
+        "features: a table, where observations are one-hot.",
     )
     dueling: bool = Field(
         False,

@@ -66,6 +66,11 @@ def nature(shape: tuple[int, ...], style: Style) -> nn.Module:
     return Convolutions("nature", shape, ((32, 8, 4), (64, 4, 2), (64, 3, 1)), style)
 
 
+def nips(shape: tuple[int, ...], style: Style) -> nn.Module:
+    """The convolutions of Mnih et al. 2013 (section 4.1), a third of the Nature network's work: 16 8x8/4, 32 4x4/2."""
+    return Convolutions("nips", shape, ((16, 8, 4), (32, 4, 2)), style)
+
+
 def minatar(shape: tuple[int, ...], style: Style) -> nn.Module:
     """The convolution of Young and Tian 2019 (MinAtar, section 4): 16 3x3/1."""
     return Convolutions("minatar", shape, ((16, 3, 1),), style)
@@ -74,6 +79,7 @@ def minatar(shape: tuple[int, ...], style: Style) -> nn.Module:
 ENCODERS: dict[str, tuple[BuiltIn, tuple[int, ...]]] = {
     "mlp": (Flat, (120, 84)),
     "nature": (nature, (512,)),
+    "nips": (nips, (256,)),
     "minatar": (minatar, (128,)),
     "impala": (Impala, (256,)),
 }

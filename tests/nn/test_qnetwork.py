@@ -31,6 +31,8 @@ def run(network: QNetwork, space: gym.Space, batch: int = 3) -> torch.Tensor:
     [
         # Nature: 4*32*64+32, 32*64*16+64, 64*64*9+64, 3136*512+512, 512*4+4
         (NetworkConfig(encoder="nature"), ATARI, 4, 8224 + 32832 + 36928 + 1606144 + 2052),
+        # NIPS: 4*16*64+16, 16*32*16+32, 2592*256+256, 256*4+4
+        (NetworkConfig(encoder="nips"), ATARI, 4, 4112 + 8224 + 663808 + 1028),
         # MinAtar: 6*16*9+16, 16*8*8*128+128, 128*6+6
         (NetworkConfig(encoder="minatar"), MINATAR, 6, 880 + 131200 + 774),
         (NetworkConfig(), CARTPOLE, 2, 600 + 10164 + 170),
@@ -81,6 +83,7 @@ def test_dense_is_linear_at_the_end() -> None:
         ("nature", CARTPOLE, "(4,)"),
         ("nature", MINATAR, "at least 36 x 36"),
         ("nature", spaces.Box(0, 255, (4, 35, 84), np.uint8), "(4, 35, 84)"),
+        ("nips", MINATAR, "at least 20 x 20"),
         ("minatar", spaces.Discrete(5), "(5,)"),
     ],
 )
