@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import gymnasium as gym
@@ -47,11 +48,23 @@ class Uniform:
         pass
 
 
+_made: list[Environments] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Workers left behind would be taken for their own by tests that look for a process's children."""
+    yield
+    while _made:
+        _made.pop().close()
+
+
 def make(world: str, num_envs: int) -> Environments:
     tables = {"env": {"name": "gymnasium", **WORLDS[world]}, "agent": {"name": "random"}, "train": {"steps": 1}}
 
     config = resolve(world, tables)
     environments: Environments = plugins.load(plugins.ENVS, "gymnasium").make(config.env, num_envs, Purpose.TRAIN)
+    _made.append(environments)
     return environments
 
 
