@@ -201,7 +201,7 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
         axis.set_visible(False)
     for axis in panels[: len(curves) : columns]:
         axis.set_ylabel(Y_LABELS.get(y, y))
-    figure.supxlabel(caption(curves), fontsize=8, color="#555555")
+    figure.supxlabel(textwrap.fill(caption(curves), 76 * columns), fontsize=8, color="#555555")
     return figure
 
 
