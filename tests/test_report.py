@@ -513,4 +513,4 @@ def test_runs_that_ended_early_are_finished_and_averaged(tmp_path: Path) -> None
     picture = draw(groups)
     assert picture.figure.axes[0].lines[0].get_xdata()[-1] == min(ends)
     assert any("end at different steps" in note for note in picture.notes)
-    assert "A line ends with its shortest run." in picture.figure.get_supxlabel()
+    assert "A line ends with its shortest run." in picture.figure.get_supxlabel().replace("\n", " ")
