@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from rlkit import plugins
 from rlkit.errors import ConfigError
@@ -23,6 +23,14 @@ class Model(BaseModel):
     """A frozen table of a config; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, strict=True)
+
+
+def _switched(value: Any) -> Any:
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
+SWITCH = BeforeValidator(_switched)
+"""For `Annotated[Table | None, SWITCH]`: true is the table with its defaults and false none, so --set can switch it."""
 
 
 class PluginConfig(Model):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from rlkit.config import Model, PluginConfig
+from rlkit.config import SWITCH, Model, PluginConfig
 from rlkit.exploration.config import BonusConfig
 from rlkit.exploration.epsilon import EpsilonConfig
 from rlkit.nn.config import NetworkConfig
@@ -42,11 +42,6 @@ class PrioritisedConfig(Model):
     def beta_at(self, updates: int) -> float:
         """Beta after `updates` updates."""
         return 1.0 if updates >= self.beta_updates else self.beta + (1.0 - self.beta) * updates / self.beta_updates
-
-
-def _switch(value: Any) -> Any:
-    """`prioritised = true` is the table with its defaults and `false` no table, so that an override can switch it."""
-    return ({} if value else None) if isinstance(value, bool) else value
 
 
 class DQNConfig(PluginConfig):
@@ -135,10 +130,10 @@ class DQNConfig(PluginConfig):
     target: TargetConfig = Field(TargetConfig(), description="The target network.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="The gradient step.")
     epsilon: EpsilonConfig = Field(EpsilonConfig(), description="Random actions while training.")
-    prioritised: Annotated[PrioritisedConfig | None, BeforeValidator(_switch)] = Field(
+    prioritised: Annotated[PrioritisedConfig | None, SWITCH] = Field(
         None, description="Prioritised replay; false or left out: uniform, true: with its defaults."
     )
-    bonus: Annotated[BonusConfig | None, BeforeValidator(_switch)] = Field(
+    bonus: Annotated[BonusConfig | None, SWITCH] = Field(
         None, description="Count-based exploration; false or left out: none, true: with its defaults."
     )
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from rlkit.config import Model, PluginConfig
+from rlkit.config import SWITCH, Model, PluginConfig
 from rlkit.exploration.config import BonusConfig
 from rlkit.exploration.epsilon import EpsilonConfig
 from rlkit.goals import GoalsConfig
 from rlkit.nn.config import NetworkConfig
 from rlkit.qlearning.learner import LearnerSettings, TargetConfig
 from rlkit.qlearning.optimizers import OptimizerConfig
-
-
-def _switch(value: Any) -> Any:
-    """`true` is a table with its defaults and `false` no table, so that an override can switch it."""
-    return ({} if value else None) if isinstance(value, bool) else value
 
 
 def _suits(network: NetworkConfig, batch_size: int, level: str) -> None:
@@ -50,7 +45,7 @@ class LevelConfig(Model):
     )
     target: TargetConfig = Field(TargetConfig(), description="The target network.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="The gradient step.")
-    bonus: Annotated[BonusConfig | None, BeforeValidator(_switch)] = Field(
+    bonus: Annotated[BonusConfig | None, SWITCH] = Field(
         None, description="Count-based exploration on this level; false or left out: none, true: with its defaults."
     )
 
@@ -120,7 +115,7 @@ class ControllerConfig(LevelConfig):
     )
     mastered: float = Field(0.9, ge=0.0, le=1.0, description="Share of options reached from which a goal is mastered.")
     reward: RewardConfig = Field(RewardConfig(), description="The intrinsic critic.")
-    hindsight: Annotated[HindsightConfig | None, BeforeValidator(_switch)] = Field(
+    hindsight: Annotated[HindsightConfig | None, SWITCH] = Field(
         None, description="Relabelling with goals reached later; false or left out: none, true: with its defaults."
     )
 

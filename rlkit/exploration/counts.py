@@ -101,7 +101,7 @@ class SketchCounts:
     """A count-min sketch (Cormode and Muthukrishnan 2005): tables of prime sizes, of which the smallest cell counts.
 
     Never counts too few, whatever collides. With `conservative` only the cells that hold the smallest count are raised
-    (Estan and Varghese 2002), which halves the excess or better; such tables of several workers still add up to one
+    (Estan and Varghese 2002), so it counts less too much; such tables of several workers still add up to one
     that never counts too few.
     """
 
