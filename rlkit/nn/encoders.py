@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from rlkit.errors import ConfigError
@@ -48,8 +49,12 @@ class Convolutions(nn.Module):
             channels, height, width = out_channels, (height - kernel) // stride + 1, (width - kernel) // stride + 1
         self.layers = nn.Sequential(*modules, nn.Flatten())
         self.output_size = channels * height * width
+        self._large = layers[0][2] > 1
 
     def forward(self, x: Tensor) -> Tensor:
+        if self._large and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            # A tenth of the Nature network's update, but a loss in bfloat16.
+            x = x.contiguous(memory_format=torch.channels_last)
         out: Tensor = self.layers(x)
         return out
 
