@@ -25,7 +25,7 @@ from rlkit.cli.report import plot as plot_command
 from rlkit.report.compare import compare, finished
 from rlkit.report.groups import grouped
 from rlkit.report.plot import Picture, draw
-from rlkit.report.results import find
+from rlkit.report.results import find, scored_by
 
 ROOT = Path(__file__).parents[1]
 TABLE = re.compile(r"(<!-- rlkit compare (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -55,7 +55,9 @@ def table(text: str) -> str:
     done, unfinished = finished(find(expanded(options["runs"])).results)  # type: ignore[arg-type]
     if unfinished:
         raise SystemExit("; ".join(unfinished))
-    tables = compare(grouped(done, options["by"]), options["against"])  # type: ignore[arg-type]
+    y: str | None = options["y"]  # type: ignore[assignment]
+    runs = [scored_by(run, y) for run in done] if y else done
+    tables = compare(grouped(runs, options["by"]), options["against"])  # type: ignore[arg-type]
     return "\n\n".join(f"**{each.title}**\n\n{each.markdown()}" for each in tables) + "\n"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from rlkit.types import Histogram, Image, Metrics, State, StepBatch
 
 Row: TypeAlias = Mapping[str, float | Histogram | Image]
 """One row of metrics as sinks get it."""
+
+
+NOT_OF_TRAINING = ("evaluation/", "final/", "time/")  # how these scalars' names begin
 
 
 class Sink(Protocol):
@@ -64,8 +67,30 @@ class Meters:
         self._pictures.update({name: Image(pixels) for name, pixels in state["images"].items()})
 
 
+def summarise(rows: Sequence[Mapping[str, Any]], parts: int = 24) -> dict[str, list[float | None]]:
+    """What was logged while training, in few numbers: each scalar's mean over each of `parts` equal parts of the steps.
+
+    rows: those of a metrics file, in order. Gives lists of `parts` numbers by name, None where a part has no such
+    scalar, and "env_steps", where the parts end. Leaves out evaluations, and times, which no second run repeats.
+    """
+    if not rows:
+        return {}
+    end = rows[-1]["env_steps"]
+    values: dict[str, list[list[float]]] = {}
+    for row in rows:
+        part = min(parts - 1, max(0, row["env_steps"] - 1) * parts // max(1, end))
+        for name, value in row.items():
+            if name != "env_steps" and not name.startswith(NOT_OF_TRAINING):
+                values.setdefault(name, [[] for _ in range(parts)])[part].append(value)
+    means = {
+        name: [float(f"{sum(found) / len(found):.5g}") if found else None for found in column]
+        for name, column in sorted(values.items())
+    }
+    return {"env_steps": [end * (part + 1) / parts for part in range(parts)], **means}
+
+
 class EpisodeMeter:
-    """Raw returns and lengths of training episodes, per environment."""
+    """Raw returns and lengths of training episodes, and the signal "success" at their end, where there is one."""
 
     def __init__(self, num_envs: int) -> None:
         self._return = np.zeros(num_envs, dtype=np.float64)
@@ -84,6 +109,9 @@ class EpisodeMeter:
             {"episode/return": float(self._return[env]), "episode/length": float(self._length[env])}
             for env in np.flatnonzero(ended)
         ]
+        if (success := step.after.signals.get("success")) is not None:
+            for row, solved in zip(rows, success[ended], strict=True):
+                row["episode/success"] = float(solved)
         self.episodes += len(rows)
         self.recent = (self.recent + [row["episode/return"] for row in rows])[-100:]
         self._return[ended] = 0

@@ -21,10 +21,11 @@ from rlkit.checkpoint import write_text
 from rlkit.config import Config, load
 from rlkit.errors import ConfigError, RlkitError, RunError
 from rlkit.evaluation import Scores, bootstrap_interval
+from rlkit.metrics import summarise
 from rlkit.policy import load_policy
 from rlkit.recording import Recording, VideoFile, frames_per_second
 from rlkit.run import RunDirectory, free_name, machine, today, versions
-from rlkit.sinks import flat
+from rlkit.sinks import flat, read_rows
 from rlkit.trainer import Stop, Trainer
 from rlkit.types import Purpose
 
@@ -217,6 +218,7 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
         "config": config.tables(),
         "protocol": protocol,
         "curve": trainer.curve,
+        "training": summarise(read_rows(run.path / "metrics.jsonl")),
         "final": {"episodes": len(scores.returns), **scores.episodes()},
     }
     write_text(run.path / "result.json", json.dumps(result) + "\n")

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from rlkit.metrics import EpisodeMeter, Meters
+from rlkit.metrics import EpisodeMeter, Meters, summarise
 from rlkit.types import Histogram, Observation, StepBatch
 
 
@@ -25,9 +25,26 @@ def test_half_filled_meters_survive_a_checkpoint() -> None:
     assert meters.take() == other.take()
 
 
-def step(reward: list[float], terminated: list[bool], truncated: list[bool]) -> StepBatch:
+def test_training_in_few_numbers() -> None:
+    """Two parts, (0, 200] and (200, 400]; evaluations and times are no part of it."""
+    rows: list[dict[str, float]] = [
+        {"env_steps": 100, "loss/td": 1.0, "time/hours": 7.0},
+        {"env_steps": 200, "loss/td": 2.0, "episode/return": 5.0},
+        {"env_steps": 200, "evaluation/return_mean": 9.0},
+        {"env_steps": 201, "loss/td": 1 / 3},
+        {"env_steps": 400, "loss/td": 0.5, "final/return_mean": 9.0},
+    ]
+    expected = {"env_steps": [200.0, 400.0], "episode/return": [5.0, None], "loss/td": [1.5, 0.41667]}
+    assert summarise(rows, parts=2) == expected
+    assert summarise([]) == {}
+
+
+def step(
+    reward: list[float], terminated: list[bool], truncated: list[bool], success: list[bool] | None = None
+) -> StepBatch:
     num_envs = len(reward)
-    observation = Observation(np.zeros((num_envs, 1)), {}, np.zeros(num_envs, bool))
+    signals = {} if success is None else {"success": np.array(success)}
+    observation = Observation(np.zeros((num_envs, 1)), signals, np.zeros(num_envs, bool))
     return StepBatch(
         observation,
         np.zeros(num_envs, np.int64),
@@ -51,3 +68,9 @@ def test_episode_returns_are_raw_sums_per_environment() -> None:
         assert rows == [{"episode/return": 5, "episode/length": 1}, {"episode/return": 20, "episode/length": 3}]
         assert each.episodes == 3
         assert each.recent == [3, 5, 20]
+
+
+def test_episodes_say_whether_they_succeeded_where_the_environment_does() -> None:
+    meter = EpisodeMeter(3)
+    rows = meter.add(step([1, 2, 3], [True, False, True], [False, False, False], [True, True, False]))
+    assert [row["episode/success"] for row in rows] == [1.0, 0.0]

@@ -257,6 +257,22 @@ def test_a_table_never_goes_without_its_protocol(write: Write) -> None:
         assert words in table.markdown()
 
 
+def test_a_score_of_the_last_sixth_of_training(write: Write) -> None:
+    """Runs of 600 steps: the parts that end at 550 and 600 count, one of them without an episode in seed 1."""
+    late = [(4.0, 6.0), (None, 7.0), (8.0, 10.0)]
+    for seed, values in enumerate(late):
+        table = {"env_steps": [100, 500, 550, 600], "episode/return": [900.0, 100.0, *values]}
+        folder = write(f"{seed}.json", seed=seed, env_steps=600, training=table).parent
+    output = call("compare", folder, "--y", "episode/return").output
+    assert "7.00" in output  # the mean of 5, 7 and 9
+    assert "score: mean episode/return over the last sixth of training" in output
+    assert "episodes" not in output.split("Protocol")[1]
+    write("3.json", seed=3, env_steps=600, training={})
+    result = call("compare", folder, "--y", "episode/return")
+    assert result.exit_code == 2
+    assert "3.json has no episode/return in the last sixth of its training" in result.output
+
+
 def test_human_normalised_scores_over_games(write: Write) -> None:
     """Breakout at the human's score and at twice the way; Pong at the random one's: 1, 2 and 0, 0."""
     folder = write("a.json", protocol__environment="ALE/Breakout-v5", score=30.5, seed=0).parent

@@ -56,13 +56,17 @@ def show(table: Table) -> None:
 
 
 def show_comparison(
-    paths: Sequence[Path], by: Sequence[str] = (), against: str | None = None, out: Sequence[Path] = ()
+    paths: Sequence[Path],
+    by: Sequence[str] = (),
+    against: str | None = None,
+    out: Sequence[Path] = (),
+    y: str | None = None,
 ) -> None:
     """Prints the tables of all that is finished, and draws the curves. Raises ConfigError where nothing is."""
     from rlkit.report.compare import compare as tables
     from rlkit.report.compare import finished
     from rlkit.report.groups import grouped
-    from rlkit.report.results import find
+    from rlkit.report.results import find, scored_by
 
     found = find(paths)
     done, unfinished = finished(found.results)
@@ -70,13 +74,14 @@ def show_comparison(
         say(line)
     if not done:
         raise ConfigError("none of these runs is finished; 'rlkit plot' draws how far they are")
-    groups = grouped(done, by)
+    groups = grouped([scored_by(run, y) for run in done] if y else done, by)
     for table in tables(groups, against):
         show(table)
     if out:
         from rlkit.report.plot import draw
 
-        for line in draw(groups, "frames" if against else "env_steps", against=against).save(out):
+        curve = y or "evaluation/return_mean"
+        for line in draw(groups, "frames" if against else "env_steps", curve, against=against).save(out):
             say(line)
 
 
@@ -85,6 +90,9 @@ def show_comparison(
 @click.option("--against", type=click.Choice(["dopamine"]), help="Published curves beside them, at equal frames.")
 @GROUP_BY
 @click.option(
+    "--y", metavar="KEY", help="Score runs by the mean of this curve over the last sixth of training instead."
+)
+@click.option(
     "--out",
     help="Also draw the learning curves, as FILE.png or FILE.svg; may be given twice.",
     multiple=True,
@@ -92,7 +100,9 @@ def show_comparison(
     type=click.Path(path_type=Path),
     callback=only_pictures,
 )
-def compare(runs: tuple[Path, ...], against: str | None, by: tuple[str, ...], out: tuple[Path, ...]) -> None:
+def compare(
+    runs: tuple[Path, ...], against: str | None, by: tuple[str, ...], y: str | None, out: tuple[Path, ...]
+) -> None:
     """Scores of groups of seeds side by side, with intervals and protocols.
 
     RUNS are run directories, result files, or folders of them; the first group is the one to compare with.
@@ -102,8 +112,11 @@ def compare(runs: tuple[Path, ...], against: str | None, by: tuple[str, ...], ou
     rlkit compare docs/results/data/minatar-breakout --out curves.png
     rlkit compare runs --group-by agent.double
     rlkit compare runs/atari --against dopamine
+    rlkit compare runs --y episode/return      # what was reached while training
     """
-    show_comparison(runs or (Path("runs"),), by, against, out)
+    if against and y:
+        raise ConfigError("--against compares returns; leave out --y")
+    show_comparison(runs or (Path("runs"),), by, against, out, y)
 
 
 @main.command()

@@ -18,6 +18,7 @@ from rlkit.run import RunDirectory
 from rlkit.sinks import flat
 
 EVALUATION = "evaluation/"
+OF_EVALUATION = ("evaluation", "evaluation epsilon", "parameters", "return")  # a protocol's entries
 NEITHER_OF_AGENT_NOR_TASK = {"train.seed", "train.device", "train.threads", "train.sinks"} | {
     f"train.{key}" for key in ("log_every", "checkpoint_every", "keep_checkpoints")
 }
@@ -59,6 +60,25 @@ class Result:
         if self.returns is None:
             raise ConfigError(f"{self.path} is unfinished at step {self.env_steps}")
         return float(self.returns.mean())
+
+
+LAST = 6  # of as many parts of the training the last one is looked at
+
+
+def scored_by(result: Result, name: str) -> Result:
+    """The same run with another score: the mean of the curve `name` over the last sixth of the training.
+
+    Raises ConfigError where the run has no such curve.
+    """
+    curve = result.curves.get(name)
+    late = None if curve is None else curve.values[curve.env_steps > result.env_steps * (1 - 1 / LAST)]
+    if late is None or not len(late):
+        known = ", ".join(sorted(result.curves)) or "nothing"
+        raise ConfigError(f"{result.path} has no {name} in the last sixth of its training; it has: {known}")
+    entries = {key: text for key, text in result.protocol.entries.items() if key not in OF_EVALUATION}
+    protocol = Protocol.of({**entries, "score": f"mean {name} over the last sixth of training"})
+    returns = None if result.returns is None else late
+    return replace(result, returns=returns, protocol=protocol, reference_scores=None)
 
 
 @dataclass
@@ -139,7 +159,10 @@ def of_content(content: Mapping[str, Any], path: Path) -> Result:
         protocol=_protocol_of(content),
         env_steps=int(content["env_steps"]),
         returns=np.asarray(content["final"]["returns"], dtype=np.float64),
-        curves=_curves_of_rows(content.get("curve", []), EVALUATION),
+        curves={
+            **_curves_of_columns(content.get("training", {})),
+            **_curves_of_rows(content.get("curve", []), EVALUATION),
+        },
         frame_skip=int(content.get("frame_skip", 1)),
         hours=None if seconds is None else float(seconds) / 3600,
         reference_scores=content.get("reference_scores"),
@@ -197,6 +220,17 @@ def _curves_of_rows(rows: Iterable[Mapping[str, Any]], prefix: str = "") -> dict
         name: Series(np.array(sorted(by_step)), np.array([by_step[step] for step in sorted(by_step)]))
         for name, by_step in points.items()
     }
+
+
+def _curves_of_columns(columns: Mapping[str, Any]) -> dict[str, Series]:
+    """Name → series, of lists of numbers of which None is no number, beside those of "env_steps"."""
+    curves = {}
+    for name, values in columns.items():
+        known = np.array([value is not None for value in values], np.bool_)
+        if name != "env_steps" and known.any():
+            steps = np.array(columns["env_steps"], np.float64)[known]
+            curves[name] = Series(steps, np.array([value for value in values if value is not None], np.float64))
+    return curves
 
 
 def _of_run(path: Path, problems: list[str]) -> Result:
