@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,7 +14,7 @@ from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import q_head
 from rlkit.nn.inputs import build_input
 from rlkit.nn.layers import Style
-from rlkit.nn.qnetwork import QNetwork, build_q_network
+from rlkit.nn.qnetwork import QNetwork, build_q_network, table_from_zero
 from rlkit.types import EnvSpec
 
 
@@ -65,25 +63,9 @@ def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: Go
     if codes is None and config.dueling:
         raise SpecError('controller.network: dueling streams need goal = "input"; heads would share one mean advantage')
     head = q_head(features, hidden, outputs, style, dueling=config.dueling)
-    return _from_zero(GoalQNetwork(inputs, encoder, head, codes, spec.num_actions).eval(), config, hidden)
+    return table_from_zero(GoalQNetwork(inputs, encoder, head, codes, spec.num_actions).eval())
 
 
 def meta_network(config: NetworkConfig, spec: EnvSpec, goals: GoalSpace) -> QNetwork:
     """Q2 with fresh parameters."""
-    network = build_q_network(config, spec.observation_space, len(goals.names))
-    return _from_zero(network, config, default_hidden(config.encoder) if config.hidden is None else config.hidden)
-
-
-N = TypeVar("N", GoalQNetwork, QNetwork)
-
-
-def _from_zero(network: N, config: NetworkConfig, hidden: tuple[int, ...]) -> N:
-    """Where values are linear in the input they begin at 0 and have no bias: of one-hot observations they are tables.
-
-    Small learning rates would not forget random values within a run, and a bias would be shared by all states.
-    """
-    if not hidden and not config.normalisation and not list(network.encoder.parameters()):
-        for name, parameter in network.named_parameters():
-            nn.init.zeros_(parameter)
-            parameter.requires_grad_(not name.endswith("bias"))
-    return network
+    return build_q_network(config, spec.observation_space, len(goals.names))

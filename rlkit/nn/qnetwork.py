@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from rlkit.errors import ConfigError
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import q_head
-from rlkit.nn.inputs import InputLayer, build_input
+from rlkit.nn.inputs import InputLayer, OneHot, build_input
 from rlkit.nn.layers import Style
 from rlkit.nn.summary import describe_layer
 
@@ -63,8 +63,26 @@ def build_q_network(config: NetworkConfig, space: gym.Space[Any], num_actions: i
     encoder = build_encoder(config.encoder, inputs.shape, style)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     head = q_head(output_size(encoder), hidden, num_actions, style, dueling=config.dueling)
-    network = QNetwork(inputs, encoder, head).eval()
+    network = table_from_zero(QNetwork(inputs, encoder, head).eval())
     _refuse_idle(config, hidden)
+    return network
+
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def table_from_zero(network: N) -> N:
+    """Makes a linear function of one-hot observations a table: values begin at 0, and no bias is shared by all states.
+
+    `network` has parts `inputs`, `encoder` and `head`. Small learning rates would not forget random values within a
+    run. Any other network stays as it is.
+    """
+    weights = [name for name, _ in network.named_parameters()]
+    one_hot = isinstance(network.inputs, InputLayer) and isinstance(network.inputs.values, OneHot)
+    if one_hot and weights == ["head.0.weight", "head.0.bias"]:
+        for parameter in network.parameters():
+            nn.init.zeros_(parameter)
+        network.get_parameter("head.0.bias").requires_grad_(False)
     return network
 
 

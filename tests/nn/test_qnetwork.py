@@ -50,9 +50,20 @@ def test_sizes_are_those_of_the_papers(config: NetworkConfig, space: gym.Space, 
 
 def test_without_hidden_layers_it_is_a_table() -> None:
     network = build_q_network(NetworkConfig(hidden=()), spaces.Discrete(3), 2)
-    q = network(torch.arange(3))
     layer = network.head[0]
-    torch.testing.assert_close(q, layer.weight.T + layer.bias)
+    assert not network(torch.arange(3)).any()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+    q = network(torch.arange(3))
+    torch.testing.assert_close(q, torch.tensor([[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]))
+    q.sum().backward()
+    assert layer.bias.grad is None  # no value shared by all states
+
+
+def test_what_is_linear_in_other_numbers_is_no_table() -> None:
+    network = build_q_network(NetworkConfig(hidden=()), spaces.Box(-1.0, 1.0, (3,)), 2)
+    assert network.head[0].weight.any()
+    assert network.head[0].bias.requires_grad
 
 
 def test_dueling_head_by_hand() -> None:
