@@ -16,7 +16,7 @@ from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
 from rlkit.nn.diagnostics import with_hooks
-from rlkit.nn.weight_norm import normalised_layers
+from rlkit.nn.weight_norm import length_and_direction, normalised_layers
 from rlkit.replay.ring import to_device
 from rlkit.rollout import Rollout
 from rlkit.seeding import Streams
@@ -149,13 +149,22 @@ def test_a_meta_controller_waits_for_random_play_and_then_catches_up() -> None:
     assert agent._meta.learner.updates == 0
     assert agent.meta_epsilon() == 1.0
     assert owed > 10
-    for _ in play(agent, 1):
+    scales: list[list[Tensor]] = []
+    for _ in play(agent, 20):
         agent.learn()
-    assert agent._meta.learner.updates == agent._meta_pacing.total(agent._store.total) >= owed
+        assert agent._meta.learner.updates == agent._meta_pacing.total(agent._store.total) >= owed
+        scales.append([length_and_direction(layer)[0].detach().clone() for layer in _layers(agent)])
     assert agent.meta_epsilon() < 1.0
+    for first, last in zip(scales[0], scales[-1], strict=True):  # fitted once
+        torch.testing.assert_close(first, last, atol=1e-5, rtol=1e-5)
     lived(plain, FIRST - 1)
     assert plain._meta.learner.updates > 10
     assert plain.meta_epsilon() < 1.0
+
+
+def _layers(agent: HDQNAgent) -> list[nn.Module]:
+    both = nn.ModuleList((agent._policy.controller, agent._policy.meta))
+    return [layer for layer, _ in normalised_layers(both)]
 
 
 @pytest.mark.parametrize("stopped", [FIRST - 5, FIRST - 1, FIRST, FIRST + 1, FIRST + 9])
