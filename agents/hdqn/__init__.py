@@ -17,6 +17,7 @@ from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import CountBonus, NoBonus, bonus_extras, build_bonus
 from rlkit.goals import build_goals
 from rlkit.nn.qnetwork import QNetwork, describe_network
+from rlkit.nn.summary import LayerSummary, summarise
 from rlkit.pacing import Ratio
 from rlkit.qlearning.learner import QLearner
 from rlkit.replay import (
@@ -86,6 +87,12 @@ class HDQNPlugin:
             "updates": f"{updates:,} of {config.controller.batch_size} windows; and "
             f"{config.meta.updates_per_option:g} of {config.meta.batch_size} options for each option",
         }
+
+    def networks(self, config: HDQNConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
+        policy = _policy(config, spec, torch.device("cpu"), seeds=(0, 0))
+        obs = torch.as_tensor(np.asarray(spec.observation_space.sample()))[None]
+        goal = torch.zeros(1, dtype=torch.int64)
+        return {"meta-controller": summarise(policy.meta, obs), "controller": summarise(policy.controller, obs, goal)}
 
 
 def _policy(config: HDQNConfig, spec: EnvSpec, device: torch.device, seeds: tuple[int, int]) -> HDQNPolicy:

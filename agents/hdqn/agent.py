@@ -83,7 +83,7 @@ class HDQNAgent:
     def meta_epsilon(self) -> float:
         """The probability of a random goal now: 1 until the meta-controller learns."""
         steps = self._env_steps - self._config.pretraining_steps
-        waits = steps < 0 or self._store.total < self._config.meta.learning_starts
+        waits = steps < 0 or self._store.total < self._config.meta.learning_starts or self._meta_waits
         return 1.0 if waits else self._config.meta.epsilon.value(steps)
 
     def initial_state(self, num_envs: int) -> ActorState:
@@ -150,12 +150,32 @@ class HDQNAgent:
         metrics: dict[str, Any] = dict(self._metrics)
         self._metrics = {}
         metrics |= _named("controller", self._controller.bonus.learn()) | _named("meta", self._meta.bonus.learn())
-        for _ in range(self._pacing.total(self._env_steps) - self._controller.learner.updates):
+        owed = self._pacing.total(self._env_steps) - self._controller.learner.updates
+        if owed and not self._controller.learner.updates:
+            self._initialise()
+        for _ in range(owed):
             metrics |= _named("controller", self._update())
         owed = self._meta_pacing.total(self._store.total) - self._meta.learner.updates
-        for _ in range(owed if len(self._store) else 0):
+        for _ in range(owed if len(self._store) and not self._meta_waits else 0):
             metrics |= _named("meta", self._meta_update())
         return metrics
+
+    @property
+    def _meta_waits(self) -> bool:
+        """Whether the meta-controller's network is still to be initialised from data."""
+        return self._config.meta.network.initial_batch > 0 and not self._controller.learner.updates
+
+    def _initialise(self) -> None:
+        """Fits what is initialised from data to random play, on both levels, before the controller's first update.
+
+        So a resumed run knows by the controller's updates that it was done.
+        """
+        if size := self._config.controller.network.initial_batch:
+            window = self._replay.sample(size).window
+            goal = np.ascontiguousarray(np.asarray(window.extras["goal"])[:, 0])  # those of the time: (B,)
+            self._controller.learner.initialise((window.obs, to_device(goal, self._device)))
+        if size := self._config.meta.network.initial_batch:
+            self._meta.learner.initialise((self._replay.sample(size).window.obs,))
 
     def _update(self) -> Metrics:
         config = self._config.controller

@@ -15,16 +15,6 @@ from rlkit.qlearning.learner import LearnerSettings, TargetConfig
 from rlkit.qlearning.optimizers import OptimizerConfig
 
 
-def _suits(network: NetworkConfig, batch_size: int, level: str) -> None:
-    """Raises ValueError unless a level can learn with such a network."""
-    if network.initial_batch:
-        raise ValueError(
-            f'{level}.network.normalisation = "{network.normalisation}" is initialised from data, which h-DQN does not '
-            'do; use "layer", or leave it out'
-        )
-    network.suits(batch_size, 0)
-
-
 class LevelConfig(Model):
     """What both levels have: a Q-network and how it learns."""
 
@@ -121,7 +111,6 @@ class ControllerConfig(LevelConfig):
 
     @model_validator(mode="after")
     def _window_fits(self) -> Self:
-        _suits(self.network, self.batch_size, "controller")
         if self.n_step >= self.replay_capacity:
             raise ValueError(
                 f"controller.n_step = {self.n_step} must be smaller than replay_capacity = {self.replay_capacity}"
@@ -151,7 +140,6 @@ class MetaConfig(LevelConfig):
 
     @model_validator(mode="after")
     def _counts_states(self) -> Self:
-        _suits(self.network, self.batch_size, "meta")
         if self.bonus is not None and (self.bonus.of == "pair" or self.bonus.optimism is not None):
             raise ValueError(
                 'meta.bonus counts states, not actions: give of = "state" (where an option begins) or "successor" '
@@ -184,3 +172,12 @@ class HDQNConfig(PluginConfig):
     )
     controller: ControllerConfig = Field(ControllerConfig(), description="The lower level.")
     meta: MetaConfig = Field(MetaConfig(), description="The upper level.")
+
+    @model_validator(mode="after")
+    def _networks_suit(self) -> Self:
+        random_steps = self.controller.learning_starts  # of either level: both see the same random play
+        levels: tuple[tuple[str, ControllerConfig | MetaConfig], ...]
+        levels = (("controller.", self.controller), ("meta.", self.meta))
+        for at, level in levels:
+            level.network.suits(level.batch_size, random_steps, at=at, steps="controller.learning_starts")
+        return self

@@ -14,7 +14,7 @@ from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import q_head
 from rlkit.nn.inputs import build_input
 from rlkit.nn.layers import Style
-from rlkit.nn.qnetwork import QNetwork, build_q_network, table_from_zero
+from rlkit.nn.qnetwork import QNetwork, build_q_network, refuse_idle, table_from_zero
 from rlkit.types import EnvSpec
 
 
@@ -48,7 +48,7 @@ class GoalQNetwork(nn.Module):
 
 
 def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: GoalSpace) -> GoalQNetwork:
-    """Q1 with fresh parameters. Raises SpecError where masks do not lie over the images."""
+    """Q1 with fresh parameters. Raises SpecError where masks do not lie over the images, ConfigError as Q2 does."""
     inputs, style = build_input(spec.observation_space, config.input), Style.of(config)
     count, shape = len(goals.names), inputs.shape
     codes = torch.from_numpy(np.array(goals.encode(np.arange(count)))) if config.goal == "input" else None
@@ -63,6 +63,7 @@ def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: Go
     if codes is None and config.dueling:
         raise SpecError('controller.network: dueling streams need goal = "input"; heads would share one mean advantage')
     head = q_head(features, hidden, outputs, style, dueling=config.dueling)
+    refuse_idle(config, hidden)
     return table_from_zero(GoalQNetwork(inputs, encoder, head, codes, spec.num_actions).eval())
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, relu
+from torch.nn.functional import cross_entropy
+
+from rlkit.nn.layers import Style
+from rlkit.nn.weight_norm import MeanOnlyBatchNorm
 
 CHANNELS = 16  # of each convolution
 HIDDEN = 128  # units between convolutions and code
@@ -21,27 +24,28 @@ class Autoencoder(nn.Module):
     an update costs about 18 of a Nature network's. This one has 16 channels, 4x4, 128 hidden units, normalised in the
     code layer alone; an update of 32 frames of 42 x 42 costs about 0.7 of a Nature network's. Without that one
     normalisation the penalty of the loss saturates all units before they tell anything apart: on random play in
-    Freeway every frame had the same code within 300 updates.
+    Freeway every frame had the same code within 300 updates. So the code layer keeps it whatever the style says of
+    the other layers.
     """
 
-    def __init__(self, side: int, codes: int, levels: int) -> None:
-        """side: height and width of the frames; codes: K; levels: grey levels that are told apart."""
+    def __init__(self, side: int, codes: int, levels: int, style: Style | None = None) -> None:
+        """side: height and width of the frames; codes: K; levels: grey levels told apart; style: of all layers."""
         super().__init__()
+        style = style or Style()
         self.side, self.levels = side, levels
-        self.encoder = encoder(side, codes, nn.ReLU)
+        self.encoder = encoder(side, codes, style)
         self.norm = nn.BatchNorm1d(codes)
         sizes = [side // 2**level for level in range(4)]
         flat = CHANNELS * sizes[3] ** 2
 
-        def larger(level: int, channels: int) -> nn.Module:
-            return nn.ConvTranspose2d(CHANNELS, channels, 4, 2, 1, output_padding=sizes[level] % 2)
-
         self.decoder = nn.Sequential(
-            *(nn.Linear(codes, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, flat), nn.ReLU()),
-            *(nn.Unflatten(1, (CHANNELS, sizes[3], sizes[3])), larger(2, CHANNELS), nn.ReLU()),
-            *(larger(1, CHANNELS), nn.ReLU(), larger(0, CHANNELS // 2), nn.ReLU()),
+            *(*style.linear(codes, HIDDEN), *style.linear(HIDDEN, flat)),
+            nn.Unflatten(1, (CHANNELS, sizes[3], sizes[3])),
+            *(*style.doubled(CHANNELS, CHANNELS, sizes[2] % 2), *style.doubled(CHANNELS, CHANNELS, sizes[1] % 2)),
+            *style.doubled(CHANNELS, CHANNELS // 2, sizes[0] % 2),
         )
-        self.softmax = nn.Linear(CHANNELS // 2, levels)  # the same for all pixels
+        self.softmax = style.output(CHANNELS // 2, levels)  # the same for all pixels
+        self._by_pixel = type(self.softmax) is not nn.Linear  # weight-normalised: each pixel is an observation
 
     def encode(self, frames: Tensor) -> Tensor:
         """b, the activations of the code units in 0..1, (B, K), of frames (B, side * side) in 0..255."""
@@ -50,18 +54,18 @@ class Autoencoder(nn.Module):
 
     def decode(self, code: Tensor) -> Tensor:
         """Unnormalised log-probabilities of each pixel's grey levels, (B, side * side, levels)."""
-        logits: Tensor = self.softmax(self.decoder(code).flatten(2).transpose(1, 2))
-        return logits
+        pixels: Tensor = self.decoder(code).flatten(2).transpose(1, 2)  # (B, side * side, channels)
+        logits: Tensor = self.softmax(pixels.flatten(0, 1) if self._by_pixel else pixels)
+        return logits.view(*pixels.shape[:2], self.levels)
 
 
-def encoder(side: int, codes: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
+def encoder(side: int, codes: int, style: Style) -> nn.Sequential:
     """(B, 1, side, side) → (B, codes), before normalisation and sigmoid."""
     flat = CHANNELS * (side // 8) ** 2
     return nn.Sequential(
-        *(nn.Conv2d(1, CHANNELS, 4, 2, 1), activation()),
-        *(nn.Conv2d(CHANNELS, CHANNELS, 4, 2, 1), activation()),
-        *(nn.Conv2d(CHANNELS, CHANNELS, 4, 2, 1), activation(), nn.Flatten()),
-        *(nn.Linear(flat, HIDDEN), activation(), nn.Linear(HIDDEN, codes)),
+        *(*style.conv(1, CHANNELS, 4, 2, 1), *style.conv(CHANNELS, CHANNELS, 4, 2, 1)),
+        *(*style.conv(CHANNELS, CHANNELS, 4, 2, 1), nn.Flatten()),
+        *(*style.linear(flat, HIDDEN), style.output(HIDDEN, codes, 1.0)),
     )
 
 
@@ -87,10 +91,48 @@ def code_loss(logits: Tensor, frames: Tensor, code: Tensor, penalty: float) -> T
 
 
 class OnGrid(nn.Module):
-    """ReLU, limited, and rounded to a multiple of 1/GRID."""
+    """An activation, limited, and rounded to a multiple of 1/GRID.
+
+    It must be made of single operations that are rounded as IEEE says, as ReLU and leaky ReLU are: exp is not, and its
+    last bits may change with the batch's shape.
+    """
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return relu(x).clamp_(max=LARGEST_ACTIVATION).mul_(GRID).round_().div_(GRID)
+        y: Tensor = self.activation(x)
+        return y.clamp_(-LARGEST_ACTIVATION, LARGEST_ACTIVATION).mul_(GRID).round_().div_(GRID)
+
+
+class GridStyle(Style):
+    """Plain layers with activations on the grid."""
+
+    def activate(self) -> nn.Module:
+        return OnGrid(super().activate())
+
+
+def folded(parts: list[nn.Module]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Weight and bias, float64 on the host, of each linear layer and convolution among `parts`, as they compute.
+
+    A weight-normalised layer gives its w; a normalisation by the batch that follows, with its running statistics, is
+    part of the layer.
+    """
+    for layer, norm in zip(parts, [*parts[1:], None], strict=True):
+        if not isinstance(layer, nn.Conv2d | nn.Linear):
+            continue
+        weight = layer.weight.double().cpu()
+        bias = torch.zeros(len(weight), dtype=torch.float64) if layer.bias is None else layer.bias.double().cpu()
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert norm.running_var is not None
+            assert norm.running_mean is not None
+            factor = norm.weight.double().cpu() / (norm.running_var.double().cpu() + norm.eps).sqrt()
+            weight = weight * factor.view(-1, *[1] * (weight.dim() - 1))
+            bias = (bias - norm.running_mean.double().cpu()) * factor + norm.bias.double().cpu()
+        if isinstance(norm, MeanOnlyBatchNorm):
+            bias = bias - norm.running_mean.double().cpu() + norm.bias.double().cpu()
+        yield weight, bias
 
 
 class BitEncoder(nn.Module):
@@ -104,25 +146,22 @@ class BitEncoder(nn.Module):
 
     CHUNK = 64  # frames at once; more need more memory and are no faster
 
-    def __init__(self, side: int, codes: int) -> None:
+    def __init__(self, side: int, codes: int, style: Style | None = None) -> None:
+        """style: the autoencoder's, of which the activation is taken."""
         super().__init__()
-        self.layers = encoder(side, codes, OnGrid).double().requires_grad_(False)
+        grid = GridStyle(activation=(style or Style()).activation)
+        self.layers = encoder(side, codes, grid).double().requires_grad_(False)
 
     @torch.no_grad()
     def follow(self, autoencoder: Autoencoder) -> None:
         """Becomes what the autoencoder's encoder is now."""
-        own, learned = dict(self.layers.named_parameters()), dict(autoencoder.encoder.named_parameters())
-        for name, parameter in own.items():
-            parameter.copy_(learned[name])
-        last, norm = self.layers[-1], autoencoder.norm
-        assert isinstance(last, nn.Linear)
-        assert norm.running_var is not None
-        assert norm.running_mean is not None
-        # The normalisation is part of the last layer from now on
-        factor = norm.weight.double().cpu() / (norm.running_var.double().cpu() + norm.eps).sqrt()
-        last.weight.mul_(factor[:, None])
-        last.bias.sub_(norm.running_mean.double().cpu()).mul_(factor).add_(norm.bias.double().cpu())
-        for parameter in own.values():
+        own = [layer for layer in self.layers if isinstance(layer, nn.Conv2d | nn.Linear)]
+        learned = folded([*autoencoder.encoder, autoencoder.norm])
+        for layer, (weight, bias) in zip(own, learned, strict=True):
+            layer.weight.copy_(weight)
+            assert layer.bias is not None
+            layer.bias.copy_(bias)
+        for parameter in self.layers.parameters():
             parameter.clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT).mul_(GRID).round_().div_(GRID)
 
     @torch.no_grad()

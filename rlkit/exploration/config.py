@@ -13,7 +13,8 @@ from rlkit.errors import ConfigError
 from rlkit.exploration import features as kinds
 from rlkit.exploration.counts import PRIMES, Counts, ExactCounts, SketchCounts
 from rlkit.exploration.hashing import ExactHash, Hash, SimHash
-from rlkit.exploration.learned import LearnedCodes, LearnedSettings
+from rlkit.exploration.learned import LearnedCodes, LearnedSettings, applicable
+from rlkit.nn.config import NetworkConfig
 from rlkit.pacing import Ratio
 from rlkit.plugins import import_object
 from rlkit.replay import Replay
@@ -141,6 +142,24 @@ class LearnedConfig(Model):
         "since (Tang et al.: 300,000). Small: codes change before counts say anything. Each takes 0.1 to 0.2 ms a "
         "step in the replay.",
     )
+    network: NetworkConfig | None = Field(
+        None,
+        description='Of the autoencoder\'s layers: normalisation ("weight", "weight_mean_batch", "batch" as in the '
+        'authors\' code, "none"), weight_norm, and activation ("relu", "leaky_relu"); its other keys do not apply. '
+        "Left out: none, and ReLU; the code layer is normalised by batch in any case.",
+    )
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _as_toml_has_it(cls, network: Any) -> Any:
+        """A list for a tuple; the switch above makes pydantic forget that it read JSON."""
+        hidden = network.get("hidden") if isinstance(network, dict) else None
+        return {**network, "hidden": tuple(hidden)} if isinstance(hidden, list) else network
+
+    @field_validator("network")
+    @classmethod
+    def _applies(cls, network: NetworkConfig | None) -> NetworkConfig | None:
+        return network and applicable(network)
 
     def build(self, spec: EnvSpec) -> kinds.Pixels:
         return kinds.Pixels(spec, self.side, None)
@@ -148,7 +167,7 @@ class LearnedConfig(Model):
     def build_codes(self, frames: kinds.Features, hashing: Hash, replay: Replay, streams: Streams) -> LearnedCodes:
         """The hash of frames that `build` gives: learned bits, then `hashing`."""
         assert isinstance(frames, kinds.Pixels)
-        settings = LearnedSettings(**self.model_dump(exclude={"type", "side"}))
+        settings = LearnedSettings(**self.model_dump(exclude={"type", "side", "network"}), network=self.network)
         return LearnedCodes(settings, self.side, frames, hashing, replay, streams)
 
 
@@ -274,6 +293,12 @@ class BonusConfig(Model):
             raise ConfigError(
                 f'bonus.features: type = "learned" with updates_per_step = {self.features.updates_per_step:g} learns '
                 f"nothing in the {warm_up:,} steps before learning_starts, after which its codes are used; raise either"
+            )
+        needed = self.features.network.initial_batch if self.features.network else 0
+        if warm_up < needed:
+            raise ConfigError(
+                f"bonus.features.network is initialised from {needed} frames of random play: learning_starts = "
+                f"{warm_up} must be at least network.weight_norm.initial_batch"
             )
         hashing = self.hash.build(self.features.codes, np.full(self.features.codes, 0.5), rng)
         return self.features.build_codes(features, hashing, replay, streams)

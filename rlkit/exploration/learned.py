@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from rlkit.exploration.autoencoder import Autoencoder, BitEncoder, code_loss
 from rlkit.exploration.features import Pixels
 from rlkit.exploration.hashing import Hash
+from rlkit.nn.config import NetworkConfig
 from rlkit.nn.inputs import to_tensor
+from rlkit.nn.layers import Style
 from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
+from rlkit.nn.weight_norm import initialise_from_data, projection
 from rlkit.pacing import Ratio
 from rlkit.qlearning.optimizers import load_optimizer, optimizer_state
 from rlkit.replay import Replay
@@ -22,6 +25,35 @@ from rlkit.types import Metrics, Observation, State
 
 _HOST = torch.device("cpu")
 WATCHED = 256  # frames of the warm-up whose codes are compared at each fit
+
+
+def applicable(network: NetworkConfig) -> NetworkConfig:
+    """The same table; ValueError where it asks for what the autoencoder, or its frozen exact encoder, cannot be."""
+    for key, field in NetworkConfig.model_fields.items():
+        if (
+            key not in ("normalisation", "weight_norm", "activation", "groups")
+            and getattr(network, key) != field.default
+        ):
+            raise ValueError(
+                f"features.network.{key} does not apply: the autoencoder's layers are given; of the table it takes "
+                "normalisation, weight_norm and activation"
+            )
+    reasons = {
+        "layer": "takes statistics of each frame, which no frozen weights could stand for",
+        "group": "takes statistics of each frame, which no frozen weights could stand for",
+        "spectral": "is made for the last hidden layer of a Q-network, which an autoencoder has not",
+    }
+    if network.normalisation in reasons:
+        raise ValueError(
+            f'features.network.normalisation = "{network.normalisation}" {reasons[network.normalisation]}; give '
+            '"weight", "weight_mean_batch", "batch" or "none"'
+        )
+    if network.activation == "elu":
+        raise ValueError(
+            'features.network.activation = "elu" is not exact: the last bits of exp may change with the batch, and a '
+            'code with them; give "relu" or "leaky_relu"'
+        )
+    return network
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +68,7 @@ class LearnedSettings:
     batch_size: int
     updates_per_step: float
     refit_every: int
+    network: NetworkConfig | None = None
 
 
 class LearnedCodes:
@@ -53,10 +86,13 @@ class LearnedCodes:
     ) -> None:
         self._settings = settings
         self._frames, self._hash, self._replay = frames, hashing, replay
+        style = Style.of(settings.network) if settings.network else Style()
+        self._initial_batch = settings.network.initial_batch if settings.network else 0
         with torch_seeded(streams.seed("autoencoder")):
-            self._network = Autoencoder(side, settings.codes, settings.levels).to(replay.device)
-            self._encoder = BitEncoder(side, settings.codes)  # on the host, where acting waits for no device
+            self._network = Autoencoder(side, settings.codes, settings.levels, style).to(replay.device)
+            self._encoder = BitEncoder(side, settings.codes, style)  # on the host, where acting waits for no device
         self._weights, self._gradient = flatten_parameters(self._network)
+        self._project = projection(self._network)
         self._optimizer = torch.optim.Adam([self._weights], settings.learning_rate, fused=True)
         self._noise = torch.Generator().manual_seed(streams.seed("noise"))
         self._pacing = Ratio(settings.updates_per_step, 0)
@@ -77,16 +113,30 @@ class LearnedCodes:
         return steps >= self._fits * self._settings.refit_every
 
     def learn(self, env_steps: int) -> Metrics:
+        """A weight-normalised network makes no update before there are `initial_batch` steps, then all those owed."""
         metrics: Metrics = {}
-        for _ in range(self._pacing.total(env_steps) - self._updates):
+        owed = self._pacing.total(env_steps) - self._updates if env_steps >= self._initial_batch else 0
+        if owed and not self._updates:
+            self._initialise()
+        for _ in range(owed):
             metrics = {"loss/codes": self._update()}
         return metrics
+
+    def _initialise(self) -> None:
+        """Fits what is initialised from data to random play; a resumed run knows by its updates that it was done."""
+        if self._initial_batch:
+            frames = self._sample(self._initial_batch)
+            initialise_from_data(self._network, lambda: self._network.decode(self._network.encode(frames)))
+
+    def _sample(self, size: int) -> torch.Tensor:
+        """Frames of the replay, (size, side * side) uint8 on its device."""
+        obs = self._replay.sample(size).window.obs.cpu().numpy()
+        return to_tensor(self._frames(Observation(obs, {}, np.zeros(len(obs), np.bool_))), self._replay.device)
 
     def _update(self) -> torch.Tensor:
         """One step down the gradient of equation 4 on frames of the replay; the loss before it, ()."""
         settings, device = self._settings, self._replay.device
-        obs = self._replay.sample(settings.batch_size).window.obs.cpu().numpy()
-        frames = to_tensor(self._frames(Observation(obs, {}, np.zeros(len(obs), np.bool_))), device)
+        frames = self._sample(settings.batch_size)
         code = self._network.encode(frames)  # (B, K)
         noise = torch.rand(code.shape, generator=self._noise).mul_(2).sub_(1).mul_(settings.noise)
         logits = self._network.decode(code + noise.to(device, non_blocking=True))
@@ -94,6 +144,8 @@ class LearnedCodes:
         self._gradient.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
+        if self._project is not None:
+            self._project()
         self._updates += 1
         return loss.detach()
 

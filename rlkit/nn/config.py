@@ -139,15 +139,18 @@ class NetworkConfig(Model):
         """How many observations of random play the network is initialised from; 0 for none."""
         return (self.weight_norm or WeightNormConfig()).initial_batch if self.weights_are_normalised else 0
 
-    def suits(self, batch_size: int, random_steps: int) -> None:
-        """Raises ValueError unless the network can learn from such batches, after so many steps of random play."""
+    def suits(self, batch_size: int, random_steps: int, *, at: str = "", steps: str = "learning_starts") -> None:
+        """Raises ValueError unless the network can learn from such batches, after so many steps of random play.
+
+        at: where the tables stand, with a dot ("meta."), and steps: the key of random_steps; both for the message.
+        """
         if self.normalisation in ("batch", "weight_mean_batch") and batch_size < 2:
             raise ValueError(
-                f"network.normalisation = {self._shown} takes the mean over a batch, which of one observation, of "
-                f"shape (1, ...), is the observation itself: batch_size = {batch_size} must be at least 2"
+                f"{at}network.normalisation = {self._shown} takes the mean over a batch, which of one observation, of "
+                f"shape (1, ...), is the observation itself: {at}batch_size = {batch_size} must be at least 2"
             )
         if random_steps < self.initial_batch:
             raise ValueError(
-                f"network.normalisation = {self._shown} is initialised from {self.initial_batch} observations of "
-                f"random play: learning_starts = {random_steps} must be at least network.weight_norm.initial_batch"
+                f"{at}network.normalisation = {self._shown} is initialised from {self.initial_batch} observations of "
+                f"random play: {steps} = {random_steps} must be at least {at}network.weight_norm.initial_batch"
             )

@@ -60,15 +60,25 @@ class Style:
             parametrizations.spectral_norm(layer)
         return [layer, *self._after(outputs, image=False)]
 
-    def output(self, inputs: int, outputs: int) -> nn.Module:
-        """The last layer, without activation: (B, inputs) -> (B, outputs). Its weight alone is ever normalised."""
+    def output(self, inputs: int, outputs: int, scale: float | None = None) -> nn.Module:
+        """The last layer, without activation: (B, inputs) -> (B, outputs). Its weight alone is ever normalised.
+
+        scale: with which it then starts, instead of the config's output_scale.
+        """
         if not self._weight:
             return nn.Linear(inputs, outputs)
-        return weight_norm(ScaledLinear(inputs, outputs), self.weight, self.weight.output_scale)
+        return weight_norm(ScaledLinear(inputs, outputs), self.weight, scale or self.weight.output_scale)
 
-    def conv(self, channels: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    def conv(self, channels: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
         """A convolution, (B, channels, H, W) -> (B, outputs, H', W'), with normalisation and activation."""
-        return [self._conv(channels, outputs, kernel, stride, bias=self._own_bias), *self._after(outputs, image=True)]
+        layer = self._conv(channels, outputs, kernel, stride, padding, bias=self._own_bias)
+        return [layer, *self._after(outputs, image=True)]
+
+    def doubled(self, channels: int, outputs: int, odd: int) -> list[nn.Module]:
+        """A transposed convolution, (B, channels, H, W) -> (B, outputs, 2 H + odd, 2 W + odd); odd: 0 or 1."""
+        layer = nn.ConvTranspose2d(channels, outputs, 4, 2, 1, output_padding=odd, bias=self._own_bias)
+        made = weight_norm(layer, self.weight) if self._weight else layer
+        return [made, *self._after(outputs, image=True)]
 
     def first_of_stack(self, channels: int, outputs: int) -> list[nn.Module]:
         """A 3 x 3 convolution that keeps the size, without activation."""

@@ -63,9 +63,8 @@ def build_q_network(config: NetworkConfig, space: gym.Space[Any], num_actions: i
     encoder = build_encoder(config.encoder, inputs.shape, style)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     head = q_head(output_size(encoder), hidden, num_actions, style, dueling=config.dueling)
-    network = table_from_zero(QNetwork(inputs, encoder, head).eval())
-    _refuse_idle(config, hidden)
-    return network
+    refuse_idle(config, hidden)
+    return table_from_zero(QNetwork(inputs, encoder, head).eval())
 
 
 N = TypeVar("N", bound=nn.Module)
@@ -86,8 +85,9 @@ def table_from_zero(network: N) -> N:
     return network
 
 
-def _refuse_idle(config: NetworkConfig, hidden: tuple[int, ...]) -> None:
-    convolutions = config.encoder in ("nature", "minatar", "impala") and config.normalisation != "spectral"
+def refuse_idle(config: NetworkConfig, hidden: tuple[int, ...]) -> None:
+    """Raises ConfigError for a normalisation that finds no layer."""
+    convolutions = config.encoder in ("nature", "nips", "minatar", "impala") and config.normalisation != "spectral"
     if config.normalisation and not config.weights_are_normalised and not hidden and not convolutions:
         raise ConfigError(
             f'network.normalisation = "{config.normalisation}" has no layer to act on: network.hidden is empty'

@@ -25,36 +25,40 @@ LEAST_SIGMA = 0.01  # a unit that random play leaves nearly constant would get a
 class WeightNorm(nn.Module):
     """The parametrization; the functional part alone, g and v belong to the layer.
 
-    scale: the standard deviation with which the layer is to start.
+    scale: the standard deviation with which the layer is to start. units: the weight's axis of outputs.
     """
 
-    def __init__(self, config: WeightNormConfig, scale: float = 1.0) -> None:
+    def __init__(self, config: WeightNormConfig, scale: float = 1.0, units: int = 0) -> None:
         super().__init__()
         self.exponential = config.exponential
         self.scale = scale
+        self.units = units
         self.length: Tensor | None  # (out, 1, ...) of v at the start, where v is to keep it
         self.register_buffer("length", None)
         self._project = config.project
 
     def forward(self, g: Tensor, v: Tensor) -> Tensor:
-        weight: Tensor = torch._weight_norm(v, g.exp() if self.exponential else g, 0)
+        weight: Tensor = torch._weight_norm(v, g.exp() if self.exponential else g, self.units)
         return weight
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """(g, v) of a weight; v is the weight."""
-        length = torch.norm_except_dim(weight, 2, 0)
+        length = torch.norm_except_dim(weight, 2, self.units)
         if self._project:
             self.length = length.detach().clone()
         return length.log() if self.exponential else length, weight
 
 
-def weight_norm(layer: nn.Linear | nn.Conv2d, config: WeightNormConfig, scale: float = 1.0) -> nn.Module:
+def weight_norm(
+    layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, config: WeightNormConfig, scale: float = 1.0
+) -> nn.Module:
     """The same linear layer or convolution with a normalised weight, v ~ N(0, 0.05^2) and a bias of 0."""
     with torch.no_grad():
         layer.weight.normal_(0.0, V_SCALE)
         if layer.bias is not None:
             layer.bias.zero_()
-    return parametrize.register_parametrization(layer, "weight", WeightNorm(config, scale))
+    units = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    return parametrize.register_parametrization(layer, "weight", WeightNorm(config, scale, units))
 
 
 def normalised_layers(module: nn.Module) -> Iterator[tuple[nn.Module, WeightNorm]]:
@@ -67,7 +71,10 @@ def normalised_layers(module: nn.Module) -> Iterator[tuple[nn.Module, WeightNorm
 
 
 def length_and_direction(layer: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
-    """g (out, 1, ...), or s of g = exp(s), and v (out, in, ...) of a weight-normalised layer."""
+    """g (out, 1, ...), or s of g = exp(s), and v (out, in, ...) of a weight-normalised layer.
+
+    Of a transposed convolution (1, out, ...) and (in, out, ...).
+    """
     weight: Any = layer.parametrizations.weight  # type: ignore[union-attr]
     return weight.original0, weight.original1
 
@@ -140,15 +147,15 @@ def _take_mean(part: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tens
 def projection(module: nn.Module) -> Callable[[], None] | None:
     """What rescales each v to its initial length, w unchanged; None where no layer is made to `project`."""
     found = [
-        (function.length, length_and_direction(layer)[1])
+        (function.length, length_and_direction(layer)[1], function.units)
         for layer, function in normalised_layers(module)
         if function.length is not None
     ]
 
     @torch.no_grad()
     def project() -> None:
-        for length, v in found:
-            v.mul_(length / torch.norm_except_dim(v, 2, 0))
+        for length, v, units in found:
+            v.mul_(length / torch.norm_except_dim(v, 2, units))
 
     return project if found else None
 

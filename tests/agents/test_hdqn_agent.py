@@ -29,6 +29,7 @@ from rlkit.types import EnvSpec, Mode, Observation, Purpose, StepBatch
 
 CPU = torch.device("cpu")
 CELLS = {"name": "envs.goals.minigrid:Cells", "kwargs": {"cells": [[1, 1], [1, 2], [3, 3]], "encoding": "mask"}}
+WEIGHT = {"normalisation": "weight"}
 ALL: dict[str, Any] = {
     "option_discount": "smdp",
     "max_option_steps": 4,
@@ -338,7 +339,12 @@ class sides:
         ({"meta": {"bonus": {"of": "pair"}}}, "meta.bonus counts states, not actions"),
         ({"meta": {"bonus": {"optimism": {}}}}, "meta.bonus counts states, not actions"),
         ({"max_option_steps": -1}, "max_option_steps"),
-        ({"controller": {"network": {"normalisation": "weight"}}}, "which h-DQN does not do"),
+        (
+            {"controller": {"network": WEIGHT}},
+            "controller.learning_starts = 20 must be at least controller.network.weight_norm",
+        ),
+        ({"meta": {"network": WEIGHT}}, "controller.learning_starts = 20 must be at least meta.network.weight_norm"),
+        ({"meta": {"network": {"normalisation": "batch"}, "batch_size": 1}}, "meta.batch_size = 1 must be at least 2"),
         ({"meta": {"updates_per_step": 1}}, "updates_per_step"),
     ],
 )

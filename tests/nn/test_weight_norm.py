@@ -154,6 +154,30 @@ def test_projection_keeps_w_and_the_length_of_v() -> None:
     assert projection(weight_norm(nn.Linear(2, 2), WeightNormConfig())) is None
 
 
+def test_units_of_a_transposed_convolution_are_its_outputs() -> None:
+    torch.manual_seed(5)
+    part = weight_norm(nn.ConvTranspose2d(5, 3, 4, 2, 1), WeightNormConfig(project=True)).double()
+    g, v = length_and_direction(part)
+    assert g.shape == (1, 3, 1, 1)
+    with torch.no_grad():
+        g.add_(0.3)
+    torch.testing.assert_close(part.weight.detach(), (g * v / v.square().sum((0, 2, 3), keepdim=True).sqrt()).detach())
+    start = v.detach().square().sum((0, 2, 3)).sqrt()
+    with torch.no_grad():
+        v.add_(torch.randn_like(v))
+    grown, project = part.weight.detach().clone(), projection(part)
+    assert project is not None
+    project()
+    torch.testing.assert_close(v.detach().square().sum((0, 2, 3)).sqrt(), start)
+    torch.testing.assert_close(part.weight.detach(), grown)
+    x = torch.randn(6, 5, 4, 4).double()
+    initialise_from_data(part, lambda: part(x))
+    sigma, mu = torch.std_mean(part(x).detach(), (0, 2, 3), correction=0)
+    torch.testing.assert_close(sigma, torch.ones_like(sigma))
+    torch.testing.assert_close(mu, torch.zeros_like(mu))
+    torch.testing.assert_close(plain_copy(part)(x), part(x))
+
+
 def random_play(space: gym.Space, size: int = 256) -> Tensor:
     rng = np.random.default_rng(0)
     shape = (size, *space.shape)
