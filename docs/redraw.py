@@ -24,7 +24,8 @@ from rlkit.cli.report import compare as compare_command
 from rlkit.cli.report import plot as plot_command
 from rlkit.report.compare import compare, finished
 from rlkit.report.groups import grouped
-from rlkit.report.plot import Picture, draw
+from rlkit.report.pictures import drawn
+from rlkit.report.plot import Picture
 from rlkit.report.results import find, scored_by
 
 ROOT = Path(__file__).parents[1]
@@ -64,9 +65,9 @@ def table(text: str) -> str:
 def picture(text: str) -> tuple[Picture, list[Path]]:
     """(what `rlkit plot TEXT` draws, where it goes)."""
     options = parameters(plot_command, text)
-    groups = grouped(find(expanded(options["runs"])).results, options["by"])  # type: ignore[arg-type]
-    drawn = draw(groups, options["x"], options["y"], options["against"])  # type: ignore[arg-type]
-    return drawn, [ROOT / str(file) for file in options["out"]]  # type: ignore[attr-defined]
+    results = find(expanded(options["runs"])).results  # type: ignore[arg-type]
+    drawing = drawn(results, options["x"], options["y"], options["by"], options["against"])  # type: ignore[arg-type]
+    return drawing, [ROOT / str(file) for file in options["out"]]  # type: ignore[attr-defined]
 
 
 def redrawn(document: str) -> str:

@@ -18,6 +18,7 @@ from rlkit.evaluation import bootstrap_interval, iqm
 from rlkit.report import reference, scores
 from rlkit.report.compare import compare, finished
 from rlkit.report.groups import grouped
+from rlkit.report.pictures import drawn
 from rlkit.report.plot import aligned, draw, thousands
 from rlkit.report.results import find
 
@@ -446,6 +447,30 @@ def test_x_can_be_frames_or_hours(write: Write) -> None:
     without.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="how long it took"):
         draw(grouped(find([without]).results), "hours")
+
+
+def test_scores_over_a_config_key(write: Write, tmp_path: Path) -> None:
+    """Two networks, two rates, two seeds, and a third seed of one rate alone, which cannot be part of the line."""
+    for dueling in (False, True):
+        for rate, score in ((1e-4, 1.0), (1e-2, 5.0)):
+            for seed in range(3 if rate == 1e-4 else 2):
+                changes = {"config__agent__learning_rate": rate, "config__agent__network__dueling": dueling}
+                score_here = score + seed + 10 * dueling
+                write(f"in/{dueling}{rate}{seed}.json", score=score_here, seed=seed, **changes)
+    out = tmp_path / "rates.png"
+    result = call("plot", tmp_path / "in", "--x", "agent.learning_rate", "--out", out)
+    assert result.exit_code == 0
+    assert "seeds 2 lack some values of agent.learning_rate" in result.output
+    axis = drawn(find([tmp_path / "in"]).results, "agent.learning_rate", None).figure.axes[0]
+    plain, dueling_line = axis.lines
+    assert plain.get_xdata().tolist() == [1e-4, 1e-2]
+    assert plain.get_ydata().tolist() == [1.5, 5.5]
+    assert dueling_line.get_ydata().tolist() == [11.5, 15.5]
+    assert axis.get_xscale() == "log"
+    assert axis.get_ylabel() == "return of the final evaluation"
+    wrong = call("plot", tmp_path / "in", "--x", "agent.learning_rat", "--out", out)
+    assert wrong.exit_code == 2
+    assert "agent.learning_rate" in wrong.output
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])

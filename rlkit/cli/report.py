@@ -121,8 +121,18 @@ def compare(
 
 @main.command()
 @RUNS
-@click.option("--x", type=click.Choice(["env_steps", "frames", "hours"]), default="env_steps", show_default=True)
-@click.option("--y", default="evaluation/return_mean", show_default=True, metavar="KEY", help="What was logged.")
+@click.option(
+    "--x",
+    default="env_steps",
+    show_default=True,
+    metavar="[env_steps|frames|hours|KEY]",
+    help="A config key draws final scores over its values.",
+)
+@click.option(
+    "--y",
+    metavar="KEY",
+    help="What was logged; default: evaluation/return_mean, and over a config key the final evaluation.",
+)
 @GROUP_BY
 @click.option(
     "--against", type=click.Choice(["dopamine"]), help="Published curves in the same picture, with --x frames."
@@ -137,7 +147,7 @@ def compare(
     callback=only_pictures,
 )
 def plot(
-    runs: tuple[Path, ...], x: str, y: str, by: tuple[str, ...], against: str | None, out: tuple[Path, ...]
+    runs: tuple[Path, ...], x: str, y: str | None, by: tuple[str, ...], against: str | None, out: tuple[Path, ...]
 ) -> None:
     """Draw curves of groups of seeds: the interquartile mean, its 95% interval shaded.
 
@@ -145,21 +155,19 @@ def plot(
     rlkit plot runs --out curves.png
     rlkit plot runs --y episode/return --x hours --out curves.svg
     rlkit plot runs --y loss/td --group-by agent.learning_rate --out loss.png
+    rlkit plot runs --x agent.learning_rate --out sensitivity.png
     """
-    from rlkit.report.groups import grouped
-    from rlkit.report.plot import draw
+    from rlkit.report.pictures import drawn
     from rlkit.report.protocols import legend, sentences
     from rlkit.report.results import find
 
-    if against and (x != "frames" or "return" not in y):
+    if against and (x != "frames" or (y and "return" not in y)):
         raise ConfigError("--against dopamine goes with --x frames and a return: so its curves are published")
     found = find(runs or (Path("runs"),))
     for line in found.problems:
         say(line)
-    groups = grouped(found.results, by)
-    picture = draw(groups, x, y, against)
-    for line in picture.save(out):
+    for line in drawn(found.results, x, y, by, against).save(out):
         say(line)
-    for line in sentences(legend(group.protocol for group in groups)):
+    for line in sentences(legend(run.protocol for run in found.results)):
         console.print(line, markup=False)
     console.print(f"drawn: {', '.join(map(str, out))}", markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ Y_LABELS = {
     "episode/return": "return of training episodes",
     "episode/length": "steps an episode, training",
 }
+FINAL_SCORE = "return of the final evaluation"
 LEGEND = 38  # characters of a legend's line that a panel has room for
 POINTS = 200  # of a common grid, where the runs of a group were not measured at the same places
 
@@ -75,6 +76,18 @@ def draw(
             curves.setdefault(group.environment, {})[group.label] = curve
     if not curves:
         raise ConfigError("; ".join([f"nothing to draw: no run has {y}", *notes]))
+    drawn = picture(groups, curves, x, y, notes)
+    if against:
+        figure = drawn.figure
+        figure.set_figheight(figure.get_figheight() + 1)  # the legend moves under the panel
+        figure.supxlabel(f"{caption(curves)} Grey: mean training return, Nature CNN.", fontsize=8, color="#555555")
+        for axis, environment in zip(figure.axes, curves, strict=False):
+            _draw_reference(axis, environment, notes)
+    return drawn
+
+
+def picture(groups: Sequence[Group], curves: dict[str, dict[str, Curve]], x: str, y: str, notes: list[str]) -> Picture:
+    """Curves by environment and label of their group, with what must be said of their protocols added to `notes`."""
     for environment in dict.fromkeys(group.environment for group in groups):
         protocols = {group.protocol.key() for group in groups if group.environment == environment}
         if len(protocols) > 1:
@@ -84,13 +97,7 @@ def draw(
     under = {
         environment: rules([group for group in groups if group.environment == environment]) for environment in curves
     }
-    figure = _figure(curves, x, y, under)
-    if against:
-        figure.set_figheight(figure.get_figheight() + 1)  # the legend moves under the panel
-        figure.supxlabel(f"{caption(curves)} Grey: mean training return, Nature CNN.", fontsize=8, color="#555555")
-        for axis, environment in zip(figure.axes, curves, strict=False):
-            _draw_reference(axis, environment, notes)
-    return Picture(figure, _fingerprint(curves, x, y), notes)
+    return Picture(_figure(curves, x, y, under), _fingerprint(curves, x, y), notes)
 
 
 def rules(groups: Sequence[Group]) -> str:
@@ -184,16 +191,18 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
     for axis, (environment, groups) in zip(panels, curves.items(), strict=False):
         _number(list(groups), numbers)
         for label, curve in groups.items():
-            _draw_curve(axis, label, curve, numbers[label])
+            _draw_curve(axis, label, curve, numbers[label], marked=x not in X_LABELS)
         axis.set_title(environment, fontsize=11, pad=6 + 9 * len(under[environment].splitlines()))
         axis.text(0.5, 1.02, under[environment], transform=axis.transAxes, ha="center", fontsize=7, color="#555555")
-        axis.set_xlabel(X_LABELS[x])
+        axis.set_xlabel(X_LABELS.get(x, x))
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="#dddddd", linewidth=0.6)
         axis.set_axisbelow(True)
-        if x != "hours":
+        if x in ("env_steps", "frames"):
             axis.xaxis.set_major_formatter(thousands)
-        axis.margins(x=0.01)
+        if x not in X_LABELS:
+            _mark_values(axis, groups.values())
+        axis.margins(x=0.01 if x in X_LABELS else 0.05)
         if axis.dataLim.y0 >= 0:
             axis.set_ylim(bottom=0)  # else a small gain fills the panel
         axis.legend(framealpha=0.8, edgecolor="none", fontsize=9, loc="best")
@@ -224,10 +233,19 @@ def _number(labels: Sequence[str], numbers: dict[str, int]) -> None:
             taken.add(numbers[label])
 
 
-def _draw_curve(axis: Any, label: str, curve: Curve, number: int) -> None:
+def _mark_values(axis: Any, curves: Iterable[Curve]) -> None:
+    """The values of a config key that were tried, alone, on a logarithmic axis where they span a factor of 10."""
+    values = sorted({value for curve in curves for value in curve.x.tolist()})
+    if values[0] > 0 and values[-1] >= 10 * values[0]:
+        axis.set_xscale("log")
+    axis.set_xticks(values, [f"{value:g}" for value in values])
+    axis.minorticks_off()
+
+
+def _draw_curve(axis: Any, label: str, curve: Curve, number: int, *, marked: bool) -> None:
     colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
     seeds = f"{len(curve.values)} seed{'' if len(curve.values) == 1 else 's'}"
-    marker = "o" if len(curve.x) == 1 else None
+    marker = "o" if marked or len(curve.x) == 1 else None
     told = textwrap.fill(f"{label}, {seeds}", LEGEND)
     axis.plot(curve.x, curve_iqm(curve.values), style, color=colour, marker=marker, label=told)
     bounds = curve_interval(curve.values)
