@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.qnetwork import QNetwork
@@ -21,6 +22,7 @@ class DQNPolicy:
     def __init__(self, network: QNetwork, device: torch.device) -> None:
         self.network = network
         self._device = device
+        self._host = HostNetwork.of(network)
 
     def initial_state(self, num_envs: int) -> ActorState:
         return {}
@@ -33,16 +35,21 @@ class DQNPolicy:
 
     def greedy(self, obs: NDArray[Any] | Tensor, optimism: NDArray[np.float32] | None = None) -> NDArray[np.int64]:
         """Actions (N,) for observations (N, *O), of the highest value, `optimism` (N, A) added to it."""
-        with torch.inference_mode():
-            moved = obs if isinstance(obs, Tensor) else to_tensor(obs, self._device)
-            q = self.network(moved).cpu().numpy()  # (N, A)
+        q = self._values(obs)
         action: NDArray[np.int64] = (q if optimism is None else q + optimism).argmax(1)
         return action
 
     def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:
         """Values (N, A), for people to look at."""
+        return self._values(observation.obs)
+
+    def _values(self, obs: NDArray[Any] | Tensor) -> NDArray[np.float32]:
+        """(N, A)"""
+        if self._host is not None and not isinstance(obs, Tensor) and self._host.suits(len(obs)):
+            return self._host(obs)
         with torch.inference_mode():
-            values: NDArray[np.float32] = self.network(to_tensor(observation.obs, self._device)).cpu().numpy()
+            moved = obs if isinstance(obs, Tensor) else to_tensor(obs, self._device)
+            values: NDArray[np.float32] = self.network(moved).cpu().numpy()
         return values
 
     def state_dict(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from rlkit.nn.modes import has_modes
 from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
 from rlkit.nn.weight_norm import initialise_from_data, plain_copy, projection
 from rlkit.qlearning.losses import HUBER, SQUARED, double_q_learning, q_learning
-from rlkit.qlearning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state
+from rlkit.qlearning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state, plain_step
 from rlkit.types import State
 
 METRICS_EVERY = 8  # updates; measuring each one would cost a thirtieth of a small network's update
@@ -106,6 +106,7 @@ class QLearner:
         self._weights, self._gradient = flatten_parameters(online)  # (P,) each
         self._target_weights = flatten_parameters(self._target)[0].data  # (P,) where all weights are plain
         self._optimizer = build_optimizer(settings.optimizer, settings.learning_rate, [self._weights])
+        self._step = plain_step(self._optimizer)
         self._parametrized = any(map(parametrize.is_parametrized, online.modules()))
         self._has_modes = has_modes(online)
         self._project = projection(online)
@@ -146,7 +147,7 @@ class QLearner:
         q_tm1.backward(pull)  # type: ignore[no-untyped-call]
         readings = self._readings(batch.obs)
         norm = self._clip_gradient()
-        self._optimizer.step()
+        self._step()
         if self._project is not None:
             self._project()
         self._updates += 1

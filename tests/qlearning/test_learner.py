@@ -17,7 +17,7 @@ from rlkit.nn.parameters import load_parameters
 from rlkit.nn.qnetwork import build_q_network
 from rlkit.nn.weight_norm import length_and_direction, normalised_layers
 from rlkit.qlearning.learner import LearnerSettings, QLearner, TargetConfig, Transitions
-from rlkit.qlearning.optimizers import OptimizerConfig
+from rlkit.qlearning.optimizers import OptimizerConfig, build_optimizer, plain_step
 from rlkit.seeding import torch_seeded
 from rlkit.testing.states import difference, snapshot
 
@@ -367,3 +367,18 @@ def test_bfloat16_makes_nearly_the_same_update_of_a_convolutional_network() -> N
     assert not torch.equal(*outputs)
     torch.testing.assert_close(*outputs, atol=0.02, rtol=0.02)
     assert torch.nn.functional.cosine_similarity(*changes, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamax", "rmsprop", "sgd"])
+def test_a_step_without_hooks_is_the_optimizers(kind: Any) -> None:
+    config = OptimizerConfig(type=kind)
+    vectors = [torch.nn.Parameter(torch.linspace(-1, 1, 50)) for _ in range(2)]
+    first, second = (build_optimizer(config, 0.1, [vector]) for vector in vectors)
+    step = plain_step(second)
+    for number in range(3):
+        for vector in vectors:
+            vector.grad = torch.sin(torch.arange(50.0) + number)
+        first.step()
+        step()
+        assert torch.equal(*vectors)
+        assert not torch.equal(vectors[1], torch.linspace(-1, 1, 50))

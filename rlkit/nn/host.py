@@ -1,0 +1,75 @@
+"""The values of a small network by numpy, which shares the memory of its parameters.
+
+For one observation, or a few, a call of torch costs more than the arithmetic of a small layer: 23 µs against 7 for
+CartPole's network. Sums may round otherwise than torch's; they are the same at every call.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rlkit.nn.encoders import Flat
+from rlkit.nn.inputs import Scaled
+from rlkit.nn.qnetwork import QNetwork
+
+LARGEST = 2**18  # multiply-adds of a layer for all observations; beyond that torch, whose threads are under control
+
+
+class HostNetwork:
+    """Linear layers with ReLU between them, on vectors, on the CPU."""
+
+    def __init__(self, scaled: Scaled, layers: list[nn.Linear]) -> None:
+        self._scaled = scaled
+        self._layers = layers
+        self._size = max(layer.weight.numel() for layer in layers)
+        self._bind()
+
+    @classmethod
+    def of(cls, network: QNetwork) -> Self | None:
+        """The same function; None where it is more than such layers, or lies on another device."""
+        inputs, head = network.inputs, network.head
+        parts = list(head) if type(head) is nn.Sequential else []
+        expected = [nn.Linear, *[nn.ReLU, nn.Linear] * (len(parts) // 2)]
+        plain = type(network.encoder) is Flat and type(inputs.values) is Scaled and len(inputs.shape) == 1
+        if not plain or [type(part) for part in parts] != expected or parts[0].weight.device.type != "cpu":
+            return None
+        return cls(inputs.values, parts[::2])  # type: ignore[arg-type]
+
+    def _bind(self) -> None:
+        """Takes the arrays of the parameters as they lie now: a learner moves them into one vector of its own."""
+        self._arrays = [(_array(layer.weight).T, _array(layer.bias)) for layer in self._layers]
+        self._shift, self._factor = (
+            None if each is None else _array(each) for each in (self._scaled.shift, self._scaled.factor)
+        )
+        self._address = self._layers[0].weight.data_ptr()
+
+    def suits(self, count: int) -> bool:
+        """Whether this is the way for so many observations at once."""
+        return count * self._size <= LARGEST
+
+    def __call__(self, obs: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, A) of raw observations (N, *O)."""
+        if self._layers[0].weight.data_ptr() != self._address:
+            self._bind()
+        values: NDArray[np.float32] = obs.astype(np.float32, copy=False)
+        if self._shift is not None:
+            values = values - self._shift
+        if self._factor is not None:
+            values = values * self._factor
+        *hidden, (weight, bias) = self._arrays
+        for matrix, offset in hidden:
+            values = values @ matrix
+            values += offset
+            np.maximum(values, 0.0, out=values)
+        values = values @ weight
+        values += bias
+        return values
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.detach().numpy()
+    return array
