@@ -117,14 +117,15 @@ class Trainer:
             self.save_checkpoint()
 
     def log(self) -> None:
-        row = {**self.meters.take(), **self._gauges(), **self._speed()}
+        row = {**self.meters.take(), **self.gauges(), **self._speed()}
         self._write(row)
         broken = [name for name, value in row.items() if value != value]
         if broken:
             raise RlkitError(f"at step {self.env_steps} {', '.join(broken)} is not a number; try a lower learning rate")
         self.on_progress(self)
 
-    def _gauges(self) -> dict[str, Any]:
+    def gauges(self) -> dict[str, Any]:
+        """The agent's readings as they are now, and how far it has come."""
         meters = Meters()
         meters.add(self.agent.gauges())
         return {

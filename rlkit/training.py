@@ -217,6 +217,7 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
         "config": config.tables(),
         "protocol": protocol,
         "curve": trainer.curve,
+        "gauges": {name: value for name, value in trainer.gauges().items() if isinstance(value, float | int)},
         "final": {"episodes": len(scores.returns), **scores.episodes()},
     }
     write_text(run.path / "result.json", json.dumps(result) + "\n")
