@@ -1,7 +1,7 @@
 """Goals in the first room of Montezuma's Revenge: its entities (Kulkarni et al. 2016, section 4.2).
 
-The paper finds them in the picture, here the console's memory says where the man is. The bytes are those of Anand et al.
-2019 (AtariARI), except SITUATION and THINGS; all of them were checked in the emulator, see tests/test_montezuma_goals.py.
+The paper finds them in the picture; here the console's memory says where the man is. ROOM, X and Y are known from Anand
+et al. 2019 (AtariARI), SITUATION and THINGS were found in the emulator. tests/test_montezuma_goals.py plays to them all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from rlkit.types import EnvSpec, Observation
 WORLD = "ALE/montezuma_revenge"
 SITUATION, ROOM, X, Y, THINGS = 2, 3, 42, 43, 66  # bytes of the memory
 FIRST_ROOM = 1
-PLAYING = (3, 4, 7)  # opening or taking, as usual, falling; else dying (6), between rooms or lives (2), over (0, 5)
+PLAYING = (3, 4, 7)  # with a new thing, as usual, falling; else dying or paused (6), the game over (0, 5)
+CHANGING = 2  # the room or the life: the other bytes are not of this one yet
 KEY_IN_PLACE = 1  # bit of THINGS; in the first room bits 2 and 3 are the right and the left door, shut
 SCREEN = (160, 210)  # pixels (x, y); y grows downwards, unlike the memory's
 MAN = (3, 318)  # the man's middle on the screen is (X + 3, 318 - Y)
@@ -42,16 +43,16 @@ BOXES: dict[str, tuple[int, int, int, int]] = {
 
 
 class Entities:
-    """One goal an entity: the man at a door or halfway up a ladder; the key taken, until the episode ends.
+    """One goal an entity: the man at a door or halfway up a ladder, alive; the key taken, until the episode ends.
 
-    Nothing is achieved in other rooms, and while the man is dying. Goals enter a network as masks over the frame, the
+    Nothing is achieved in other rooms. Goals enter a network as masks over the frame, the
     entity's box. Raises SpecError for other games and without the signal "ram".
     """
 
     def __init__(self, spec: EnvSpec) -> None:
         if spec.world != WORLD:
             raise SpecError(
-                f'goals montezuma-entities know {WORLD} alone, and this environment is {spec.world or "unknown"}; '
+                f"goals montezuma-entities know {WORLD} alone, and this environment is {spec.world or 'unknown'}; "
                 'give env.name = "atari" and env.game = "montezuma_revenge"'
             )
         require_signal(
@@ -67,9 +68,10 @@ class Entities:
         ram = observation.signals["ram"].astype(np.int64)  # (N, 128)
         man = np.stack((MAN[0] + ram[:, X], MAN[1] - ram[:, Y]), axis=1)  # (N, 2)
         distance = ((man[:, None] - self._places) ** 2).sum(2)  # (N, G - 1)
-        taken = (ram[:, THINGS] & KEY_IN_PLACE) == 0  # (N,)
-        here = (ram[:, ROOM] == FIRST_ROOM) & np.isin(ram[:, SITUATION], PLAYING)  # (N,)
-        there: NDArray[np.bool_] = np.column_stack((distance < NEAR**2, taken)) & here[:, None]
+        alive = np.isin(ram[:, SITUATION], PLAYING)  # (N,)
+        taken = ((ram[:, THINGS] & KEY_IN_PLACE) == 0) & (ram[:, SITUATION] != CHANGING)  # (N,)
+        first_room = ram[:, ROOM] == FIRST_ROOM  # (N,)
+        there: NDArray[np.bool_] = np.column_stack((distance < NEAR**2 * alive[:, None], taken)) & first_room[:, None]
         return there
 
     def encode(self, goal: NDArray[np.int64]) -> NDArray[np.float32]:
