@@ -162,6 +162,9 @@ def test_masks_lie_over_the_entities(game: Environments) -> None:
     assert NEAR < 16  # ladders end 20 pixels from their middle
 
 
+SHORT = {"train.steps": 8, "evaluation.every": 0, "evaluation.final_episodes": 1, "env.max_frames": 80}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -173,7 +176,7 @@ def test_masks_lie_over_the_entities(game: Environments) -> None:
 )
 def test_what_does_not_suit_is_refused_before_training(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
     overrides = {f"env.{key}": list(value) if isinstance(value, tuple) else value for key, value in changes.items()}
-    overrides["agent.goals.name"] = "envs.goals.montezuma:Entities"
+    overrides |= {"agent.goals.name": "envs.goals.montezuma:Entities", **SHORT}
     with pytest.raises(RlkitError, match=says) as error:
         rlkit.train("hdqn/montezuma", overrides, run=tmp_path / "run")
     assert "\n" not in str(error.value)

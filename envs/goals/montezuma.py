@@ -1,7 +1,7 @@
 """Goals in the first room of Montezuma's Revenge: its entities (Kulkarni et al. 2016, section 4.2).
 
 The paper finds them in the picture; here the console's memory says where the man is. ROOM, X and Y are known from Anand
-et al. 2019 (AtariARI), SITUATION and THINGS were found in the emulator. tests/test_montezuma_goals.py plays to them all.
+et al. 2019 (AtariARI), SITUATION and THINGS were found in the emulator. tests/test_montezuma_goals.py plays to all.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from rlkit.types import EnvSpec, Observation
 WORLD = "ALE/montezuma_revenge"
 SITUATION, ROOM, X, Y, THINGS = 2, 3, 42, 43, 66  # bytes of the memory
 FIRST_ROOM = 1
-PLAYING = (3, 4, 7)  # with a new thing, as usual, falling; else dying or paused (6), the game over (0, 5)
-CHANGING = 2  # the room or the life: the other bytes are not of this one yet
+PLAYING = (3, 4, 7)  # with a new thing, as usual, falling; else dying or paused (6), changing rooms (2), over (0, 5)
 KEY_IN_PLACE = 1  # bit of THINGS; in the first room bits 2 and 3 are the right and the left door, shut
 SCREEN = (160, 210)  # pixels (x, y); y grows downwards, unlike the memory's
 MAN = (3, 318)  # the man's middle on the screen is (X + 3, 318 - Y)
@@ -69,7 +68,7 @@ class Entities:
         man = np.stack((MAN[0] + ram[:, X], MAN[1] - ram[:, Y]), axis=1)  # (N, 2)
         distance = ((man[:, None] - self._places) ** 2).sum(2)  # (N, G - 1)
         alive = np.isin(ram[:, SITUATION], PLAYING)  # (N,)
-        taken = ((ram[:, THINGS] & KEY_IN_PLACE) == 0) & (ram[:, SITUATION] != CHANGING)  # (N,)
+        taken = (ram[:, THINGS] & KEY_IN_PLACE) == 0  # (N,)
         first_room = ram[:, ROOM] == FIRST_ROOM  # (N,)
         there: NDArray[np.bool_] = np.column_stack((distance < NEAR**2 * alive[:, None], taken)) & first_room[:, None]
         return there
