@@ -71,6 +71,7 @@ class EnvSpec:
     stack: Stack | None = None
     signals: Mapping[str, ArraySpec] = field(default_factory=dict)  # side information, e.g. {"ram": (128,) uint8}
     action_names: tuple[str, ...] = ()  # one an action where the environment has names for them; for people to read
+    world: str = ""  # its name, for goals that belong to one game; "" where the family gives none
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,26 @@ wrappers = ["minigrid.wrappers:ImgObsWrapper"]
 max_episode_steps = 60""",
 )
 
+WORLDS["hdqn-montezuma"] = (
+    "envs.goals.montezuma:Entities",
+    """name = "atari"
+game = "montezuma_revenge"
+protocol = "custom"
+sticky_actions = 0.25
+noop_max = 10
+life_loss = true
+max_frames = 320
+backend = "gymnasium"
+signals = ["ram"]
+[agent.meta.network]
+encoder = "nature"
+hidden = [16]
+[agent.controller.network]
+encoder = "nature"
+hidden = [16]
+""",
+)
+
 
 def write_config(folder: Path, world: str) -> Path:
     part, env = WORLDS[world]
@@ -162,7 +182,7 @@ def outcome(run: Path) -> dict[str, Any]:
         "checkpoint": state_hash(store.load(store.steps()[-1]), ignore=("seconds",)),
         "final policy": state_hash(rlkit.load_policy(run).policy.state_dict()),  # type: ignore[attr-defined]
         "best": (run / "policies" / "best" / "state.json").read_text(),
-        "result": [result[key] for key in ("env_steps", "updates", "curve", "final", "approximate")],
+        "result": [result[key] for key in ("env_steps", "updates", "curve", "training", "final", "approximate")],
         "metrics": [
             {key: value for key, value in row.items() if not key.startswith("time/")}
             for row in read_rows(run / "metrics.jsonl")

@@ -33,7 +33,7 @@ class AtariPlugin:
         vector = config.backend == "vector"
         noops = f"0 to {options.noop_max - 1 - options.fire_reset}" if vector else f"1 to {options.noop_max}"
         return {
-            "environment": f"ALE/{config.game}",
+            "environment": config.world,
             "protocol": config.protocol,
             "sticky actions": f"{options.sticky_actions:g}",
             "actions": "all 18" if options.full_action_space else "minimal",

@@ -126,6 +126,11 @@ class AtariConfig(PluginConfig):
         return self
 
     @property
+    def world(self) -> str:
+        """The game as ALE names it."""
+        return f"ALE/{self.game}"
+
+    @property
     def options(self) -> Options:
         """The protocol's values, changed where a custom one says so."""
         base = PROTOCOLS["dopamine" if self.protocol == "custom" else self.protocol]

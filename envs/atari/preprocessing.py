@@ -107,7 +107,7 @@ class LivesCounted:
 def make(config: AtariConfig, num_envs: int, *, render: bool) -> Environments:
     """N games in this process. Raises ConfigError where OpenCV is missing."""
     build, signals = Build(config), Signals("ram" in config.signals, render)
-    spec = describe(build, num_envs, signals, FRAME_SKIP)
+    spec = replace(describe(build, num_envs, signals, FRAME_SKIP), world=config.world)
     game = AtariEnv(game=config.game, full_action_space=config.options.full_action_space)
     names = tuple(game.get_action_meanings())
     return LivesCounted(

@@ -86,6 +86,7 @@ class VectorAtari:
             stack=Stack(axis=0, size=STACK, padding="zero"),
             signals=signals,
             action_names=tuple(action.name for action in games.ale.get_action_set()),
+            world=config.world,
         )
         self._nowhere = np.zeros(num_envs, dtype=np.bool_)
         self._nowhere.flags.writeable = False

@@ -271,6 +271,7 @@ def test_the_spec_says_what_an_agent_needs() -> None:
     assert (spec.num_envs, spec.num_actions, spec.frame_skip) == (3, 6, 4)
     assert spec.stack == Stack(axis=0, size=4, padding="zero")
     assert spec.action_names == ("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
+    assert spec.world == made(config("pong", backend="gymnasium")).spec.world == "ALE/pong"
     full = made(config("pong", protocol="custom", full_action_space=True)).spec
     assert full.num_actions == len(full.action_names) == 18
 
