@@ -449,6 +449,18 @@ def test_x_can_be_frames_or_hours(write: Write) -> None:
         draw(grouped(find([without]).results), "hours")
 
 
+def test_all_curves_that_match_in_one_picture(write: Write) -> None:
+    table = {"env_steps": [100, 200], "goal_share/key": [0.5, 0.25], "goal_share/door": [0.5, 0.75], "goals": [1, 2]}
+    group = grouped(find([write("0.json", training=table)]).results)
+    lines = draw(group, y="goal_share/*").figure.axes[0].lines
+    assert [(line.get_label(), line.get_ydata().tolist()) for line in lines] == [
+        ("door, 1 seed", [0.5, 0.75]),
+        ("key, 1 seed", [0.5, 0.25]),
+    ]
+    with pytest.raises(ConfigError, match=r"no run has share/\*"):
+        draw(group, y="share/*")
+
+
 def test_scores_over_a_config_key(write: Write, tmp_path: Path) -> None:
     """Two networks, two rates, two seeds, and a third seed of one rate alone, which cannot be part of the line."""
     for dueling in (False, True):

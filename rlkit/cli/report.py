@@ -155,6 +155,7 @@ def plot(
     rlkit plot runs --out curves.png
     rlkit plot runs --y episode/return --x hours --out curves.svg
     rlkit plot runs --y loss/td --group-by agent.learning_rate --out loss.png
+    rlkit plot runs --y 'goal_share/*' --out goals.png
     rlkit plot runs --x agent.learning_rate --out sensitivity.png
     """
     from rlkit.report.pictures import drawn

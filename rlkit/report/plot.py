@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import textwrap
@@ -67,13 +68,19 @@ class Picture:
 def draw(
     groups: Sequence[Group], x: str = "env_steps", y: str = "evaluation/return_mean", against: str | None = None
 ) -> Picture:
-    """One panel an environment. Groups without `y` are named in the notes; raises ConfigError where none has it."""
+    """One panel an environment, one line a group; where `y` has wildcards, one for each curve that matches.
+
+    Groups without `y` are named in the notes; raises ConfigError where none has it.
+    """
     notes: list[str] = []
     curves: dict[str, dict[str, Curve]] = {}
     for group in groups:
-        curve = curve_of(group, x, y, notes)
-        if curve is not None:
-            curves.setdefault(group.environment, {})[group.label] = curve
+        for name in matching(group, y):
+            curve = curve_of(group, x, name, notes)
+            if curve is not None:
+                what = name.rpartition("/")[2]
+                label = group.label if name == y else what if len(groups) == 1 else f"{group.label}, {what}"
+                curves.setdefault(group.environment, {})[label] = curve
     if not curves:
         raise ConfigError("; ".join([f"nothing to draw: no run has {y}", *notes]))
     drawn = picture(groups, curves, x, y, notes)
@@ -84,6 +91,12 @@ def draw(
         for axis, environment in zip(figure.axes, curves, strict=False):
             _draw_reference(axis, environment, notes)
     return drawn
+
+
+def matching(group: Group, y: str) -> list[str]:
+    """The names of the group's curves that `y` means: itself, or with *, ? or [...] in it all that match."""
+    found = sorted(name for run in group.runs for name in run.curves if fnmatch.fnmatchcase(name, y))
+    return list(dict.fromkeys(found)) if set("*?[") & set(y) and found else [y]
 
 
 def picture(groups: Sequence[Group], curves: dict[str, dict[str, Curve]], x: str, y: str, notes: list[str]) -> Picture:
