@@ -25,9 +25,10 @@ LAYOUT = {  # TensorBoard's tab "Custom Scalars": groups in the order in which o
     "3 exploration": {"exploration": [r"explor.*/.*"]},
     "4 progress and speed": {"environment steps a second": [r"time/env_steps_per_second"],
                              "updates": [r"progress/updates"], "replay": [r"replay/.*"]},
-    "5 network": {"lengths of v": [r"weight_norm/.*"], "g": [r"g/.*"], "gradients": [r"gradient_norm/.*"],
-                  "effective learning rate": [r"effective_learning_rate/.*"], "dormant units": [r"dormant/.*"],
-                  "rank": [r"features/srank"]},
+    "5 network": {"lengths of v": [r"(.*/)?weight_norm[/_].*"], "g": [r"(.*/)?g[/_].*"],
+                  "gradients": [r"(.*/)?gradient_norm[/_].*"], "dormant units": [r"(.*/)?dormant[/_].*"],
+                  "effective learning rate": [r"(.*/)?effective_learning_rate[/_].*"],
+                  "rank": [r"(.*/)?features[/_]srank"]},
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from agents.dqn.config import DQNConfig
 from agents.dqn.policy import DQNPolicy
 from rlkit.agent import AgentContext
 from rlkit.exploration.bonus import bonus_extras, build_bonus
+from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_q_network, describe_network
 from rlkit.nn.summary import LayerSummary, summarise
 from rlkit.pacing import Ratio
@@ -54,7 +55,7 @@ class DQNPlugin:
         network = _policy(config, spec, torch.device("cpu"), seed=0).network
         size = replay_bytes(config.replay_capacity, spec, bonus_extras(config.bonus), _priorities(config))
         if config.bonus is not None:
-            config.bonus.features.build(spec)  # refuses what does not suit the observations
+            config.bonus.suits(config.bonus.features.build(spec), config.learning_starts)
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
             "network": describe_network(network, spec.num_actions),
@@ -71,6 +72,7 @@ class DQNPlugin:
 def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int) -> DQNPolicy:
     with torch_seeded(seed):
         network = build_q_network(config.network, spec.observation_space, spec.num_actions)
+    refuse_single(network, config.batch_size)
     return DQNPolicy(network.to(device), device)
 
 

@@ -10,7 +10,7 @@ from rlkit.config import SWITCH, Model, PluginConfig
 from rlkit.exploration.config import BonusConfig
 from rlkit.exploration.epsilon import EpsilonConfig
 from rlkit.nn.config import NetworkConfig
-from rlkit.qlearning.learner import LearnerSettings, TargetConfig
+from rlkit.qlearning.learner import GradientConfig, LearnerSettings, TargetConfig
 from rlkit.qlearning.optimizers import OptimizerConfig
 
 
@@ -44,7 +44,7 @@ class PrioritisedConfig(Model):
         return 1.0 if updates >= self.beta_updates else self.beta + (1.0 - self.beta) * updates / self.beta_updates
 
 
-class DQNConfig(PluginConfig):
+class DQNConfig(PluginConfig, GradientConfig):
     """Deep Q-learning; the defaults suit small worlds such as CartPole, and Atari wants the values of the papers."""
 
     learning_rate: float = Field(
@@ -98,29 +98,6 @@ class DQNConfig(PluginConfig):
         description="Rewards are limited to [-x, x] when learning, each before the n-step sum (Mnih et al.: 1). 0: "
         "raw. Scores are never clipped.",
     )
-    max_grad_norm: float = Field(
-        10.0,
-        ge=0.0,
-        description="Longest gradient over all parameters, shortened to it (Wang et al. 2016: 10). 0: no limit.",
-    )
-    max_grad_value: float | None = Field(
-        None,
-        gt=0.0,
-        description="Largest entry of the gradient, up or down, limited to it before max_grad_norm is applied. Left "
-        "out: no limit.",
-    )
-    adjustable_clip: float | None = Field(
-        None,
-        gt=0.0,
-        description="theta of adjustable gradient clipping (Kim et al. 2016): each entry of the gradient is limited to "
-        "+-theta / learning_rate, so that no plain step is longer than theta. Left out: no limit.",
-    )
-    diagnostics_every: int | None = Field(
-        None,
-        ge=1,
-        description="Updates between two looks at the layers: lengths, gradients, dormant units, srank "
-        "(docs/networks.md). 1000 costs next to nothing. Left out: never.",
-    )
     precision: Literal["float32", "bfloat16"] | None = Field(
         None,
         description="Of the network's layers while learning. bfloat16 is faster on processors that know it, and rounds "
@@ -149,14 +126,8 @@ class DQNConfig(PluginConfig):
     @model_validator(mode="after")
     def _network_suits(self) -> Self:
         self.network.suits(self.batch_size, self.learning_starts)
-        if self.max_grad_value is not None and self.adjustable_clip is not None:
-            raise ValueError("max_grad_value and adjustable_clip both limit each entry of the gradient; give one")
+        self.network.suits(self.batch_size, self.replay_capacity, steps="replay_capacity")
         return self
-
-    @property
-    def _largest_entry(self) -> float | None:
-        """The limit of each entry of the gradient."""
-        return self.max_grad_value if self.adjustable_clip is None else self.adjustable_clip / self.learning_rate
 
     def learner(self) -> LearnerSettings:
         """The part that the learner needs."""
@@ -168,6 +139,6 @@ class DQNConfig(PluginConfig):
             self.loss,
             self.max_grad_norm,
             self.precision or "float32",
-            self._largest_entry,
+            self.largest_entry(self.learning_rate),
             self.diagnostics_every,
         )

@@ -16,6 +16,7 @@ from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import CountBonus, NoBonus, bonus_extras, build_bonus
 from rlkit.goals import build_goals
+from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import QNetwork, describe_network
 from rlkit.nn.summary import LayerSummary, summarise
 from rlkit.pacing import Ratio
@@ -74,9 +75,9 @@ class HDQNPlugin:
         extras, columns = _extras(config, len(names)), _columns(config, len(names))
         size = replay_bytes(config.controller.replay_capacity, spec, extras, hindsight=_hindsight(config))
         options = option_bytes(config.meta.capacity, spec, columns)
-        for level in (config.controller, config.meta):
+        for level, warm_up in ((config.controller, config.controller.learning_starts), (config.meta, 0)):
             if level.bonus is not None:
-                level.bonus.features.build(spec)  # refuses what does not suit the observations
+                level.bonus.suits(level.bonus.features.build(spec), warm_up)
         updates = Ratio(config.controller.updates_per_step, config.controller.learning_starts).total(env_steps)
         return {
             "goals": f"{len(names)}: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}",
@@ -101,6 +102,8 @@ def _policy(config: HDQNConfig, spec: EnvSpec, device: torch.device, seeds: tupl
         meta = meta_network(config.meta.network, spec, goals).to(device)
     with torch_seeded(seeds[1]):
         controller = controller_network(config.controller.network, spec, goals).to(device)
+    refuse_single(meta, config.meta.batch_size)
+    refuse_single(controller, config.controller.batch_size)
     return HDQNPolicy(meta, controller, goals, config.max_option_steps, config.repeat_goals, device)
 
 

@@ -11,11 +11,11 @@ from rlkit.exploration.config import BonusConfig
 from rlkit.exploration.epsilon import EpsilonConfig
 from rlkit.goals import GoalsConfig
 from rlkit.nn.config import NetworkConfig
-from rlkit.qlearning.learner import LearnerSettings, TargetConfig
+from rlkit.qlearning.learner import GradientConfig, LearnerSettings, TargetConfig
 from rlkit.qlearning.optimizers import OptimizerConfig
 
 
-class LevelConfig(Model):
+class LevelConfig(GradientConfig):
     """What both levels have: a Q-network and how it learns."""
 
     learning_rate: float = Field(1e-3, gt=0.0, description="Step size of the optimizer (Kulkarni et al.: 2.5e-4).")
@@ -30,9 +30,6 @@ class LevelConfig(Model):
     loss: Literal["huber", "squared"] = Field(
         "huber", description="huber: errors beyond 1 pull linearly; squared: half the squared error."
     )
-    max_grad_norm: float = Field(
-        10.0, ge=0.0, description="Longest gradient over all parameters, shortened to it. 0: no limit."
-    )
     target: TargetConfig = Field(TargetConfig(), description="The target network.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="The gradient step.")
     bonus: Annotated[BonusConfig | None, SWITCH] = Field(
@@ -42,7 +39,14 @@ class LevelConfig(Model):
     def learner(self) -> LearnerSettings:
         """The part that the learner needs."""
         return LearnerSettings(
-            self.learning_rate, self.optimizer, self.target, self.double, self.loss, self.max_grad_norm
+            self.learning_rate,
+            self.optimizer,
+            self.target,
+            self.double,
+            self.loss,
+            self.max_grad_norm,
+            max_grad_value=self.largest_entry(self.learning_rate),
+            diagnostics_every=self.diagnostics_every,
         )
 
 
@@ -180,4 +184,6 @@ class HDQNConfig(PluginConfig):
         levels = (("controller.", self.controller), ("meta.", self.meta))
         for at, level in levels:
             level.network.suits(level.batch_size, random_steps, at=at, steps="controller.learning_starts")
+            capacity = self.controller.replay_capacity
+            level.network.suits(level.batch_size, capacity, at=at, steps="controller.replay_capacity")
         return self

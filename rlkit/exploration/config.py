@@ -164,6 +164,20 @@ class LearnedConfig(Model):
     def build(self, spec: EnvSpec) -> kinds.Pixels:
         return kinds.Pixels(spec, self.side, None)
 
+    def suits(self, warm_up: int) -> None:
+        """Raises ConfigError where `warm_up` random steps are too few to learn codes from."""
+        if not Ratio(self.updates_per_step, 0).total(warm_up):
+            raise ConfigError(
+                f'bonus.features: type = "learned" with updates_per_step = {self.updates_per_step:g} learns nothing in '
+                f"the {warm_up:,} steps before learning_starts, after which its codes are used; raise either"
+            )
+        needed = self.network.initial_batch if self.network else 0
+        if warm_up < needed:
+            raise ConfigError(
+                f"bonus.features.network is initialised from {needed} frames of random play: learning_starts = "
+                f"{warm_up} must be at least network.weight_norm.initial_batch"
+            )
+
     def build_codes(self, frames: kinds.Features, hashing: Hash, replay: Replay, streams: Streams) -> LearnedCodes:
         """The hash of frames that `build` gives: learned bits, then `hashing`."""
         assert isinstance(frames, kinds.Pixels)
@@ -277,28 +291,22 @@ class BonusConfig(Model):
 
     def build_hash(self, features: kinds.Features, streams: Streams, replay: Replay | None, warm_up: int) -> Hash:
         """Digests of what `features.build` gives, after `warm_up` random steps. Raises ConfigError where that fails."""
+        if isinstance(self.features, LearnedConfig) and replay is None:
+            raise ConfigError('bonus.features: type = "learned" learns from a replay, and this agent has none')
+        self.suits(features, warm_up)
         rng = streams.generator("projection")
-        if not isinstance(self.features, LearnedConfig):
-            hashing = self.hash.build(features.size, features.midpoint, rng)
-            if hashing.ready or (warm_up and features.stored):
-                return hashing
+        if not isinstance(self.features, LearnedConfig) or replay is None:
+            return self.hash.build(features.size, features.midpoint, rng)
+        hashing = self.hash.build(self.features.codes, np.full(self.features.codes, 0.5), rng)
+        return self.features.build_codes(features, hashing, replay, streams)
+
+    def suits(self, features: kinds.Features, warm_up: int) -> None:
+        """Raises ConfigError unless `warm_up` random steps are enough for what is fitted to them."""
+        if isinstance(self.features, LearnedConfig):
+            self.features.suits(warm_up)
+        elif self.hash.type == "simhash" and features.midpoint is None and not (warm_up and features.stored):
             why = "learning_starts >= 1" if features.stored else "features of stored observations, not of signals"
             raise ConfigError(
                 f"bonus.hash: simhash centres these features by their mean over random play, which needs {why}; "
                 'or use hash.type = "exact"'
             )
-        if replay is None:
-            raise ConfigError('bonus.features: type = "learned" learns from a replay, and this agent has none')
-        if not Ratio(self.features.updates_per_step, 0).total(warm_up):
-            raise ConfigError(
-                f'bonus.features: type = "learned" with updates_per_step = {self.features.updates_per_step:g} learns '
-                f"nothing in the {warm_up:,} steps before learning_starts, after which its codes are used; raise either"
-            )
-        needed = self.features.network.initial_batch if self.features.network else 0
-        if warm_up < needed:
-            raise ConfigError(
-                f"bonus.features.network is initialised from {needed} frames of random play: learning_starts = "
-                f"{warm_up} must be at least network.weight_norm.initial_batch"
-            )
-        hashing = self.hash.build(self.features.codes, np.full(self.features.codes, 0.5), rng)
-        return self.features.build_codes(features, hashing, replay, streams)

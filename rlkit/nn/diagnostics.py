@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from rlkit.nn.weight_norm import WeightNorm, length_and_direction, normalised_layers
 
@@ -64,11 +65,12 @@ class Diagnostics:
         return readings
 
     def _weights(self, name: str, layer: nn.Module) -> dict[str, Tensor]:
-        """||v|| and lr / ||v||^2, means over the layer's units; v is the weight itself where it is not normalised."""
+        """||v|| and lr / ||v||^2, means over the layer's units; v is the weight where it is not weight-normalised."""
         function: WeightNorm | None = self._normalised.get(layer)
         readings: dict[str, Tensor] = {}
         if function is None:
-            v: Any = layer.weight
+            made = parametrize.is_parametrized(layer, "weight")  # by spectral normalisation
+            v: Any = layer.parametrizations.weight.original if made else layer.weight  # type: ignore[union-attr]
         else:
             g, v = length_and_direction(layer)
             readings[f"g/{name}"] = (g.exp() if function.exponential else g).mean()

@@ -108,6 +108,11 @@ class Style:
     def _norm(self, size: int, *, image: bool) -> nn.Module | None:
         if self.normalisation == "batch":
             return nn.BatchNorm2d(size) if image else nn.BatchNorm1d(size)
+        if not image and self._units_alike(size):
+            raise ConfigError(
+                f'network.normalisation = "{self.normalisation}" takes the mean over units, of one unit the unit '
+                f"itself: a layer of shape ({size},) with {self._groups} group(s) needs fewer groups or more units"
+            )
         if self.normalisation == "layer":  # over channels and space, with a gain and shift for each channel
             return nn.GroupNorm(1, size) if image else nn.LayerNorm(size)
         if self.normalisation == "weight_mean_batch":
@@ -121,6 +126,14 @@ class Style:
                 f"layer of shape {shape}; give a divisor of every layer's, or other sizes of layers"
             )
         return nn.GroupNorm(self.groups, size)
+
+    @property
+    def _groups(self) -> int:
+        return self.groups if self.normalisation == "group" else 1
+
+    def _units_alike(self, size: int) -> bool:
+        """Whether the normalisation of a layer of `size` units would give all of them 0."""
+        return self.normalisation in ("layer", "group") and size <= self._groups
 
     def activate(self) -> nn.Module:
         """One activation."""
@@ -152,8 +165,8 @@ class FractionalMaxPool(nn.Module):
         self.register_buffer("regions", torch.rand(1, channels, 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        regions = self.regions.to(x.dtype).expand(len(x), -1, -1)  # (B, C, 2)
+        regions = self.regions.expand(len(x), -1, -1)  # (B, C, 2); in float32, since rounding would move them
         pooled: Tensor = nn.functional.fractional_max_pool2d(
-            x, 2, output_size=self.output_size, _random_samples=regions
+            x.float(), 2, output_size=self.output_size, _random_samples=regions
         )
-        return pooled
+        return pooled.to(x.dtype)

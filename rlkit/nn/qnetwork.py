@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rlkit.errors import ConfigError
 from rlkit.nn.config import NetworkConfig
-from rlkit.nn.encoders import build_encoder, default_hidden, output_size
+from rlkit.nn.encoders import ENCODERS, build_encoder, default_hidden, output_size
 from rlkit.nn.heads import q_head
 from rlkit.nn.inputs import InputLayer, OneHot, build_input
 from rlkit.nn.layers import Style
@@ -87,7 +87,7 @@ def table_from_zero(network: N) -> N:
 
 def refuse_idle(config: NetworkConfig, hidden: tuple[int, ...]) -> None:
     """Raises ConfigError for a normalisation that finds no layer."""
-    convolutions = config.encoder in ("nature", "nips", "minatar", "impala") and config.normalisation != "spectral"
+    convolutions = config.encoder in ENCODERS and config.encoder != "mlp" and config.normalisation != "spectral"
     if config.normalisation and not config.weights_are_normalised and not hidden and not convolutions:
         raise ConfigError(
             f'network.normalisation = "{config.normalisation}" has no layer to act on: network.hidden is empty'

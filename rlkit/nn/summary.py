@@ -68,6 +68,8 @@ def _parametrization(layer: nn.Module) -> str:
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     """Modules without parts, and those with parameters of their own besides."""
     parts = _parts(module)
+    if isinstance(module, nn.Sequential) and not parts:  # a dueling head's, without shared layers
+        return
     if not parts or any(True for _ in module.parameters(recurse=False)):
         yield name, module
     for key, part in parts:

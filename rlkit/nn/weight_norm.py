@@ -19,7 +19,7 @@ from rlkit.nn.config import WeightNormConfig
 from rlkit.nn.scaled import ScaledLinear
 
 V_SCALE = 0.05  # standard deviation of v at the start (paper, section 3)
-LEAST_SIGMA = 0.01  # a unit that random play leaves nearly constant would get a huge g, or NaN
+LEAST_SIGMA = 0.01  # below, random play leaves a unit nearly constant: its deviation says nothing and counts as 1
 
 
 class WeightNorm(nn.Module):
@@ -109,7 +109,8 @@ def initialise_from_data(module: nn.Module, forward: Callable[[], Any]) -> None:
 
     `forward` runs `module` once, with hooks, over the data. Layer by layer on what the layers before, normalised
     already, make of it: t = v x / ||v||; g = scale / sigma[t], b = -mu[t] scale / sigma[t] (paper, section 3, with
-    scale = 1). sigma is at least LEAST_SIGMA, where the paper has no bound.
+    scale = 1). A sigma below LEAST_SIGMA counts as 1, where the paper has no bound: its inverse would make huge values
+    of the first observation that is another.
     """
     with ExitStack() as hooks:
         for layer, function in normalised_layers(module):
@@ -127,7 +128,7 @@ def initialise_from_data(module: nn.Module, forward: Callable[[], Any]) -> None:
 def _normalise_output(layer: nn.Module, inputs: Any, t: Tensor) -> Tensor:
     function: Any = layer.parametrizations.weight[0]  # type: ignore[union-attr, index]
     sigma, mu = torch.std_mean(t, _but_channels(t), correction=0)  # (C,) each
-    g = function.scale / sigma.clamp(min=LEAST_SIGMA)
+    g = function.scale / torch.where(sigma < LEAST_SIGMA, 1.0, sigma)
     length, _ = length_and_direction(layer)
     length.copy_((g.log() if function.exponential else g).view_as(length))
     if layer.bias is None:  # mean-only batch normalisation follows

@@ -211,6 +211,27 @@ def test_encoders_must_suit_the_environment() -> None:
         fresh(config(network={"encoder": "nature"}), spec_of(BREAKOUT))
 
 
+class BatchNormalised(torch.nn.BatchNorm1d):
+    """An encoder of a user's own."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(shape[0])
+        self.output_size = shape[0]
+
+
+def test_a_batch_of_one_has_no_statistics() -> None:
+    network = {"encoder": f"{__name__}:BatchNormalised"}
+    fresh(config(network=network, batch_size=2), spec_of())
+    for make in (fresh, lambda c, s: plugin.describe(c, s, 1)):
+        with pytest.raises(ConfigError, match="batch_size = 1 must be at least 2"):
+            make(config(network=network, batch_size=1), spec_of())
+
+
+def test_a_replay_holds_what_a_network_is_initialised_from() -> None:
+    with pytest.raises(ValidationError, match=r"replay_capacity = 15 must be at least network\.weight_norm"):
+        config(network=WEIGHT, replay_capacity=15)
+
+
 def test_a_state_of_another_config_is_refused() -> None:
     spec = spec_of()
     state = fresh(config(), spec).state_dict()

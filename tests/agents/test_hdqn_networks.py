@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hdqn_worlds import CHAIN, DOORKEY, OBJECTS, config, merged
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from agents.hdqn import HDQNAgent, HDQNConfig, plugin
@@ -203,6 +204,17 @@ SMALL = {"hidden": (8,), "normalisation": "weight", "weight_norm": {"initial_bat
 def test_conformance(controller: dict[str, Any], meta: dict[str, Any]) -> None:
     chosen = config(controller={"network": controller}, meta={"network": meta}, max_option_steps=3)
     check_agent(plugin, chosen, gymnasium, CHAIN, steps=40)
+
+
+def test_both_levels_limit_entries_and_are_looked_at() -> None:
+    """Entries of at most theta / rate: a plain step is no longer than theta."""
+    table = {"adjustable_clip": 0.01, "diagnostics_every": 1}
+    for level in (config(controller=table).controller, config(meta=table).meta):
+        settings = level.learner()
+        assert settings.max_grad_value == pytest.approx(0.01 / level.learning_rate)
+        assert settings.diagnostics_every == 1
+    with pytest.raises(ValidationError, match="give one"):
+        config(meta={"adjustable_clip": 1.0, "max_grad_value": 1.0})
 
 
 def test_a_normalisation_without_layers_is_refused_on_both_levels() -> None:

@@ -66,6 +66,16 @@ def test_lengths_gradients_and_rates_by_hand(exponential: bool) -> None:
     assert {"dormant/1", "features/srank"} <= readings.keys()
 
 
+def test_of_a_spectral_layer_the_length_is_what_the_optimizer_steps() -> None:
+    network = build_q_network(NetworkConfig(hidden=(4,), normalisation="spectral"), MINATAR, 3)
+    (layer,) = [part for part in network.modules() if hasattr(part, "parametrizations")]
+    with torch.no_grad():
+        layer.parametrizations.weight.original.fill_(2.0)
+    readings = Diagnostics(network, 0.1)((torch.rand(8, 10, 10, 6) < 0.3,))
+    (length,) = [value for name, value in readings.items() if name == "weight_norm/head.0"]
+    assert length.item() == pytest.approx(2.0 * math.sqrt(600))
+
+
 def test_a_whole_network_is_looked_at_and_left_as_it_was() -> None:
     config = NetworkConfig(encoder="minatar", normalisation="weight_mean_batch", dueling=True)
     network = build_q_network(config, MINATAR, 3)

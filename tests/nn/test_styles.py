@@ -135,6 +135,9 @@ def test_fractional_pooling_shrinks_by_the_root_of_two_the_same_way_each_time() 
     assert torch.equal(pool(x[:1]), out[:1])
     assert (torch.isin(out, x)).all()
     assert "regions" in pool.state_dict()
+    many = FractionalMaxPool((960, 84, 84))
+    small = torch.randint(0, 100, (1, 960, 84, 84))  # exact in bfloat16 too
+    assert torch.equal(many(small.bfloat16()).float(), many(small.float()))
     network = build(
         gym.spaces.Box(0, 255, (1, 8, 8), np.uint8), encoder="impala", pooling="fractional_max", hidden=(8,)
     )
@@ -148,6 +151,8 @@ def test_fractional_pooling_shrinks_by_the_root_of_two_the_same_way_each_time() 
         ({"encoder": "impala", "pooling": "fractional_max"}, SMALL, ["8 x 8", "(4, 7, 10)"]),
         ({"encoder": "nature", "normalisation": "group", "groups": 5}, ATARI, ["groups = 5", "32 channels", "(32, H"]),
         ({"hidden": (6,), "normalisation": "group"}, VECTOR, ["groups = 4", "6 units", "(6,)"]),
+        ({"hidden": (4,), "normalisation": "group"}, VECTOR, ["one unit the unit itself", "(4,)", "4 group"]),
+        ({"hidden": (8, 1), "normalisation": "layer"}, VECTOR, ["one unit the unit itself", "(1,)"]),
         ({"hidden": (), "normalisation": "layer"}, VECTOR, ["layer", "no layer to act on"]),
         ({"encoder": "minatar", "hidden": (), "normalisation": "spectral"}, MINATAR, ["no layer to act on"]),
     ],
