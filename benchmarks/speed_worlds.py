@@ -76,7 +76,7 @@ CARTPOLE = World(
 )
 
 ATARI = World(
-    title="Pong, 84 x 84 x 4, frame skip 4, 30 no-ops, the Nature network",
+    title="Pong, 84 x 84 x 4, frame skip 4, no-ops at reset, the Nature network",
     learning_starts=400,
     epsilon_steps=80,
     warm_up=600,

@@ -196,7 +196,13 @@ def _decode(node: Any, arrays: dict[str, NDArray[Any]], objects: Path) -> Any:
 
 
 def _join(names: list[str], objects: Path) -> NDArray[Any]:
-    return np.concatenate([_piece(name, objects) for name in names])
+    """The whole array; besides it no more than a piece is ever held."""
+    first, last = _piece(names[0], objects), _piece(names[-1], objects)
+    rows = len(first)  # of all pieces but the last
+    whole = np.empty((rows * (len(names) - 1) + len(last), *first.shape[1:]), first.dtype)
+    for place, name in enumerate(names):
+        whole[place * rows : (place + 1) * rows] = _piece(name, objects)
+    return whole
 
 
 def _piece(name: str, objects: Path) -> NDArray[Any]:

@@ -135,7 +135,7 @@ def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress 
         with _threads(config.train.threads), stop_on_signals() as stop:
             session = assemble(config, lambda device: run, resumed_at=env_steps, stop=stop, on_progress=on_progress)
             try:
-                # loaded only now, and held by nobody else: a replay of half the memory can be resumed
+                # loaded only now, and held by nobody else, so a replay of up to half the memory can be resumed
                 exact = session.trainer.resume(run.checkpoints.load(env_steps), session.device)
                 write_text(run.path / "config.toml", config.to_toml())
                 run.amend(digest=config.digest())

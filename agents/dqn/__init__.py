@@ -17,7 +17,7 @@ from rlkit.nn.qnetwork import build_q_network, describe_network
 from rlkit.nn.summary import LayerSummary, summarise
 from rlkit.pacing import Ratio
 from rlkit.qlearning.learner import QLearner
-from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_memory
+from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_memory, size_text
 from rlkit.seeding import torch_seeded
 from rlkit.types import EnvSpec
 
@@ -59,7 +59,7 @@ class DQNPlugin:
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
             "network": describe_network(network, spec.num_actions),
-            "replay": f"{config.replay_capacity:,} steps, {size / 2**20:,.1f} MiB",
+            "replay": f"{config.replay_capacity:,} steps, {size_text(size)}",
             "updates": f"{updates:,} of {config.batch_size} windows, "
             f"{config.updates_per_step:g} a step after the first {config.learning_starts:,}",
         }

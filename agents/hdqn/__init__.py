@@ -30,6 +30,7 @@ from rlkit.replay import (
     placed,
     replay_bytes,
     require_memory,
+    size_text,
 )
 from rlkit.seeding import Streams, torch_seeded
 from rlkit.types import EnvSpec
@@ -83,8 +84,8 @@ class HDQNPlugin:
             "goals": f"{len(names)}: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}",
             "meta-controller": describe_network(policy.meta, len(names)),
             "controller": describe_network(cast(QNetwork, policy.controller), spec.num_actions),
-            "replay": f"{config.controller.replay_capacity:,} steps, {size / 2**20:,.1f} MiB",
-            "options": f"{config.meta.capacity:,} observations, {options / 2**20:,.1f} MiB",
+            "replay": f"{config.controller.replay_capacity:,} steps, {size_text(size)}",
+            "options": f"{config.meta.capacity:,} observations, {size_text(options)}",
             "updates": f"{updates:,} of {config.controller.batch_size} windows; and "
             f"{config.meta.updates_per_option:g} of {config.meta.batch_size} options for each option",
         }

@@ -31,7 +31,7 @@ class AtariPlugin:
     def protocol(self, config: AtariConfig) -> Mapping[str, str]:
         options = config.options
         vector = config.backend == "vector"
-        noops = f"0 to {options.noop_max - 1 - options.fire_reset}" if vector else f"1 to {options.noop_max}"
+        noops = f"0 to {max(0, options.noop_max - 1 - options.fire_reset)}" if vector else f"1 to {options.noop_max}"
         return {
             "environment": config.world,
             "protocol": config.protocol,

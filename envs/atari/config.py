@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
@@ -107,9 +108,10 @@ class AtariConfig(PluginConfig):
             return self
         for key, value in asdict(PROTOCOLS[self.protocol]).items():
             if getattr(self, key) not in (None, value):
+                given, fixed = json.dumps(getattr(self, key)), json.dumps(value)
                 raise ValueError(
-                    f'{key} = {getattr(self, key)} contradicts protocol = "{self.protocol}", which has {value}; leave '
-                    'it out, or say protocol = "custom"'
+                    f'{key} = {given} contradicts protocol = "{self.protocol}", which has {fixed}; leave it out, or '
+                    'say protocol = "custom"'
                 )
         return self
 

@@ -1,7 +1,7 @@
 """Experience replay: steps stored once, sampled as windows."""
 
 from rlkit.replay.hindsight import Hindsight
-from rlkit.replay.memory import placed, require_memory
+from rlkit.replay.memory import placed, require_memory, size_text
 from rlkit.replay.options import OptionStore, option_bytes
 from rlkit.replay.prioritised import Prioritised
 from rlkit.replay.replay import Replay, replay_bytes
@@ -17,4 +17,5 @@ __all__ = [
     "placed",
     "replay_bytes",
     "require_memory",
+    "size_text",
 ]

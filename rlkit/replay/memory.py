@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def require_memory(num_bytes: int, what: str, device: torch.device, capacity: in
     )
 
 
+def size_text(num_bytes: int) -> str:
+    """For people: so many MiB, and whether this machine has them now."""
+    available = available_memory(torch.device("cpu"))
+    lacks = f", more than the {available / 2**20:,.1f} MiB available here" if num_bytes > available else ""
+    return f"{num_bytes / 2**20:,.1f} MiB{lacks}"
+
+
 def placed(num_bytes: int, device: torch.device) -> torch.device:
     """Where a replay's frames lie: on `device`, or on the host where it has no room for them."""
     fits = device.type == "cpu" or num_bytes + RESERVED <= available_memory(device)
@@ -37,14 +45,20 @@ def placed(num_bytes: int, device: torch.device) -> torch.device:
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that can still be used on `device`; on the host the least of the machine's and its control groups'."""
+    """Bytes that can still be used on `device`; on the host the least that any limit leaves."""
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         # What torch's allocator holds in reserve is taken for others, but not for us.
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min(
-        [int(psutil.virtual_memory().available), *_group_memory(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]
-    )
+    groups = _group_memory(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    return min([int(psutil.virtual_memory().available), *groups, *_address_space()])
+
+
+def _address_space() -> Iterator[int]:
+    """Bytes left under the process's own limit (`ulimit -v`), if it has one."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
+        yield max(0, limit - psutil.Process().memory_info().vms)
 
 
 def _group_memory(membership: Path, root: Path) -> Iterator[int]:

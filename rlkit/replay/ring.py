@@ -103,7 +103,10 @@ class DeviceColumn:
         """Takes over `rows` rows. Raises ConfigError where shape or dtype differ."""
         values = state.detach().cpu().numpy() if isinstance(state, Tensor) else state
         values = checked(self._name, values, (rows, *self.data.shape[1:]), self._dtype)
-        self.data[:rows].copy_(torch.from_numpy(np.array(values)))
+        if self._view is not None:
+            self._view[:rows] = values
+        else:
+            self.data[:rows].copy_(torch.from_numpy(values))
 
 
 class StagedColumn(DeviceColumn):

@@ -289,7 +289,7 @@ def test_the_spec_says_what_an_agent_needs() -> None:
             'sticky_actions = 0.0 contradicts protocol = "dopamine", which has 0.25; leave it out, or say protocol = '
             '"custom"',
         ),
-        ('game = "pong"\nprotocol = "nature"\nlife_loss = false', "life_loss = False contradicts .* which has True"),
+        ('game = "pong"\nprotocol = "nature"\nlife_loss = false', "life_loss = false contradicts .* which has true"),
         ('game = "pong"\nsignals = ["ram"]', 'which has no RAM; use backend = "gymnasium"'),
         ('game = "pong"\nsignals = ["rom"]', "env.signals.0: .*'ram'"),
         ('game = "pong"\nbackend = "gymnasium"\nthreads = 2', 'threads = 2 is for backend = "vector"'),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -10,7 +12,7 @@ import torch
 
 from rlkit.errors import CapacityError
 from rlkit.replay import memory
-from rlkit.replay.memory import GIB, RESERVED, available_memory, placed, require_memory
+from rlkit.replay.memory import GIB, RESERVED, available_memory, placed, require_memory, size_text
 
 CPU = torch.device("cpu")
 
@@ -81,3 +83,20 @@ def test_frames_stay_on_the_host_where_a_device_has_no_room_for_them(monkeypatch
     assert placed(8 * GIB - RESERVED, cuda) == cuda
     assert placed(8 * GIB - RESERVED + 1, cuda) == CPU
     assert placed(80 * GIB, CPU) == CPU  # refused later, with the numbers
+
+
+def test_a_limit_of_the_process_itself_counts() -> None:
+    code = (
+        "import resource, torch; from rlkit.replay.memory import available_memory;"
+        "before = available_memory(torch.device('cpu'));"
+        "resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, resource.getrlimit(resource.RLIMIT_AS)[1]));"
+        "print(before, available_memory(torch.device('cpu')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, limited = map(int, done.stdout.split())
+    assert 0 < limited < min(before, 8 * 2**30)
+
+
+def test_a_size_says_where_it_is_too_much() -> None:
+    assert size_text(3 * 2**19) == "1.5 MiB"
+    assert "more than the" in size_text(10**15)
