@@ -206,6 +206,15 @@ def test_grouping_by_a_key_pools_the_rest(write: Write) -> None:
         grouped(find([folder]).results, ["agent.nstep"])
 
 
+def test_a_label_leaves_out_what_a_config_lacks(write: Write) -> None:
+    write("0.json", config__agent__network__normalisation="layer")
+    write("1.json", config__agent__network__normalisation="group", config__agent__network__groups=2)
+    folder = write("2.json").parent
+    by = ("agent.network.normalisation", "agent.network.groups")
+    labels = [group.label for group in grouped(find([folder]).results, by)]
+    assert labels == ["normalisation=layer", "normalisation=group, groups=2", "normalisation=unset, groups=unset"]
+
+
 def test_a_key_that_did_not_exist_has_its_default(write: Write) -> None:
     """Else a new option would part the files of before from those of after."""
     path = write("old.json", seed=1)

@@ -15,6 +15,7 @@ from rlkit.report.results import Result
 
 LIBRARIES = {"stable-baselines3": "Stable-Baselines3"}
 ATTRIBUTES = ("experiment", "library", "seed")
+UNSET = "unset"  # the value of a key that a config does not have
 OF_MEASURING = ("evaluation.", "train.visits.")  # in a label only where no other key tells the groups apart
 
 
@@ -69,7 +70,7 @@ def _identity(result: Result) -> tuple[Any, ...]:
 
 
 def _value(result: Result, key: str) -> Any:
-    return getattr(result, key) if key in ATTRIBUTES else result.config.get(key, "unset")
+    return getattr(result, key) if key in ATTRIBUTES else result.config.get(key, UNSET)
 
 
 def _text(value: Any) -> str:
@@ -80,18 +81,25 @@ def _labels(groups: Sequence[Sequence[Result]], by: Sequence[str]) -> list[str]:
     """One label a group, by what differs between the groups of its environment."""
     firsts = [runs[0] for runs in groups]
     if by:
-        labels = [", ".join(f"{_short(key, by)}={_text(_value(first, key))}" for key in by) for first in firsts]
+        labels = [_label_by(first, by) for first in firsts]
     else:
         labels = [_label(first, [other for other in firsts if other.environment == first.environment])
                   for first in firsts]  # fmt: skip
     return _told_apart(labels, firsts)
 
 
+def _label_by(result: Result, by: Sequence[str]) -> str:
+    """The values of the keys, without those that its config lacks where it has another."""
+    values = {key: _text(_value(result, key)) for key in by}
+    given = {key: value for key, value in values.items() if value != UNSET} or values
+    return ", ".join(f"{_short(key, by)}={value}" for key, value in given.items())
+
+
 def _label(result: Result, others: Sequence[Result]) -> str:
     """Library and experiment where `others` differ in them, then the config keys in which its experiment differs."""
     ours = [other for other in others if other.library == result.library]
     keys = _telling([other for other in ours if other.experiment == result.experiment])
-    parts = [f"{_short(key, keys)}={_text(result.config.get(key, 'unset'))}" for key in keys]
+    parts = [f"{_short(key, keys)}={_text(result.config.get(key, UNSET))}" for key in keys]
     heads = []
     if len({other.library for other in others}) > 1:
         heads.append(LIBRARIES.get(result.library, result.library))
@@ -107,7 +115,7 @@ def _telling(results: Iterable[Result]) -> list[str]:
     configs = [result.config for result in results]
 
     def kinds(keys: Sequence[str]) -> int:
-        return len({tuple(_text(config.get(key, "unset")) for key in keys) for config in configs})
+        return len({tuple(_text(config.get(key, UNSET)) for key in keys) for config in configs})
 
     keys = [key for key in dict.fromkeys(key for config in configs for key in config) if kinds([key]) > 1]
     without = [key for key in keys if not key.startswith(OF_MEASURING)]
