@@ -3,7 +3,7 @@
     python benchmarks/normalisation.py --out docs/results/data/normalisation-cost.json
     python benchmarks/normalisation.py --kinds weight projected --rounds 300 --threads 4
 
-One round makes one update of each kind, in an order that turns by one from round to round; "control" is a second plain
+One round makes one update of each kind, in an order drawn anew for each round; "control" is a second plain
 learner, whose distance from 1 is what this measurement cannot see. What is printed is the median over rounds of the
 ratio to the plain update of the same round, with the quartiles. Besides: one greedy action for one observation, as a
 ratio in the same way; and one look at the layers (`agent.diagnostics_every`) as a multiple of a plain update.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -86,12 +87,11 @@ def seconds(do: Callable[[], None], device: torch.device) -> float:
 def alternating(
     actions: dict[str, Callable[[], None]], rounds: int, warm_up: int, device: torch.device
 ) -> dict[str, list[float]]:
-    """Seconds of each action in each round after the warm-up; who begins turns."""
-    names = list(actions)
+    """Seconds of each action in each round after the warm-up; each round has an order of its own."""
+    names, rng = list(actions), random.Random(0)
     taken: dict[str, list[float]] = {name: [] for name in names}
     for number in range(warm_up + rounds):
-        shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
+        for name in rng.sample(names, len(names)):
             time_taken = seconds(actions[name], device)
             if number >= warm_up:
                 taken[name].append(time_taken)

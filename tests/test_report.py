@@ -212,7 +212,7 @@ def test_a_label_leaves_out_what_a_config_lacks(write: Write) -> None:
     folder = write("2.json").parent
     by = ("agent.network.normalisation", "agent.network.groups")
     labels = [group.label for group in grouped(find([folder]).results, by)]
-    assert labels == ["normalisation=layer", "normalisation=group, groups=2", "normalisation=unset, groups=unset"]
+    assert labels == ["normalisation=layer", "normalisation=group, groups=2", "normalisation=unset"]
 
 
 def test_a_key_that_did_not_exist_has_its_default(write: Write) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+LARGE = 2**20  # numbers in a weight that no cache holds: one pass over it less is 2% of the Nature network's update
+
 
 class _ScaledProduct(torch.autograd.Function):
     """(x (B, in), g (out, 1), v (out, in)) -> g / ||v|| * (x v'), (B, out), with the gradients of equation 3."""
@@ -30,10 +32,16 @@ class _ScaledProduct(torch.autograd.Function):
         (dy,) = gradients
         dt = dy * scale.to(dy.dtype)  # (B, out)
         dg = (dy * t).sum(0).to(length.dtype) / length  # (out,)
-        dv = (dt.t() @ x.to(dt.dtype)).to(v.dtype)  # (out, in), of the product alone
-        dv.addcmul_(v, (dg * scale / length).unsqueeze(1), value=-1.0)  # and of the length
+        dv = _gradient_of_v(dt, x.to(dt.dtype), v, (dg * scale / length).unsqueeze(1))
         dx = (dt @ v.to(dt.dtype)).to(x.dtype) if ctx.needs_input_grad[0] else None
         return dx, dg.unsqueeze(1), dv
+
+
+def _gradient_of_v(dt: Tensor, x: Tensor, v: Tensor, along: Tensor) -> Tensor:
+    """(out, in): of the product, dt' x, less that of the length, along * v."""
+    if v.numel() >= LARGE and dt.dtype == v.dtype:
+        return (v * -along).addmm_(dt.t(), x)
+    return (dt.t() @ x).to(v.dtype).addcmul_(v, along, value=-1.0)
 
 
 class ScaledLinear(nn.Linear):

@@ -89,9 +89,9 @@ def _labels(groups: Sequence[Sequence[Result]], by: Sequence[str]) -> list[str]:
 
 
 def _label_by(result: Result, by: Sequence[str]) -> str:
-    """The values of the keys, without those that its config lacks where it has another."""
+    """The values of the keys, without those after the first that its config lacks."""
     values = {key: _text(_value(result, key)) for key in by}
-    given = {key: value for key, value in values.items() if value != UNSET} or values
+    given = {key: value for key, value in values.items() if value != UNSET or key == by[0]}
     return ", ".join(f"{_short(key, by)}={value}" for key, value in given.items())
 
 
