@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_learned import ROOM, WARM_UP, Run, config, pictures
+from test_learned import ROOM, WARM_UP, Run, assert_exact_in_every_batch, config, pictures
 from torch import Tensor, nn
 
 from agents.dqn import plugin
 from envs.gymnasium import plugin as gymnasium
 from rlkit.errors import ConfigError
-from rlkit.exploration.autoencoder import GRID, Autoencoder, BitEncoder, code_loss, scaled
+from rlkit.exploration.autoencoder import Autoencoder, BitEncoder, code_loss, scaled
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.layers import Style
 from rlkit.nn.weight_norm import initialise_from_data, length_and_direction, normalised_layers
@@ -85,20 +85,7 @@ def test_a_frame_has_the_same_bits_in_every_batch(kind: str) -> None:
     _, shared = fitted(kind, 42, 5)
     encoder = copy.deepcopy(shared)
     frames = torch.from_numpy(np.random.default_rng(5).integers(0, 256, (150, 1764)).astype(np.uint8))
-    taken: list[Tensor] = []
-    encoder.layers.register_forward_hook(lambda *call: taken.append(call[2]))
-
-    def logits(rows: Tensor) -> Tensor:
-        taken.clear()
-        encoder(rows)
-        return torch.cat(taken)
-
-    whole = logits(frames)
-    assert whole.std() > 0.02
-    for size in (1, 2, 7, 64):
-        assert torch.equal(torch.cat([logits(rows) for rows in torch.split(frames, size)]), whole)
-    assert torch.equal(logits(frames.flip(0)), whole.flip(0))
-    assert torch.equal(whole * GRID**2, (whole * GRID**2).round())
+    assert_exact_in_every_batch(encoder, frames, 0.02)
     hidden = encoder.layers[1](encoder.layers[0](scaled(frames, torch.float64)))
     assert (hidden < 0).any() == (shared.layers[1].activation.__class__ is nn.LeakyReLU)
 
