@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
-from minigrid.core.world_object import Door
+from minigrid.core.world_object import Door, Goal
 
 from rlkit.errors import SpecError
 
@@ -16,7 +16,7 @@ NOTHING = -1
 
 
 def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
-    """Signals: "state" (17,) int16, the same length in every world.
+    """Signals: "state" (17,) int16, the same length in every world; "success" bool, the goal square is stood on.
 
     =====  =============================================================================================
     place  what it holds
@@ -28,18 +28,23 @@ def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
     =====  =============================================================================================
 
     Where keys, balls and boxes lie is left out: each place of a dropped key would make a state of its own. Where
-    layouts differ between episodes, the same state stands for different situations. Raises SpecError for more doors
-    than MAX_DOORS. Costs 6 us a step in a world of 8 x 8.
+    layouts differ between episodes, the same state stands for different situations. A world without a goal square,
+    like KeyCorridor, has no "success". Raises SpecError for more doors than MAX_DOORS. Costs 8 us a step in a world of
+    8 x 8.
     """
     world: Any = env.unwrapped
     held = world.carrying
     carried = (NOTHING, NOTHING) if held is None else (OBJECT_TO_IDX[held.type], COLOR_TO_IDX[held.color])
-    doors = [_door_state(cell) for cell in world.grid.grid if type(cell) is Door]  # 625 cells: no isinstance
+    cells = world.grid.grid
+    doors = [_door_state(cell) for cell in cells if type(cell) is Door]  # up to 625 cells: no isinstance
     if len(doors) > MAX_DOORS:
         raise SpecError(f"envs.minigrid:state holds {MAX_DOORS} doors, and this world has {len(doors)}")
     padding = [NOTHING] * (MAX_DOORS - len(doors))
     x, y = world.agent_pos
-    return {"state": np.array((x, y, world.agent_dir, *carried, *doors, *padding), dtype=np.int16)}
+    signals: dict[str, Any] = {"state": np.array((x, y, world.agent_dir, *carried, *doors, *padding), dtype=np.int16)}
+    if any(type(cell) is Goal for cell in cells):
+        signals["success"] = np.bool_(type(world.grid.get(x, y)) is Goal)
+    return signals
 
 
 def situation(env: gym.Env[Any, Any]) -> dict[str, Any]:

@@ -118,7 +118,8 @@ class HDQNAgent:
         self._replay.add(step, columns, cut=over)
         reached = reaches(goal, achieved)
         intrinsic = intrinsic_reward(reached, step.discount, self._config.controller.reward).astype(np.float64)
-        self._metrics = self._statistics.observe(step.before.first, age == 0, intrinsic, step.ended)
+        came = achieved & ~step.extras["held"]
+        self._metrics = self._statistics.observe(step.before.first, age == 0, intrinsic, came, step.ended)
         self._account(step, age == 0, over, goal, achieved)
         self._statistics.finish(over, goal, age + 1, reached, self._accounts.total)
         self._env_steps += len(step.action)

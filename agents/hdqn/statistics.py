@@ -13,6 +13,7 @@ from rlkit.types import Metrics, State
 
 LATEST = 100  # options of a goal that its success rate and length are of
 SHARES = 1000  # options that the goals' shares are of
+EPISODES = 1000  # whose visits are counted
 SHOWN = 32  # goals beyond this many have no metrics of their own
 
 
@@ -29,6 +30,9 @@ class OptionStatistics:
         self._return = np.zeros(SHARES)  # what the same options brought: the environment's reward,
         self._intrinsic = np.zeros(SHARES)  # and the critic's
         self._total = 0
+        self._visits = np.zeros((num_envs, goals), np.int64)  # in each episode, how often each goal came to be achieved
+        self._visited = np.zeros((EPISODES, goals), np.int64)  # the same of the latest episodes
+        self._episodes = 0
         self._option = np.zeros(num_envs)  # (N,) intrinsic reward so far in each option
         self._episode = np.zeros(num_envs)  # (N,) in each episode
 
@@ -42,13 +46,22 @@ class OptionStatistics:
         mastered: Bools = (self._count >= LATEST) & (self._reached.mean(1) > share)
         return mastered
 
-    def observe(self, first: Bools, begins: Bools, intrinsic: NDArray[np.float64], ended: Bools) -> dict[str, float]:
-        """A step was paid `intrinsic` (N,); metrics of the episodes that ended with it."""
+    def observe(
+        self, first: Bools, begins: Bools, intrinsic: NDArray[np.float64], came: Bools, ended: Bools
+    ) -> dict[str, float]:
+        """A step was paid `intrinsic` (N,) and came to goals (N, G); metrics of the episodes that ended with it."""
         self._episode[first] = 0.0
+        self._visits[first] = 0
         self._option[begins] = 0.0
         self._episode += intrinsic
+        self._visits += came
         self._option += intrinsic
-        return {"episode/critic_return": float(self._episode[ended].mean())} if ended.any() else {}
+        if not ended.any():
+            return {}
+        for visits in self._visits[ended]:
+            self._visited[self._episodes % EPISODES] = visits
+            self._episodes += 1
+        return {"episode/critic_return": float(self._episode[ended].mean())}
 
     def finish(self, over: Bools, goal: Ints, length: Ints, reached: Bools, total: NDArray[np.float64]) -> None:
         """Options end where `over` (N,): their goals, lengths, success, and undiscounted or discounted sums (N,)."""
@@ -61,8 +74,8 @@ class OptionStatistics:
             self._total += 1
 
     def gauges(self) -> Metrics:
-        """Readings by goal: success and length over its latest options, share of all latest ones."""
-        known = min(self._total, SHARES)
+        """Readings by goal: success and length over its latest options, share of all latest ones, visits an episode."""
+        known, episodes = min(self._total, SHARES), min(self._episodes, EPISODES)
         readings: dict[str, float] = {"option/count": float(self._total)}
         if known:
             readings["option/return"] = float(self._return[:known].mean())
@@ -70,6 +83,8 @@ class OptionStatistics:
         for number, name in enumerate(self._names if len(self._names) <= SHOWN else []):
             seen = min(int(self._count[number]), LATEST)
             readings[f"goal_share/{name}"] = float((self._chosen[:known] == number).sum() / max(known, 1))
+            if episodes:
+                readings[f"goal_visits/{name}"] = float(self._visited[:episodes, number].mean())
             if seen:
                 readings[f"goal_success/{name}"] = float(self._reached[number, :seen].mean())
                 readings[f"goal_length/{name}"] = float(self._length[number, :seen].mean())
@@ -84,6 +99,9 @@ class OptionStatistics:
             "return": self._return,
             "intrinsic": self._intrinsic,
             "total": self._total,
+            "visits": self._visits,
+            "visited": self._visited,
+            "episodes": self._episodes,
             "option": self._option,
             "episode": self._episode,
         }
@@ -93,4 +111,6 @@ class OptionStatistics:
         self._count, self._chosen = state["count"].copy(), state["chosen"].copy()
         self._return, self._intrinsic = state["return"].copy(), state["intrinsic"].copy()
         self._total = int(state["total"])
+        self._visits, self._visited = state["visits"].copy(), state["visited"].copy()
+        self._episodes = int(state["episodes"])
         self._option, self._episode = state["option"].copy(), state["episode"].copy()

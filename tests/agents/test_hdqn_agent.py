@@ -193,10 +193,10 @@ def test_mastered_goals_are_explored_less() -> None:
 
 def test_what_is_logged_of_goals() -> None:
     statistics = OptionStatistics(["left door", "key"], 1)
-    no = np.zeros(1, np.bool_)
     for number in range(150):
         over = np.array([True])
-        statistics.observe(no, over, np.array([2.0]), no)
+        came = np.array([[number % 10 == 0, number % 25 == 7]])
+        statistics.observe(np.array([number % 50 == 0]), over, np.array([2.0]), came, np.array([number % 50 == 39]))
         goal, reached = int(number % 3 == 0), np.array([number >= 100])
         statistics.finish(over, np.array([goal]), np.array([4 + goal]), reached, np.array([0.5]))
     assert statistics.gauges() == pytest.approx(
@@ -205,9 +205,11 @@ def test_what_is_logged_of_goals() -> None:
             "option/return": 0.5,
             "option/critic_return": 2.0,
             "goal_share/left_door": 2 / 3,
+            "goal_visits/left_door": 4.0,  # at steps 0, 10, 20, 30 of episodes of 40; what comes between counts nowhere
             "goal_success/left_door": 34 / 100,
             "goal_length/left_door": 4.0,
             "goal_share/key": 1 / 3,
+            "goal_visits/key": 2.0,
             "goal_success/key": 16 / 50,
             "goal_length/key": 5.0,
         }
@@ -228,6 +230,7 @@ def test_a_run_logs_both_levels_apart(tmp_path: Path) -> None:
     assert {"episode/return", "episode/critic_return", "option/return", "option/critic_return"} <= set(row)
     assert sum(row[f"goal_share/s{number}"] for number in range(1, 5)) == pytest.approx(1)
     assert all(0 <= row[f"goal_success/s{number}"] <= 1 for number in range(1, 5))
+    assert 0.5 < row["goal_visits/s1"] < 1  # once an episode, but for those that the time limit cuts
 
 
 def test_hindsight_is_learned_from() -> None:

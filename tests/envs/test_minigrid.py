@@ -80,6 +80,19 @@ def test_keys_and_doors_of_a_walk() -> None:
     assert seen() == ([KEY, colour], CLOSED)
 
 
+def test_success_is_the_goal_square() -> None:
+    env = gym.make("MiniGrid-DoorKey-5x5-v0")
+    env.reset(seed=0)
+    world: Any = env.unwrapped
+    assert not state(env)["success"]
+    world.agent_pos, world.agent_dir = (3, 2), 1  # right above the goal, facing it
+    assert env.step(world.actions.forward)[2]
+    assert state(env)["success"]
+    ball = gym.make("MiniGrid-KeyCorridorS3R1-v0")  # its end is a ball picked up
+    ball.reset(seed=0)
+    assert set(state(ball)) == {"state"}
+
+
 def test_more_doors_than_fit_are_refused() -> None:
     env = gym.make("MiniGrid-Empty-8x8-v0")
     env.reset(seed=0)
