@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.errors import ConfigError, RlkitError
-from rlkit.replay.frames import FrameLayout, stack_index
+from rlkit.replay.frames import FrameLayout
 from rlkit.replay.hindsight import Hindsight, Later
 from rlkit.replay.memory import placed, require_memory
 from rlkit.replay.prioritised import Priorities, Prioritised, SumTree
-from rlkit.replay.ring import DeviceColumn, Extra, HostColumn, StagedColumn, checked, to_device
+from rlkit.replay.ring import DeviceColumn, Extra, HostColumn, checked, to_device
+from rlkit.replay.stacks import FrameStore
 from rlkit.replay.windows import draw_uniform, occupants, window_rows
 from rlkit.types import Batch, EnvSpec, State, StepBatch, Window
 
@@ -73,29 +73,23 @@ class Replay:
         prioritised: Prioritised | None = None,
         hindsight: Hindsight | None = None,
     ) -> None:
-        self._layout = FrameLayout(spec)
+        layout = FrameLayout(spec)
         self._num_envs = spec.num_envs
-        smallest = self._num_envs * (self._layout.size + steps + 2)
+        smallest = self._num_envs * (layout.size + steps + 2)
         if steps < 1 or capacity < smallest:
             raise ConfigError(
                 f"replay: capacity {capacity:,} with windows of {steps} steps; {self._num_envs} environments with "
-                f"stacks of {self._layout.size} need steps >= 1 and a capacity of at least {smallest:,}"
+                f"stacks of {layout.size} need steps >= 1 and a capacity of at least {smallest:,}"
             )
         self._capacity = capacity - capacity % self._num_envs
         num_bytes = replay_bytes(self._capacity, spec, extras, prioritised, hindsight)
-        frames_device = placed(num_bytes, device)
-        require_memory(num_bytes, f"a replay of {self._capacity:,} steps", frames_device, self._capacity)
+        home = placed(num_bytes, device)
+        require_memory(num_bytes, f"a replay of {self._capacity:,} steps", home, self._capacity)
         self._steps = steps
         self._device = device
         self._rng = rng
-        # One row more, always zero, is what stacks are padded with.
-        kind = DeviceColumn if frames_device == device else StagedColumn
-        if kind is StagedColumn:
-            warnings.warn(
-                f"the replay does not fit on {device}: its frames stay on the host, and batches are moved there",
-                stacklevel=2,
-            )
-        self._frames = kind("observation", self._capacity + 1, self._layout.frame, device)
+        self._keeps_newest = layout.size > 1 and home == device and device.type != "cpu"
+        self._frames = FrameStore(layout, self._capacity, self._num_envs, device, home)
         step_columns = {name: DeviceColumn(name, self._capacity, extra, device) for name, extra in STEP_COLUMNS.items()}
         self._action, self._reward, self._discount = step_columns.values()
         self._extras: dict[str, DeviceColumn | HostColumn] = {
@@ -106,9 +100,6 @@ class Replay:
         }
         self._stop = np.zeros(self._capacity, np.bool_)  # no window goes on after this step
         self._playable = np.zeros(self._capacity, np.bool_)  # this row can be sampled
-        stacked = self._layout.size > 1
-        self._depth = np.zeros(self._capacity if stacked else 0, np.uint8)  # see stack_index
-        self._ages = np.arange(self._layout.size - 1, -1, -1)
         self._count = 0
         self._ones = torch.zeros(0)  # the weights of the latest uniform batch, never written to
         self._newest = np.arange(self._num_envs) - self._num_envs  # (N,) write number of the newest frame
@@ -181,17 +172,10 @@ class Replay:
 
     def _write_frames(self, index: NDArray[np.int64], obs: NDArray[Any], *, begins: bool) -> NDArray[np.int64]:
         """Writes the newest frames of `obs` (K, *O) to the rows `index` (K,); slots that can be sampled no more."""
-        slots = index % self._capacity
-        size = self._layout.size
-        if size == 1:
-            lost = slots[self._playable[slots]]
-        else:  # also the rows of that episode whose stacks reach back to the overwritten frame
-            needing = (slots[:, None] + self._num_envs * self._ages) % self._capacity
-            lost = needing[self._playable[needing] & (self._depth[needing] >= self._ages)]
-            self._depth[slots] = 0 if begins else np.minimum(self._depth[slots - self._num_envs], size - 2) + 1
+        broken = self._frames.write(index, obs, begins=begins)
+        lost = broken[self._playable[broken]]
         self._playable[lost] = False
         self._count -= len(lost)
-        self._frames.write(slots, self._layout.newest(obs))
         return lost
 
     def sample(self, batch_size: int, beta: float = 0.0) -> Batch:
@@ -226,26 +210,20 @@ class Replay:
         index = self.sampleable()
         for chunk in np.array_split(index, range(_CHUNK, len(index), _CHUNK)):
             slots = chunk % self._capacity
-            before, after = (self._observations(rows) for rows in (chunk, chunk + self._num_envs))
+            steps = (chunk, chunk + self._num_envs)
+            before, after = (self._frames.observations(rows).cpu().numpy() for rows in steps)
             action = self._action.gather(to_device(slots, self._device), slots.shape).cpu().numpy()
             for name, values in extras(before, action, after).items():
                 self._extras[name].write(slots, values)
 
-    def _observations(self, index: NDArray[np.int64]) -> NDArray[Any]:
-        """(K, *O) at the rows `index` (K,), on the host."""
-        frames = self._frame_slots(index)
-        held = to_device(frames.reshape(-1), self._device)
-        obs: NDArray[Any] = self._layout.join(self._frames.gather(held, frames.shape)).cpu().numpy()
-        return obs
-
     def window(self, index: NDArray[np.int64]) -> Window:
         """The windows that begin at the steps `index` (B,), which must be sampleable."""
         slots, steps = window_rows(index, self._steps, self._stop, self._num_envs)  # (B, n), (B,)
-        frames = self._frame_slots(np.concatenate((index, index + self._num_envs * steps)))  # (2B, size)
+        frames = self._frames.slots(np.concatenate((index, index + self._num_envs * steps)))  # (2B, size)
         # One array, for one transfer to the device
         moved = to_device(np.concatenate((slots.reshape(-1), steps, frames.reshape(-1))), self._device)
         rows, counted, held = torch.split(moved, [slots.size, len(index), frames.size])
-        obs = self._layout.join(self._gathered(frames, held))
+        obs = self._frames.join(frames, held)
         taken: dict[str, Tensor | NDArray[Any]] = {
             name: column.gather(slots) if isinstance(column, HostColumn) else column.gather(rows, slots.shape)
             for name, column in self._extras.items()
@@ -263,28 +241,11 @@ class Replay:
     @property
     def keeps_newest(self) -> bool:
         """Whether `newest` spares a transfer: observations are stacks, and their frames lie on another device."""
-        return self._layout.size > 1 and self._device.type != "cpu" and not isinstance(self._frames, StagedColumn)
+        return self._keeps_newest
 
     def newest(self) -> Tensor:
         """(N, *O) the observations that the newest step led to, on the device, where their frames lie already."""
-        slots = self._frame_slots(self._newest)
-        return self._layout.join(self._gathered(slots, to_device(slots.reshape(-1), self._device)))
-
-    def _gathered(self, slots: NDArray[np.int64], held: Tensor) -> Tensor:
-        """(K, size, *frame) on the device, for `slots` (K, size), which are `held` (K * size,) there."""
-        if isinstance(self._frames, StagedColumn):
-            return self._frames.fetch(slots)
-        return self._frames.gather(held, slots.shape)
-
-    def _frame_slots(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(K, size) where the frames lie that make up the observations at `index` (K,)."""
-        if self._layout.size == 1:
-            return (index % self._capacity)[:, None]
-        depth = self._depth[index % self._capacity][:, None]  # (K, 1)
-        slots = stack_index(index, depth, self._ages, self._num_envs) % self._capacity  # (K, size)
-        if self._layout.zero_padding:
-            np.putmask(slots, self._ages > depth, self._capacity)
-        return slots
+        return self._frames.observations(self._newest)
 
     def _filled(self) -> int:
         """Slots from 0 on that have been written to, rounded up to a multiple of N."""
@@ -327,8 +288,7 @@ class Replay:
             "cut": self._cut,
             "stop": self._stop[:rows],
             "playable": self._playable[:rows],
-            "depth": self._depth[:rows],
-            "frames": self._frames.state(rows),
+            **self._frames.state(rows),
             "columns": {name: column.state(rows) for name, column in self._columns().items()},
             "priorities": None if self._priorities is None else self._priorities.state(rows),
             "later": None if self._later is None else self._later.state(rows),
@@ -348,7 +308,7 @@ class Replay:
             raise ConfigError(f"replay state: columns {sorted(state['columns'])}, but this one has {sorted(columns)}")
         if (state["priorities"] is None) != (self._priorities is None):
             raise ConfigError("replay state: one replay is prioritised, the other samples uniformly")
-        n, size = self._num_envs, self._layout.size
+        n = self._num_envs
         self._newest = checked("newest", state["newest"], (n,), np.int64).copy()
         self._ended = checked("ended", state["ended"], (n,), np.bool_).copy()
         self._cut = checked("cut", state["cut"], (n,), np.bool_).copy()
@@ -357,8 +317,7 @@ class Replay:
         self._playable[:] = False
         self._playable[:rows] = checked("playable", state["playable"], (rows,), np.bool_)
         self._count = int(np.count_nonzero(self._playable))
-        self._depth[:rows] = checked("depth", state["depth"], (rows if size > 1 else 0,), np.uint8)
-        self._frames.load(state["frames"], rows)
+        self._frames.load(state, rows)
         for name, column in columns.items():
             column.load(state["columns"][name], rows)
         if self._priorities is not None:

@@ -80,7 +80,7 @@ def test_every_window_is_what_happened(world: World, steps: int, more: int, seed
 
 def write_through_torch(replay: Replay) -> None:
     """Columns on the CPU that are written to as those on another device are."""
-    for value in [*vars(replay).values(), *replay._extras.values()]:
+    for value in [*vars(replay).values(), *replay._extras.values(), replay._frames._frames]:
         if isinstance(value, DeviceColumn):
             value._view = None
 
@@ -89,14 +89,14 @@ def test_staged_frames_are_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlkit.replay.replay.placed", lambda num_bytes, device: torch.device("meta"))
     with pytest.warns(UserWarning, match="does not fit on cpu: its frames stay on the host"):
         replay = make(World(num_envs=2, stack=Stack(0, 3, "zero")), 60, 1, None)
-    assert isinstance(replay._frames, StagedColumn)
+    assert isinstance(replay._frames._frames, StagedColumn)
     assert not replay.keeps_newest
 
 
 def stage_frames(replay: Replay) -> None:
     """Frames on the host that are moved for each batch, as where a device has no room for them."""
-    rows, layout = replay.capacity + 1, replay._layout
-    replay._frames = StagedColumn("observation", rows, layout.frame, torch.device("cpu"))
+    rows, layout = replay.capacity + 1, replay._frames._layout
+    replay._frames._frames = StagedColumn("observation", rows, layout.frame, torch.device("cpu"))
 
 
 def compare_priorities(replay: Replay, naive: NaiveReplay) -> None:
@@ -380,8 +380,8 @@ def test_a_row_takes_little_more_than_its_frame() -> None:
         rng=np.random.default_rng(0),
         prioritised=Prioritised(),
     )
-    held = [replay._frames, *replay._columns().values()]
-    arrays = [replay._stop, replay._playable, replay._depth, *replay._priorities.tree._levels]
+    held = [replay._frames._frames, *replay._columns().values()]
+    arrays = [replay._stop, replay._playable, replay._frames._depth, *replay._priorities.tree._levels]
     held_bytes = sum(column.data.nbytes for column in held) + sum(array.nbytes for array in arrays)
     assert held_bytes == replay_bytes(capacity, atari_spec(), digests, Prioritised())
 
