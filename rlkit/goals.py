@@ -76,7 +76,7 @@ def build_goals(config: GoalsConfig, spec: EnvSpec) -> GoalSpace:
         raise SpecError(f"{what} with {config.kwargs} does not suit: {type(error).__name__}: {error}") from error
     if not count:
         raise SpecError(f"{what} has no goals; at least one is needed")
-    if len(set(names)) != count or not all(isinstance(name, str) and name for name in names):
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) != count:
         raise SpecError(f"{what}: names must be different texts, not {names}")
     if getattr(achieved, "shape", None) != (2, count) or achieved.dtype != np.bool_:
         raise SpecError(f"{what}: achieved must give bool of shape (N, {count}), {_got(achieved)} for N = 2")

@@ -40,7 +40,11 @@ class LoadedPolicy:
         self._first = True
 
     def __call__(self, observation: Any, signals: Mapping[str, NDArray[Any]] | None = None) -> int:
-        """The action for one observation (*O) as the config's environments give it; SpecError for another shape."""
+        """The action for one observation (*O) as the config's environments give it.
+
+        signals: what env.signals gives, for policies that ask for it (h-DQN's goals). Raises SpecError for another
+        shape and for a signal that is missing.
+        """
         space = self.spec.observation_space
         obs = np.asarray(observation, dtype=space.dtype)
         if obs.shape != space.shape:
@@ -50,7 +54,15 @@ class LoadedPolicy:
             {name: np.asarray(value)[None] for name, value in (signals or {}).items()},
             np.array([self._first]),
         )
-        output = self.policy.act(seen, self._state, self._rng, Mode.EVALUATE)
+        try:
+            output = self.policy.act(seen, self._state, self._rng, Mode.EVALUATE)
+        except KeyError as error:
+            name = error.args[0]
+            if name not in self.spec.signals or name in seen.signals:
+                raise
+            raise SpecError(
+                f'this policy needs the signal "{name}": policy(observation, {{"{name}": ...}}), as in env.signals'
+            ) from None
         self._state, self._first = output.state, False
         return int(output.action[0])
 

@@ -20,8 +20,8 @@ HPARAM_SCORES = ("final/return_iqm", "final/return_mean", "evaluation/return_mea
 LAYOUT = {  # TensorBoard's tab "Custom Scalars": groups in the order in which one looks, tags as patterns
     "1 score": {"evaluation": [r"evaluation/return_mean"], "training episodes": [r"episode/return"],
                 "final": [r"final/return_iqm"], "episode length": [r"episode/length"]},
-    "2 learning": {"loss": [r"loss/.*"], "values": [r"q/(mean|max)"], "error": [r"q/td_error"],
-                   "gradient": [r"gradient/.*"]},
+    "2 learning": {"loss": [r"(.*/)?loss[/_].*"], "values": [r"(.*/)?q[/_](mean|max)"],
+                   "error": [r"(.*/)?q[/_]td_error"], "gradient": [r"(.*/)?gradient[/_]norm"]},
     "3 exploration": {"exploration": [r"explor.*/.*"]},
     "4 progress and speed": {"environment steps a second": [r"time/env_steps_per_second"],
                              "updates": [r"progress/updates"], "replay": [r"replay/.*"]},
@@ -29,6 +29,8 @@ LAYOUT = {  # TensorBoard's tab "Custom Scalars": groups in the order in which o
                   "gradients": [r"(.*/)?gradient_norm[/_].*"], "dormant units": [r"(.*/)?dormant[/_].*"],
                   "effective learning rate": [r"(.*/)?effective_learning_rate[/_].*"],
                   "rank": [r"(.*/)?features[/_]srank"]},
+    "6 goals": {"success": [r"goal_success/.*"], "shares": [r"goal_share/.*"], "length": [r"goal_length/.*"],
+                "visits an episode": [r"goal_visits/.*"], "what options bring": [r"option/.*return"]},
 }  # fmt: skip
 
 

@@ -133,6 +133,7 @@ class Odd:
     ("wrong", "says"),
     [
         ({"names": []}, "has no goals; at least one is needed"),
+        ({"names": [["a"], ["b"]]}, "names must be different texts, not [['a'], ['b']]"),
         ({"names": ["a", "a"]}, "names must be different texts, not ['a', 'a']"),
         ({"raises": True}, "does not suit: KeyError: 'ram'"),
         ({"achieved": np.zeros((2, 3), np.bool_)}, "achieved must give bool of shape (N, 2), got bool (2, 3)"),
@@ -166,7 +167,9 @@ def test_an_unusable_goal_space_is_one_clear_line(wrong: dict[str, Any], says: s
         ),
         ("envs.goals.minigrid:Cells", {"cells": [[1]]}, SPEC, r"must be pairs \[x, y\]"),
         ("envs.goals.minigrid:Cells", {"cells": [[1, 1]], "encoding": "mask"}, SPEC, r"masks need images.*not \(\)"),
-        ("envs.goals.chain:States", {"states": [7]}, SPEC, r"states \[7\] must lie in 1\.\.6"),
+        ("envs.goals.chain:States", {"states": [7]}, SPEC, r"states \[7\] must be whole numbers in 1\.\.6"),
+        ("envs.goals.chain:States", {"states": [2.5, 3]}, SPEC, r"states \[2.5, 3\] must be whole numbers"),
+        ("envs.goals.minigrid:Cells", {"cells": [[1.7, 1]]}, SPEC, "pairs .* of whole numbers"),
         ("envs.goals.chain:States", {"states": []}, SPEC, "has no goals"),
         ("envs.goals.chain:States", {"stats": [1]}, SPEC, "unexpected keyword argument 'stats'"),
         ("envs.goals.chain:States", {}, EnvSpec(Box(0, 1, (2,)), 2, 1), "need Discrete observations"),

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 import rlkit
+from agents.hdqn.policy import HDQNPolicy
 from rlkit.cli import main
 from rlkit.config import resolve
 from rlkit.errors import ConfigError
@@ -115,12 +116,17 @@ def test_a_failed_video_leaves_the_old_one(tmp_path: Path) -> None:
 
 
 def test_a_policy_with_goals_says_which(tmp_path: Path) -> None:
-    """The line under the value is there while an episode is played, and says what the policy says."""
+    """The line under the value is there while an episode is played, and says what each step was made for."""
     tables: dict[str, Any] = {
         "env": {"name": "gymnasium", "id": "rlkit/Chain-v0"},
-        "agent": {"name": "agents.hdqn:plugin", "goals": {"name": "envs.goals.chain:States"}},
-        "train": {"steps": 4, "sinks": []},
-        "evaluation": {"final_episodes": 1},
+        "agent": {
+            "name": "agents.hdqn:plugin",
+            "goals": {"name": "envs.goals.chain:States"},
+            "max_option_steps": 1,
+            "repeat_goals": False,
+        },
+        "train": {"steps": 4, "seed": 5, "sinks": []},
+        "evaluation": {"final_episodes": 1, "epsilon": 1.0},  # else it goes left at once, which ends the episode
     }
     run = rlkit.train(resolve("test", tables), run=tmp_path / "run").path
     seen: list[list[str]] = []
@@ -129,8 +135,19 @@ def test_a_policy_with_goals_says_which(tmp_path: Path) -> None:
         seen.append(list(lines))
         return _beside(screen, lines, *rest)
 
+    goals: list[int] = []
+    act = HDQNPolicy.act
+
+    def spy(policy: HDQNPolicy, *args: Any) -> Any:
+        output = act(policy, *args)
+        goals.append(int(output.state["goal"][0]))
+        return output
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rlkit.recording._beside", beside)
+        patch.setattr(HDQNPolicy, "act", spy)
         evaluate_run(run, video=tmp_path / "play.mp4")
-    assert all(lines[-1].startswith("goal  s") for lines in seen), seen
+    said = [lines[-1] for lines in seen]
+    assert said[:-1] == [f"goal  s{number + 1}" for number in goals[: len(said) - 1]]
+    assert len(set(said)) > 1
     assert all(lines[2].startswith("value") for lines in seen[:-1])

@@ -75,7 +75,7 @@ class HDQNPlugin:
         names = policy.goals.names
         extras, columns = _extras(config, len(names)), _columns(config, len(names))
         size = replay_bytes(config.controller.replay_capacity, spec, extras, hindsight=_hindsight(config))
-        options = option_bytes(config.meta.capacity, spec, columns)
+        options = _option_bytes(config, spec, columns)
         for level, warm_up in ((config.controller, config.controller.learning_starts), (config.meta, 0)):
             if level.bonus is not None:
                 level.bonus.suits(level.bonus.features.build(spec), warm_up)
@@ -135,11 +135,19 @@ def _hindsight(config: HDQNConfig) -> Hindsight | None:
     return Hindsight("achieved", hindsight.which) if hindsight else None
 
 
+def _option_bytes(config: HDQNConfig, spec: EnvSpec, columns: Mapping[str, Extra]) -> int:
+    """What the store of options takes. Raises ConfigError where its capacity is too small."""
+    try:
+        return option_bytes(config.meta.capacity, spec, columns)
+    except ConfigError as error:
+        raise ConfigError(f"agent.meta.capacity: {error}") from error
+
+
 def _require_room(
     config: HDQNConfig, spec: EnvSpec, extras: Mapping[str, Extra], columns: Mapping[str, Extra], device: torch.device
 ) -> None:
     """Raises CapacityError unless both replays fit into memory, together where they lie on the same device."""
-    options = option_bytes(config.meta.capacity, spec, columns)
+    options = _option_bytes(config, spec, columns)
     steps = replay_bytes(config.controller.replay_capacity, spec, extras, hindsight=_hindsight(config))
     host, where = torch.device("cpu"), placed(steps, device)
     what = "the controller's replay (agent.controller.replay_capacity)"

@@ -61,7 +61,9 @@ class HDQNAgent:
         self._env_steps = 0
         discount = config.meta.discount
         self._accounts = Accounts(discount, config.option_discount, np.zeros(num_envs), np.ones(num_envs))
-        self._marks: dict[str, NDArray[Any]] = {}  # (N,) the meta-controller's bonus: where options began, and are now
+        self._marks: dict[str, NDArray[Any]] = {}  # (N,) the meta-controller's bonus: where options began, or are now
+        paid = config.meta.bonus.of if config.meta.bonus else "state"
+        self._newest = {"next_digest", "bonus"} if paid == "successor" else {"next_digest"}  # marks of where they are
         self._statistics = OptionStatistics(policy.goals.names, num_envs)
         self._metrics: dict[str, float] = {}
 
@@ -112,23 +114,24 @@ class HDQNAgent:
         goal, age = step.extras["goal"], step.extras["age"]
         achieved = self._policy.goals.achieved(step.after)  # (N, G)
         over = option_over(goal, age + 1, achieved, step.ended, self._config.max_option_steps)
+        held = step.extras["held"]
         columns = {"goal": goal, "achieved": achieved, **self._controller.bonus.observe(step)}
         if self._config.controller.hindsight is not None:
-            columns["held"] = step.extras["held"]
+            columns["held"] = held
         self._replay.add(step, columns, cut=over)
         reached = reaches(goal, achieved)
         intrinsic = intrinsic_reward(reached, step.discount, self._config.controller.reward).astype(np.float64)
-        came = achieved & ~step.extras["held"]
-        self._metrics = self._statistics.observe(step.before.first, age == 0, intrinsic, came, step.ended)
+        self._metrics = self._statistics.observe(step.before.first, age == 0, intrinsic, achieved & ~held, step.ended)
         self._account(step, age == 0, over, goal, achieved)
-        self._statistics.finish(over, goal, age + 1, reached, self._accounts.total)
+        idle = (age == 0) & reaches(goal, held)  # nothing else was left to choose
+        self._statistics.finish(over, idle, goal, age + 1, reached, self._accounts.total)
         self._env_steps += len(step.action)
 
     def _account(self, step: StepBatch, begins: Bools, over: Bools, goal: Ints, achieved: Bools) -> None:
         """The meta-controller's half: what options bring, and those that are over into its store."""
         self._accounts.add(begins, clipped(step, self._config.meta.reward_clip), step.discount)
-        for name, mark in self._meta.bonus.observe(step).items():  # where an option began, else where it has come to
-            self._marks[name] = np.where(begins | (name != "digest"), mark, self._marks.get(name, mark))
+        for name, mark in self._meta.bonus.observe(step).items():
+            self._marks[name] = np.where(begins | (name in self._newest), mark, self._marks.get(name, mark))
         if self._env_steps < self._config.pretraining_steps:
             return
         placed = np.flatnonzero(begins & (step.before.first | self._store.unplaced))

@@ -24,7 +24,7 @@ def reaches(goal: Ints, achieved: Bools) -> Bools:
     return hit
 
 
-def option_over(goal: Ints, age: Ints, achieved: Bools, ended: Bools | Literal[False], max_steps: int) -> Bools:
+def option_over(goal: Ints, age: Ints, achieved: Bools, ended: Bools, max_steps: int) -> Bools:
     """(N,): whether options that have run for `age` >= 1 steps towards `goal`, (N,) each, are over.
 
     At the goal, at the episode's end, and after `max_steps` steps (0: never for that). `achieved` (N, G) is of the

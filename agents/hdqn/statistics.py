@@ -21,11 +21,11 @@ class OptionStatistics:
     """Rings of the latest options."""
 
     def __init__(self, names: Sequence[str], num_envs: int) -> None:
-        self._names = [re.sub(r"[^\w.-]+", "_", name) for name in names]
+        self._names = _metric_names(names)
         goals = len(names)
         self._reached = np.zeros((goals, LATEST), np.bool_)
         self._length = np.zeros((goals, LATEST), np.int64)
-        self._count = np.zeros(goals, np.int64)  # options of each goal so far
+        self._count = np.zeros(goals, np.int64)  # options of each goal so far, idle ones left out
         self._chosen = np.zeros(SHARES, np.int64)
         self._return = np.zeros(SHARES)  # what the same options brought: the environment's reward,
         self._intrinsic = np.zeros(SHARES)  # and the critic's
@@ -63,13 +63,19 @@ class OptionStatistics:
             self._episodes += 1
         return {"episode/critic_return": float(self._episode[ended].mean())}
 
-    def finish(self, over: Bools, goal: Ints, length: Ints, reached: Bools, total: NDArray[np.float64]) -> None:
-        """Options end where `over` (N,): their goals, lengths, success, and undiscounted or discounted sums (N,)."""
+    def finish(
+        self, over: Bools, idle: Bools, goal: Ints, length: Ints, reached: Bools, total: NDArray[np.float64]
+    ) -> None:
+        """Options end where `over` (N,): their goals, lengths, success, and undiscounted or discounted sums (N,).
+
+        Those whose goal was achieved when they began, `idle` (N,), say nothing of how well it is reached.
+        """
         for env in np.flatnonzero(over):
             number, place = goal[env], self._total % SHARES
-            slot = self._count[number] % LATEST
-            self._reached[number, slot], self._length[number, slot] = reached[env], length[env]
-            self._count[number] += 1
+            if not idle[env]:
+                slot = self._count[number] % LATEST
+                self._reached[number, slot], self._length[number, slot] = reached[env], length[env]
+                self._count[number] += 1
             self._chosen[place], self._return[place], self._intrinsic[place] = number, total[env], self._option[env]
             self._total += 1
 
@@ -114,3 +120,9 @@ class OptionStatistics:
         self._visits, self._visited = state["visits"].copy(), state["visited"].copy()
         self._episodes = int(state["episodes"])
         self._option, self._episode = state["option"].copy(), state["episode"].copy()
+
+
+def _metric_names(names: Sequence[str]) -> list[str]:
+    """Names without the characters that TensorBoard refuses; with their numbers where two would be alike."""
+    cleaned = [re.sub(r"[^\w.-]+", "_", name) for name in names]
+    return [f"{name}_{number}" if cleaned.count(name) > 1 else name for number, name in enumerate(cleaned)]

@@ -24,8 +24,8 @@ class States:
         if not isinstance(space, spaces.Discrete):
             raise SpecError(f"goals chain-states need Discrete observations, such as rlkit/Chain-v0's, not {space}")
         chosen = list(range(1, int(space.n) + 1)) if states is None else list(states)
-        if any(not 1 <= number <= space.n for number in chosen):
-            raise SpecError(f"goals chain-states: states {chosen} must lie in 1..{space.n}")
+        if any(not isinstance(number, int) or not 1 <= number <= space.n for number in chosen):
+            raise SpecError(f"goals chain-states: states {chosen} must be whole numbers in 1..{space.n}")
         self.names = [f"s{number}" for number in chosen]
         self._codes = np.array(chosen, np.int64) - 1 + int(space.start)
 

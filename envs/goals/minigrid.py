@@ -53,9 +53,11 @@ class Cells:
         self, spec: EnvSpec, cells: Sequence[Sequence[int]], encoding: Literal["one-hot", "mask"] = "one-hot"
     ) -> None:
         require_signal(spec, "state", 2, "goals minigrid-cells", 'give env.signals = "envs.minigrid:state"')
-        if encoding not in ("one-hot", "mask") or any(len(cell) != 2 or min(cell) < 0 for cell in cells):
+        whole = all(isinstance(number, int) and number >= 0 for cell in cells for number in cell)
+        if encoding not in ("one-hot", "mask") or not whole or any(len(cell) != 2 for cell in cells):
             raise SpecError(
-                f'goals minigrid-cells: cells {list(cells)} must be pairs [x, y], encoding "one-hot" or "mask"'
+                f"goals minigrid-cells: cells {list(cells)} must be pairs [x, y] of whole numbers, "
+                'encoding "one-hot" or "mask"'
             )
         self.names = [f"{x}-{y}" for x, y in cells]
         self._cells = np.array(cells, np.int64).reshape(-1, 2)  # (G, 2)

@@ -42,10 +42,10 @@ BOXES: dict[str, tuple[int, int, int, int]] = {
 
 
 class Entities:
-    """One goal an entity: the man at a door or halfway up a ladder, alive; the key taken, until the episode ends.
+    """One goal an entity: the man at a door or halfway up a ladder, alive; the key taken.
 
-    Nothing is achieved in other rooms. Goals enter a network as masks over the frame, the
-    entity's box. Raises SpecError for other games and without the signal "ram".
+    Nothing is achieved in other rooms, not the key either. Goals enter a network as masks over the frame, the entity's
+    box. Raises SpecError for other games and without the signal "ram".
     """
 
     def __init__(self, spec: EnvSpec) -> None:

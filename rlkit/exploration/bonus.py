@@ -182,7 +182,7 @@ class CountBonus:
     def add(self, reward: Tensor, window: Window) -> Tensor:
         """The rewards (B, n) with the bonus of each step."""
         if self._config.timing == "insert":
-            return reward + torch.as_tensor(window.extras["bonus"])
+            return reward + torch.as_tensor(window.extras["bonus"]).to(reward.device, non_blocking=True)
         action = window.action.cpu().numpy() if self._config.of == "pair" else None
         number = self._number(window.extras.get("digest"), window.extras.get("next_digest"), action)
         return reward + torch.from_numpy(self._bonus(number)).to(reward.device, non_blocking=True)

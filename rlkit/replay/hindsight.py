@@ -18,7 +18,8 @@ from rlkit.types import State
 class Hindsight:
     """Which column's bits are asked for, and of when (Andrychowicz et al. 2017, section 4.5).
 
-    "future": set in this step or a later one of the episode; "final": set in the episode's last step.
+    "future": set in this step or a later one of the episode; "final": set in the episode's last step. Where a value
+    ends within an episode, with a lost life, nothing that comes after it counts.
     """
 
     column: str
@@ -40,7 +41,7 @@ class Later:
         self._num_envs = num_envs
         self._bits = np.zeros((capacity, *extra.shape), np.bool_)  # of the step itself
         self._later = np.zeros_like(self._bits)
-        self._begin = np.zeros(num_envs, np.int64)  # (N,) the write number of each episode's first step
+        self._begin = np.zeros(num_envs, np.int64)  # (N,) the write number of each episode's, or life's, first step
 
     def __call__(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
         return self._later[index % len(self._later)]
@@ -49,16 +50,17 @@ class Later:
         self,
         head: NDArray[np.int64],
         begins: NDArray[np.bool_],
-        ended: NDArray[np.bool_],
+        over: NDArray[np.bool_],
         extras: Mapping[str, NDArray[Any]],
     ) -> None:
-        """A step was written to the rows `head` (N,)."""
+        """A step was written to the rows `head` (N,); it ended the episode, or its value, where `over` (N,)."""
         self._begin = np.where(begins, head, self._begin)
         slots = head % len(self._bits)
         self._bits[slots] = extras[self._column]
         self._later[slots] = False
-        for env in np.flatnonzero(ended):
+        for env in np.flatnonzero(over):
             self._finish(int(self._begin[env]), int(head[env]))
+            self._begin[env] = head[env] + self._num_envs
 
     def _finish(self, first: int, last: int) -> None:
         oldest = max(first, last - len(self._bits) + self._num_envs)  # what a long episode has overwritten is gone

@@ -21,7 +21,12 @@ _OWN_BYTES = 8 + 1  # next, playable
 
 
 def option_bytes(capacity: int, spec: EnvSpec, extras: Mapping[str, Extra] | None = None) -> int:
-    """What a full store of `capacity` observations takes. Raises SpecError for observations that are no arrays."""
+    """What a full store of `capacity` observations takes. Raises as `OptionStore` does, but for its size."""
+    if capacity < 2 * spec.num_envs:
+        raise ConfigError(
+            f"options: a capacity of {capacity:,} is too small; {spec.num_envs} environments need "
+            f"at least {2 * spec.num_envs:,}"
+        )
     columns = [_observation(spec), *_COLUMNS.values(), *(extras or {}).values()]
     return capacity * (_OWN_BYTES + sum(column.row_bytes for column in columns))
 
@@ -43,7 +48,8 @@ class OptionStore:
     capacity: rows; the oldest go. extras: columns stored with each option. Everything lies on the host, and batches are
     moved to `device`: options are few, and learned from seldom.
 
-    Raises ConfigError for a capacity below 2 N, CapacityError for one that does not fit into memory.
+    Raises ConfigError for a capacity below 2 N, CapacityError for one that does not fit into memory, and SpecError for
+    observations that are no arrays.
     """
 
     def __init__(
@@ -55,11 +61,6 @@ class OptionStore:
         device: torch.device,
         rng: np.random.Generator,
     ) -> None:
-        if capacity < 2 * spec.num_envs:
-            raise ConfigError(
-                f"options: a capacity of {capacity:,} is too small; {spec.num_envs} environments need "
-                f"at least {2 * spec.num_envs:,}"
-            )
         size = option_bytes(capacity, spec, extras)
         require_memory(size, f"a store of {capacity:,} options", torch.device("cpu"), capacity)
         self._capacity = capacity

@@ -168,7 +168,7 @@ class Replay:
         if self._priorities is not None:
             self._priorities.add(slots, np.concatenate((lost, lost_ahead)))
         if self._later is not None:
-            self._later.add(head, begins, step.ended, extras)
+            self._later.add(head, begins, step.ended | (step.discount == 0), extras)
 
     def _write_frames(self, index: NDArray[np.int64], obs: NDArray[Any], *, begins: bool) -> NDArray[np.int64]:
         """Writes the newest frames of `obs` (K, *O) to the rows `index` (K,); slots that can be sampled no more."""

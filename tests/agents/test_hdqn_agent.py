@@ -186,8 +186,8 @@ def test_mastered_goals_are_explored_less() -> None:
     agent = fresh(chosen, WORLD)
     one = np.ones(1, np.bool_)
     for number in range(LATEST):
-        agent._statistics.finish(one, np.array([2]), np.array([3]), np.array([number % 20 > 0]), np.zeros(1))
-        agent._statistics.finish(one, np.array([4]), np.array([3]), np.array([number % 5 > 0]), np.zeros(1))
+        agent._statistics.finish(one, ~one, np.array([2]), np.array([3]), np.array([number % 20 > 0]), np.zeros(1))
+        agent._statistics.finish(one, ~one, np.array([4]), np.array([3]), np.array([number % 5 > 0]), np.zeros(1))
     assert agent.epsilon().tolist() == [1.0, 1.0, 0.1, 1.0, 1.0, 1.0]
 
 
@@ -198,7 +198,7 @@ def test_what_is_logged_of_goals() -> None:
         came = np.array([[number % 10 == 0, number % 25 == 7]])
         statistics.observe(np.array([number % 50 == 0]), over, np.array([2.0]), came, np.array([number % 50 == 39]))
         goal, reached = int(number % 3 == 0), np.array([number >= 100])
-        statistics.finish(over, np.array([goal]), np.array([4 + goal]), reached, np.array([0.5]))
+        statistics.finish(over, ~over, np.array([goal]), np.array([4 + goal]), reached, np.array([0.5]))
     assert statistics.gauges() == pytest.approx(
         {
             "option/count": 150.0,
@@ -216,6 +216,24 @@ def test_what_is_logged_of_goals() -> None:
     )
 
 
+def test_goals_with_names_that_metrics_cannot_have() -> None:
+    statistics = OptionStatistics(["door (left)", "door [left]", "key"], 1)
+    shares = [name for name in statistics.gauges() if name.startswith("goal_share")]
+    assert shares == ["goal_share/door_left__0", "goal_share/door_left__1", "goal_share/key"]
+
+
+def test_a_goal_achieved_already_says_nothing_of_how_well_it_is_reached() -> None:
+    """The only goal there is, s3, while the agent stands in s3 and stays there."""
+    agent = fresh(config(goals={**STATES, "kwargs": {"states": [3]}}, controller={"epsilon_by": "success"}), WORLD)
+    for number in range(LATEST + 1):
+        made = step(2, 1, 2, number == 0, 0, 0)
+        made.extras["held"] = np.array([[True]])
+        agent.observe(made)
+    assert agent._statistics.options == LATEST + 1
+    assert "goal_success/s3" not in agent.gauges()
+    assert not agent._statistics.mastered(0.9).any()
+
+
 def test_a_run_logs_both_levels_apart(tmp_path: Path) -> None:
     tables = {
         "env": CHAIN.model_dump(mode="json", exclude_none=True),
@@ -231,6 +249,25 @@ def test_a_run_logs_both_levels_apart(tmp_path: Path) -> None:
     assert sum(row[f"goal_share/s{number}"] for number in range(1, 5)) == pytest.approx(1)
     assert all(0 <= row[f"goal_success/s{number}"] <= 1 for number in range(1, 5))
     assert 0.5 < row["goal_visits/s1"] < 1  # once an episode, but for those that the time limit cuts
+
+
+def test_a_loaded_policy_asks_for_the_signals_of_its_goals(tmp_path: Path) -> None:
+    tables = {
+        "env": DOORKEY.model_dump(mode="json", exclude_none=True),
+        "agent": {"name": "agents.hdqn:plugin", "goals": OBJECTS},
+        "train": {"steps": 2, "sinks": []},
+        "evaluation": {"final_episodes": 1},
+    }
+    policy = rlkit.load_policy(rlkit.train(resolve("test", tables), run=tmp_path / "run").path)
+    observation = np.zeros(policy.spec.observation_space.shape, np.uint8)
+    with pytest.raises(SpecError, match='this policy needs the signal "state"'):
+        policy(observation)
+    assert policy(observation, {"state": np.zeros(17, np.int16), "standing": np.zeros(1, np.int16)}) in range(7)
+
+
+def test_a_store_of_too_few_options_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"agent.meta.capacity: .* 8 environments need at least 16"):
+        plugin.describe(config(meta={"capacity": 15}), spec_of(CHAIN, 8), 100)
 
 
 def test_hindsight_is_learned_from() -> None:

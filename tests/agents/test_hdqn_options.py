@@ -136,16 +136,17 @@ class Option:
 
     obs: Any
     goal: int
+    began: int
     rewards: list[float] = field(default_factory=list)
     discounts: list[float] = field(default_factory=list)
     next_obs: Any = None
     why: str = ""
 
-    def worth(self, rule: str, gamma: float) -> tuple[float, float]:
+    def worth(self, rule: str, gamma: float, clip: float) -> tuple[float, float]:
         """F and the factor of the next value, term by term."""
         total, alive = 0.0, 1.0
         for number, (reward, discount) in enumerate(zip(self.rewards, self.discounts, strict=True)):
-            total += alive * reward * (gamma**number if rule == "smdp" else 1.0)
+            total += alive * min(reward, clip) * (gamma**number if rule == "smdp" else 1.0)
             alive *= discount
         return total, alive * (gamma ** len(self.rewards) if rule == "smdp" else gamma)
 
@@ -155,10 +156,10 @@ def recompute(tape: list[StepBatch], achieves: Any, max_steps: int) -> list[list
     finished = []
     for env in range(len(tape[0].action)):
         options, current = [], None
-        for step in tape:
+        for turn, step in enumerate(tape):
             goal = int(step.extras["goal"][env])
             if current is None:
-                current = Option(step.before.obs[env], goal)
+                current = Option(step.before.obs[env], goal, turn)
             assert goal == current.goal, "a goal changed in the middle of an option"
             current.rewards.append(float(step.reward[env]))
             current.discounts.append(0.0 if step.terminated[env] else 1.0)
@@ -224,12 +225,16 @@ def object_achieves(observation: Any, env: int, goal: int) -> bool:
     return bool((state[3] == 5, 0 in state[5:], standing == 8)[goal])
 
 
-def check_store(watched: Watched, achieves: Any, max_steps: int, rule: str, gamma: float = 0.9) -> list[Option]:
-    """The store of options holds exactly those of the tape."""
+def check_store(
+    watched: Watched, achieves: Any, max_steps: int, rule: str, *, clip: float = np.inf, first: int = 0
+) -> list[Option]:
+    """The store of options holds exactly those of the tape that began in its step `first` or later."""
+    gamma = 0.9
     assert watched.agent is not None
     store = watched.agent._store
     found = store.window(np.flatnonzero(store._playable))  # nothing was overwritten: in the order of their beginnings
-    expected = [option for options in recompute(watched.tape, achieves, max_steps) for option in options]
+    recomputed = recompute(watched.tape, achieves, max_steps)
+    expected = [option for options in recomputed for option in options if option.began >= first]
     assert len(found.action) == len(expected) == store.total
 
     def row(obs: Any, goal: Any, total: Any, factor: Any, after: Any) -> tuple[Any, ...]:
@@ -240,7 +245,7 @@ def check_store(watched: Watched, achieves: Any, max_steps: int, rule: str, gamm
             np.asarray(found.next_obs[place].numpy()))
         for place in range(len(expected))
     ]  # fmt: skip
-    wanted = [row(one.obs, one.goal, *one.worth(rule, gamma), np.asarray(one.next_obs)) for one in expected]
+    wanted = [row(one.obs, one.goal, *one.worth(rule, gamma, clip), np.asarray(one.next_obs)) for one in expected]
     assert sorted(stored) == sorted(wanted)
     return expected
 
@@ -261,6 +266,45 @@ def test_minigrid_s_options_are_those_of_the_tape(num_envs: int, tmp_path: Path,
     rlkit.train(settings(DOORKEY, num_envs, "smdp"), run=tmp_path / "run")
     options = check_store(watched, object_achieves, 9, "smdp")
     assert {"reached", "aged", "truncated"} <= {option.why for option in options}
+
+
+@pytest.mark.parametrize("num_envs", [1, 5])
+def test_options_of_pretraining_are_left_out_and_rewards_clipped(
+    num_envs: int, tmp_path: Path, watched: Watched
+) -> None:
+    """Also those that pre-training ends in the middle of; each reward is clipped by itself."""
+    changes = {"pretraining_steps": 154, "meta": {"reward_clip": 0.15}}
+    rlkit.train(settings(CHAIN, num_envs, "paper", agent=changes), run=tmp_path / "run")
+    first = -(-154 // num_envs)
+    assert (watched.tape[first].extras["age"] > 0).any(), "no option was in progress"
+    options = check_store(watched, chain_achieves, 4, "paper", clip=0.15, first=first)
+    assert any(max(option.rewards) > 0.15 for option in options)
+
+
+@pytest.mark.parametrize("of", ["state", "successor"])
+@pytest.mark.parametrize("timing", ["sample", "insert"])
+def test_the_meta_controller_s_bonus_is_of_where_options_begin_or_end(
+    of: str, timing: str, tmp_path: Path, watched: Watched
+) -> None:
+    bonus = {"of": of, "timing": timing, "hash": {"type": "exact"}, "beta": 1.0}
+    rlkit.train(settings(CHAIN, 1, "paper", agent={"meta": {"bonus": bonus}}), run=tmp_path / "run")
+    visits: dict[int, int] = {}
+    paid = []  # the bonus of each step when it was made
+    for step in watched.tape:
+        before, after = int(step.before.obs[0]), int(step.after.obs[0])
+        for state in [before, after] if step.before.first[0] else [after]:
+            visits[state] = visits.get(state, 0) + 1
+        paid.append(visits[before if of == "state" else after] ** -0.5)
+    wanted = []
+    for option in recompute(watched.tape, chain_achieves, 4)[0]:
+        place = int(option.obs if of == "state" else option.next_obs)
+        turn = option.began if of == "state" else option.began + len(option.rewards) - 1
+        wanted.append(visits[place] ** -0.5 if timing == "sample" else paid[turn])
+    agent = watched.agent
+    assert agent is not None
+    found = agent._store.window(np.flatnonzero(agent._store._playable))
+    got = agent._meta.bonus.add(torch.zeros_like(found.reward), found)[:, 0]
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)  # one environment: in order
 
 
 @pytest.mark.parametrize("num_envs", [1, 5])

@@ -45,13 +45,35 @@ def test_dqn_learns_minatar_breakout(tmp_path: Path) -> None:
     assert final_mean(rlkit.train(config, run=tmp_path / "run").path) >= 2.5
 
 
+def chain_return(run: Path) -> float:
+    """Mean return of training episodes over the last sixth of training, exploration included."""
+    curve = json.loads((run / "result.json").read_text())["training"]["episode/return"]
+    return float(np.mean(curve[-4:]))
+
+
+@pytest.mark.slow
+def test_hdqn_learns_the_chain(tmp_path: Path) -> None:
+    """0.1705 is the most at epsilon 0.1; who turns back at once gets 0.01."""
+    assert chain_return(rlkit.train(load("hdqn/chain"), run=tmp_path / "run").path) >= 0.14
+
+
+def test_hdqn_learns_a_short_chain(tmp_path: Path) -> None:
+    """Four states, of which the right end is visited in a third of episodes at most; a random agent has 0.09."""
+    short = {"env.kwargs.length": 4, "train.steps": 24_000, "train.log_every": 1_000}
+    fast = {f"agent.{level}.learning_rate": 0.02 for level in ("controller", "meta")}
+    decay = {f"agent.{level}.epsilon.steps": 6_000 for level in ("controller", "meta")}
+    run = rlkit.train(load("hdqn/chain", {**short, **fast, **decay}), run=tmp_path / "run").path
+    assert chain_return(run) >= 0.2
+
+
 def test_a_network_without_hidden_layers_is_a_table(tmp_path: Path) -> None:
     """Q-learning on the one-hot state finds the goal of FrozenLake, deterministic, from the start: return 1."""
     assert final_mean(rlkit.train(resolve("lake", FROZEN_LAKE), run=tmp_path / "run").path) == 1
 
 
-@pytest.mark.parametrize("name", ["cartpole", "minatar/breakout", "minatar/space_invaders"])
+@pytest.mark.parametrize("name", ["cartpole", "minatar/breakout", "minatar/space_invaders", "hdqn/doorkey"])
 def test_packaged_configs_run(name: str, tmp_path: Path) -> None:
-    short = {"train.steps": 300, "agent.learning_starts": 100, "evaluation.every": 150, "evaluation.episodes": 1}
+    level = "agent.controller" if name.startswith("hdqn") else "agent"
+    short = {"train.steps": 300, f"{level}.learning_starts": 100, "evaluation.every": 150, "evaluation.episodes": 1}
     run = rlkit.train(load(name, {**short, "evaluation.final_episodes": 1}), run=tmp_path / "run").path
     assert json.loads((run / "result.json").read_text())["updates"] > 0

@@ -144,19 +144,19 @@ def test_what_does_not_fit_is_refused() -> None:
         store(1, 10).sample(1)
 
 
-def one(number: int, first: bool, bits: np.ndarray, ended: bool) -> tuple[StepBatch, dict[str, np.ndarray]]:
+def one(number: int, first: bool, bits: np.ndarray, ended: bool, dies: bool) -> tuple[StepBatch, dict[str, np.ndarray]]:
     def see(begins: bool) -> Observation:
         return Observation(np.array([number]), {}, np.array([begins]))
 
     ones, no = np.ones(1, np.float32), np.zeros(1, np.bool_)
-    step = StepBatch(see(first), np.zeros(1, np.int64), ones, ones, np.array([ended]), no, see(False), {})
+    step = StepBatch(see(first), np.zeros(1, np.int64), ones, ones * (not dies), np.array([ended]), no, see(False), {})
     return step, {"bits": bits[None]}
 
 
 @pytest.mark.parametrize("which", ["future", "final"])
 @pytest.mark.parametrize("capacity", [17, 500])
 def test_later_is_what_a_search_finds(which: Any, capacity: int) -> None:
-    """Episodes longer than the ring, and one that begins although the last did not end."""
+    """Episodes longer than the ring, one that begins although the last did not end, and lives lost within them."""
     replay = Replay(
         capacity,
         EnvSpec(Discrete(1000), 2, 1),
@@ -169,15 +169,16 @@ def test_later_is_what_a_search_finds(which: Any, capacity: int) -> None:
     row, finished, set_bits = 0, set(), 0
     for number in range(220):
         bits, ended = rng.random(3) < 0.1, bool(rng.random() < (0.0 if 60 < number < 100 else 0.1))
+        dies = bool(rng.random() < (0.0 if 60 < number < 100 else 0.1))
         if number == 130 and not first:  # as after a resume that could not play back
             first = True
             episodes.append([])
             row += 1
-        replay.add(*one(number, first, bits, ended))
+        replay.add(*one(number, first, bits, ended, dies))
         episodes[-1].append((bits, row))
         row += 2 if ended else 1
         first = ended
-        if ended:
+        if ended or dies:
             finished.add(len(episodes) - 1)
             episodes.append([])
         index = replay.sampleable()
@@ -189,7 +190,7 @@ def test_later_is_what_a_search_finds(which: Any, capacity: int) -> None:
 
 
 def later(episodes: list[Any], finished: set[int], which: str) -> dict[int, np.ndarray]:
-    """By write number: the bits of the episode's rest, or of its last step; none while it goes on."""
+    """By write number: the bits of the rest of the episode (or life), or of its last step; none while it goes on."""
     expected = {}
     for place, steps in enumerate(episodes):
         for begin, (_, index) in enumerate(steps):
