@@ -29,8 +29,7 @@ def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
 
     Where keys, balls and boxes lie is left out: each place of a dropped key would make a state of its own. Where
     layouts differ between episodes, the same state stands for different situations. A world without a goal square,
-    like KeyCorridor, has no "success". Raises SpecError for more doors than MAX_DOORS. Costs 8 us a step in a world of
-    8 x 8.
+    like KeyCorridor, has no "success". Raises SpecError for more doors than MAX_DOORS.
     """
     world: Any = env.unwrapped
     held = world.carrying

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlkit.exploration.optimism import Optimism
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
@@ -33,10 +34,12 @@ class DQNPolicy:
             raise ValueError("a bare DQN policy does not explore; ask the agent, or use Mode.EVALUATE")
         return ActorOutput(self.greedy(observation.obs), {}, {})
 
-    def greedy(self, obs: NDArray[Any] | Tensor, optimism: NDArray[np.float32] | None = None) -> NDArray[np.int64]:
-        """Actions (N,) for observations (N, *O), of the highest value, `optimism` (N, A) added to it."""
+    def greedy(
+        self, obs: NDArray[Any] | Tensor, optimism: Optimism[NDArray[np.float32]] | None = None
+    ) -> NDArray[np.int64]:
+        """Actions (N,) for observations (N, *O), of the highest value, as an optimist sees it where there is one."""
         q = self._values(obs)
-        action: NDArray[np.int64] = (q if optimism is None else q + optimism).argmax(1)
+        action: NDArray[np.int64] = (q if optimism is None else optimism(q)).argmax(1)
         return action
 
     def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:

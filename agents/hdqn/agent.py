@@ -15,6 +15,7 @@ from agents.hdqn.options import Accounts, Bools, Ints, clipped, explore, option_
 from agents.hdqn.policy import FORBIDDEN, HDQNPolicy
 from agents.hdqn.statistics import OptionStatistics
 from rlkit.exploration.bonus import CountBonus, NoBonus
+from rlkit.exploration.optimism import Optimism
 from rlkit.pacing import Ratio
 from rlkit.qlearning.learner import QLearner, Transitions
 from rlkit.replay import OptionStore, Replay
@@ -205,7 +206,7 @@ class HDQNAgent:
         mask = torch.where(allowed, 0.0, float(FORBIDDEN)).to(self._device)
         weight = torch.ones(len(reward), device=self._device)
         action, discount = window.action[:, 0], window.discount[:, 0]
-        made = Transitions((window.obs,), action, reward, discount, (window.next_obs,), weight, mask)
+        made = Transitions((window.obs,), action, reward, discount, (window.next_obs,), weight, Optimism(mask))
         return self._meta.learner.update(made).metrics
 
     def caption(self, state: ActorState) -> list[str]:

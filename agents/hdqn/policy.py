@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agents.hdqn.network import GoalQNetwork
 from agents.hdqn.options import Bools, Ints, allowed_goals, option_over
+from rlkit.exploration.optimism import Optimism
 from rlkit.goals import GoalSpace
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
@@ -80,10 +81,12 @@ class HDQNPolicy:
         goal: Ints = np.where(allowed, q, FORBIDDEN).argmax(1)
         return goal
 
-    def greedy_action(self, obs: NDArray[Any], goal: Ints, optimism: NDArray[np.float32] | None = None) -> Ints:
-        """(N,) the actions of the highest value under goals (N,), `optimism` (N, A) added, the first among equals."""
+    def greedy_action(
+        self, obs: NDArray[Any], goal: Ints, optimism: Optimism[NDArray[np.float32]] | None = None
+    ) -> Ints:
+        """(N,) the actions of the highest value under goals (N,), as an optimist sees it, the first among equals."""
         q = self._action_values(obs, goal)
-        action: Ints = (q if optimism is None else q + optimism).argmax(1)
+        action: Ints = (q if optimism is None else optimism(q)).argmax(1)
         return action
 
     def _action_values(self, obs: NDArray[Any], goal: Ints) -> NDArray[np.float32]:

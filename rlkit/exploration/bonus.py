@@ -2,11 +2,11 @@
 
 An agent with a replay makes a `CountBonus` beside it and calls
 
-    q = q + bonus.acting(observation)          in `act` while exploring; None where there is no optimism
+    q = bonus.acting(observation)(q)           in `act` while exploring; None where there is no optimism
     extras = bonus.observe(step)               in `observe`, to be stored: replay.add(step, extras)
     metrics = bonus.learn()                    in `learn`, before it samples
     reward = bonus.add(reward, window)         after rewards are clipped, before they are summed
-    q = q + bonus.bootstrapping(window)        where the value of `next_obs` is estimated; None as above
+    q = bonus.bootstrapping(window)(q)         where the value of `next_obs` is estimated; None as above
 
 `NoBonus` stands where none is configured. Evaluation never comes here, and rewards in steps stay as they were.
 """
@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlkit.exploration.config import BonusConfig
+from rlkit.exploration.config import BonusConfig, OptimismConfig
+from rlkit.exploration.optimism import Optimism
 from rlkit.exploration.warm_up import Moment, pack, unpack
 from rlkit.replay import Extra, Replay
 from rlkit.seeding import Streams
@@ -76,11 +77,11 @@ class CountBonus:
         self._return = np.zeros(spec.num_envs)  # (N,) the bonus so far in each environment's episode
         self._metrics: dict[str, float] = {}
 
-    def acting(self, observation: Observation) -> NDArray[np.float32] | None:
+    def acting(self, observation: Observation) -> Optimism[NDArray[np.float32]] | None:
         """Optimism about the actions now, (N, A), of observations that follow the newest step or begin an episode."""
         if self._config.optimism is None or not self._hash.ready:
             return None
-        return self._optimism(self._before(observation.first, self._begun(observation)))
+        return self._optimism(self._before(observation.first, self._begun(observation)), self._config.optimism)
 
     def _begun(self, observation: Observation) -> NDArray[Any] | None:
         """(F, d) features of the observations that begin an episode; None if there are none."""
@@ -111,15 +112,19 @@ class CountBonus:
 
     def _count(self, moment: Moment) -> dict[str, NDArray[Any]]:
         before, after = self._before(moment.first, moment.begun), self._hash(moment.after)
-        earlier = self._number(before, after, moment.action)
         visited = np.concatenate((before[moment.first], after))
+        earlier, distinct = self._number(before, after, moment.action), self._states.distinct
+        if self._config.of == "state":  # the visit itself was counted with the step before, where there was one
+            earlier = earlier - ~moment.first
         self._states.add(visited, np.zeros(len(visited), np.int64))
         if self._pairs is not None:
             self._pairs.add(before, moment.action)
         number = self._number(before, after, moment.action)
         bonus = self._bonus(number if self._config.count_first else earlier)
         self._latest = after
-        self._measure(bonus, number, moment.ended)
+        self._return[moment.first] = 0.0
+        new = (self._states.distinct - distinct) / len(visited)
+        self._measure(bonus, float((earlier == 0).mean()) if self._config.of == "pair" else new, moment.ended)
         columns: dict[str, NDArray[Any]] = {"digest": before, "next_digest": after, "bonus": bonus}
         return {name: columns[name] for name in self._names}
 
@@ -133,12 +138,12 @@ class CountBonus:
     def _bonus(self, number: NDArray[np.int64]) -> NDArray[np.float32]:
         return (self._config.beta / np.sqrt(np.maximum(number, 1))).astype(np.float32)
 
-    def _measure(self, bonus: NDArray[np.float32], number: NDArray[np.int64], ended: NDArray[np.bool_]) -> None:
-        self._metrics = {"explore/bonus": float(bonus.mean()), "explore/first_visits": float((number == 1).mean())}
+    def _measure(self, bonus: NDArray[np.float32], new: float, ended: NDArray[np.bool_]) -> None:
+        """A step was paid `bonus` (N,), and of what it counted the share `new` had never been there."""
+        self._metrics = {"explore/bonus": float(bonus.mean()), "explore/first_visits": new}
         self._return += bonus
         if np.count_nonzero(ended):
             self._metrics["episode/intrinsic_return"] = float(self._return[ended].mean())
-            self._return[ended] = 0.0
 
     def learn(self) -> Metrics:
         """What is to be done before the next update: fits the hash when that is due; the newest step's metrics."""
@@ -161,13 +166,32 @@ class CountBonus:
         self._waiting = []
         self._latest = self._hash(self._newest)
         if names and self._replay is not None:
-            self._replay.rewrite(partial(self._columns, names))
+            recoded: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+            self._replay.rewrite(partial(self._columns, names, recoded))
+            if recoded:
+                self._count_anew(*(np.concatenate(part) for part in zip(*recoded, strict=True)))
         return metrics
 
+    def _count_anew(self, digest: NDArray[np.int64], action: NDArray[np.int64]) -> None:
+        """Stored visits whose code, `digest` (K,), is new are its count: what was visited must not seem never seen."""
+        column = action if self._config.of == "pair" else np.zeros_like(action)
+        counts = self._pairs if self._config.of == "pair" and self._pairs is not None else self._states
+        lacking = np.take_along_axis(counts.look_up(digest), column[:, None], 1)[:, 0] == 0
+        if lacking.any():
+            counts.add(digest[lacking], column[lacking])
+
     def _columns(
-        self, names: Sequence[str], obs: NDArray[Any], action: NDArray[np.int64], next_obs: NDArray[Any]
+        self,
+        names: Sequence[str],
+        recoded: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+        obs: NDArray[Any],
+        action: NDArray[np.int64],
+        next_obs: NDArray[Any],
     ) -> dict[str, NDArray[Any]]:
-        """The columns `names` of stored steps, (K,) each, by today's codes and counts."""
+        """The columns `names` of stored steps, (K,) each, by today's codes and counts.
+
+        `recoded` gets the digests that the bonus is of, and the actions.
+        """
         paid = "next_digest" if self._config.of == "successor" else "digest"
         needed = [paid if name == "bonus" else name for name in names]
         observations = {"digest": obs, "next_digest": next_obs}
@@ -175,8 +199,11 @@ class CountBonus:
             name: self._hash(self._features(Observation(observations[name], {}, np.zeros(len(obs), np.bool_))))
             for name in set(needed)
         }
+        if paid in columns:
+            recoded.append((columns[paid], action))
         if "bonus" in names:
-            columns["bonus"] = self._bonus(self._number(columns.get("digest"), columns.get("next_digest"), action))
+            number = self._number(columns.get("digest"), columns.get("next_digest"), action)
+            columns["bonus"] = self._bonus(number - (not self._config.count_first))
         return {name: columns[name] for name in names}
 
     def add(self, reward: Tensor, window: Window) -> Tensor:
@@ -187,25 +214,25 @@ class CountBonus:
         number = self._number(window.extras.get("digest"), window.extras.get("next_digest"), action)
         return reward + torch.from_numpy(self._bonus(number)).to(reward.device, non_blocking=True)
 
-    def _optimism(self, digest: NDArray[np.int64]) -> NDArray[np.float32]:
-        """C / (n(s, a) + 1)^M for each action, (*digest.shape, A)."""
-        optimism = self._config.optimism
-        assert optimism is not None
+    def _optimism(self, digest: NDArray[np.int64], config: OptimismConfig) -> Optimism[NDArray[np.float32]]:
+        """About each action, (*digest.shape, A)."""
         assert self._pairs is not None
-        values: NDArray[np.float32] = (
-            optimism.scale / (self._pairs.look_up(digest) + 1.0) ** optimism.exponent
-        ).astype(np.float32)
-        return values
+        fading = (self._pairs.look_up(digest) + 1.0) ** config.exponent
+        keep = (1.0 - 1.0 / fading).astype(np.float32) if config.bounded else None
+        return Optimism((config.scale / fading).astype(np.float32), keep)
 
-    def bootstrapping(self, window: Window) -> Tensor | None:
+    def bootstrapping(self, window: Window) -> Optimism[Tensor] | None:
         """The optimism about the actions in `next_obs`, (B, A)."""
         if self._config.optimism is None:
             return None
-        values = torch.from_numpy(self._optimism(np.asarray(window.extras["next_digest"])))  # (B, n, A)
-        values = values.to(window.reward.device, non_blocking=True)
+        optimism = self._optimism(np.asarray(window.extras["next_digest"]), self._config.optimism)  # (B, n, A)
         # The last step of a window is known on its device only, where waiting for it would be dear
-        last = (window.steps - 1)[:, None, None].expand(-1, 1, values.shape[2])
-        return values.gather(1, last).squeeze(1)
+        last = (window.steps - 1)[:, None, None].expand(-1, 1, optimism.added.shape[2])
+
+        def of_last(values: NDArray[np.float32]) -> Tensor:
+            return torch.from_numpy(values).to(last.device, non_blocking=True).gather(1, last).squeeze(1)
+
+        return Optimism(of_last(optimism.added), None if optimism.keep is None else of_last(optimism.keep))
 
     def gauges(self) -> Metrics:
         counts = self._pairs if self._config.of == "pair" and self._pairs is not None else self._states

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +19,7 @@ from rlkit.nn.config import NetworkConfig
 from rlkit.pacing import Ratio
 from rlkit.plugins import import_object
 from rlkit.replay import Replay
+from rlkit.replay.memory import require_memory
 from rlkit.seeding import Streams
 from rlkit.types import EnvSpec
 
@@ -26,6 +28,8 @@ _SOURCE = Field(
     description="The signal of the environment to take instead of the observation. Signals are not stored in a replay, "
     "so what is taken from them needs no centring: exact hash, or pixels and bytes, whose range is known.",
 )
+
+FITTING_BYTES = 32  # a feature of a random step: as it came, and three copies in float64
 
 
 class VectorConfig(Model):
@@ -124,23 +128,22 @@ class LearnedConfig(Model):
         10.0,
         ge=0.0,
         description="lambda, the price of units between 0 and 1 (Tang et al.: 10). 0: bits flip at each fit; large: "
-        "few codes (10: about 25 for 2,000 frames of random play in Freeway).",
+        "few codes.",
     )
     learning_rate: float = Field(3e-4, gt=0.0, description="Step size of Adam (Tang et al.: 3e-4).")
     batch_size: int = Field(32, ge=2, description="Frames drawn from the replay for one update (Tang et al.: 32).")
     updates_per_step: float = Field(
         0.02,
         gt=0.0,
-        description="Updates owed for each environment step, warm-up included, as an exact decimal. An update costs "
-        "about 0.7 of a Nature network's. Before some 400 updates nearly every frame is a code of its own, so let the "
-        "warm-up have that many.",
+        description="Updates owed for each environment step, warm-up included, as an exact decimal. At first "
+        "nearly every frame is a code of its own, so let the warm-up have some hundred updates.",
     )
     refit_every: int = Field(
         100_000,
         ge=1,
         description="Environment steps, from the warm-up's end on, between two changes of the codes to those learned "
-        "since (Tang et al.: 300,000). Small: codes change before counts say anything. Each takes 0.1 to 0.2 ms a "
-        "step in the replay.",
+        "since (Tang et al.: 300,000). Small: codes change before counts say anything. Each codes "
+        "the whole replay anew.",
     )
     network: NetworkConfig | None = Field(
         None,
@@ -230,7 +233,7 @@ class CountsConfig(Model):
 
 
 class OptimismConfig(Model):
-    """The table `optimism`: C / (n(s, a) + 1)^M added to Q where actions are chosen and bootstrapped from.
+    """The table `optimism`: higher values of rarely tried actions, where actions are chosen and bootstrapped from.
 
     OPIQ, Rashid et al. 2020, equations 6 and 7: a bonus paid on visited states says nothing of actions never tried.
     """
@@ -240,6 +243,11 @@ class OptimismConfig(Model):
     )
     exponent: float = Field(
         0.5, gt=0.0, description="M: how fast optimism fades with the count n. Large: only untried actions gain."
+    )
+    bounded: bool = Field(
+        False,
+        description="false: C / (n(s, a) + 1)^M is added to Q (OPIQ); true: Q is drawn towards C, all the way where n "
+        "is 0, as in R-max, so that what a network makes of untried actions counts for nothing.",
     )
 
 
@@ -304,9 +312,20 @@ class BonusConfig(Model):
         """Raises ConfigError unless `warm_up` random steps are enough for what is fitted to them."""
         if isinstance(self.features, LearnedConfig):
             self.features.suits(warm_up)
-        elif self.hash.type == "simhash" and features.midpoint is None and not (warm_up and features.stored):
+        elif self.hash.type == "simhash" and features.midpoint is None:
+            self._can_be_centred(features, warm_up)
+
+    def _can_be_centred(self, features: kinds.Features, warm_up: int) -> None:
+        """Raises ConfigError unless there are random steps to centre by, CapacityError where they are too many."""
+        if not (warm_up and features.stored):
             why = "learning_starts >= 1" if features.stored else "features of stored observations, not of signals"
             raise ConfigError(
                 f"bonus.hash: simhash centres these features by their mean over random play, which needs {why}; "
                 'or use hash.type = "exact"'
             )
+        require_memory(
+            FITTING_BYTES * warm_up * features.size,
+            f"centring {features.size:,} features by {warm_up:,} random steps (bonus.hash), instead of which "
+            'bonus.features.type = "pixels" takes frames by their range,',
+            torch.device("cpu"),
+        )

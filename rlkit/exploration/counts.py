@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from rlkit.replay.memory import require_memory
 from rlkit.types import State
 
 PRIMES = (999931, 999953, 999959, 999961, 999979, 999983)
@@ -102,10 +104,11 @@ class SketchCounts:
 
     Never counts too few, whatever collides. With `conservative` only the cells that hold the smallest count are raised
     (Estan and Varghese 2002), so it counts less too much; such tables of several workers still add up to one
-    that never counts too few.
+    that never counts too few. Raises CapacityError where the tables do not fit into memory.
     """
 
     def __init__(self, columns: int = 1, primes: Sequence[int] = PRIMES, *, conservative: bool = False) -> None:
+        require_memory(4 * sum(primes), "a sketch of counts (bonus.counts.primes)", torch.device("cpu"))
         self._columns = columns
         self._primes = np.array(primes, np.uint64)
         self._cells = np.zeros(int(sum(primes)), np.int32)  # the tables one after the other

@@ -165,7 +165,10 @@ class Function:
         return self._checked(observation.obs, observation.signals)
 
     def _checked(self, obs: NDArray[Any], signals: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        rows = np.asarray(self._function(obs, signals))
+        try:
+            rows = np.asarray(self._function(obs, signals))
+        except Exception as error:  # whatever somebody else's function does with what it does not expect
+            raise ConfigError(f'features.function "{self._name}" failed: {type(error).__name__}: {error}') from error
         numbers = rows.dtype.kind in "biuf" and rows.ndim == 2 and len(rows) == len(obs)
         if not numbers or rows.shape[1] != (self.size or rows.shape[1]):
             raise ConfigError(

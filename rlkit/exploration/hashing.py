@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from rlkit.types import Metrics, State
 
 GRID = 1024.0  # inputs and projections are whole multiples of 1/GRID: their float64 sums are exact in any order
+CONSTANT = 1e-6  # spread that is no more than this share of a feature's size is taken for none
+LARGEST_SUM = 2.0**39  # of inputs on the grid: times a projection of at most 2^13 and an offset it stays below 2^53
 
 
 class Hash(Protocol):
@@ -78,8 +80,9 @@ class SimHash:
     `midpoint`, half of their range, or else by their mean over the warm-up, float features also divided by their
     standard deviation there; then both stay as they are, since moving ones would move the codes.
 
-    Differs from the paper in that inputs and projection are rounded to multiples of 1/1024 and summed in float64: the
-    sums are exact, so the same state has the same code in whatever batch it comes, which float32 does not give.
+    Differs from the paper in that inputs and projection are rounded to multiples of 1/1024, inputs limited to a size
+    that is never met by centred ones, and summed in float64: the sums are exact, so the same state has the same code in
+    whatever batch it comes, which float32 does not give.
 
     bias: adds a random offset to each projection, as far out as inputs lie; without it hyperplanes pass through the
     centre, and two-dimensional inputs get at most 2 k codes.
@@ -92,6 +95,7 @@ class SimHash:
         self._offset = rng.standard_normal(bits) if bias else np.zeros(bits)  # (k,) in units of the inputs' norm
         self._shift = midpoint
         self._scale = np.ones(size)
+        self._largest = LARGEST_SUM / size
         self._norm = 0.0 if midpoint is None else float(np.sqrt((midpoint**2).sum() / 3))  # of uniform inputs
 
     @property
@@ -110,14 +114,15 @@ class SimHash:
         self._shift = values.mean(0)
         if features.dtype.kind == "f":
             spread = values.std(0)
-            self._scale = 1.0 / np.where(spread > 0, spread, 1.0)
+            varied = spread > CONSTANT * np.abs(values).max(0)  # a mean is rounded: a constant has some spread, too
+            self._scale = 1.0 / np.where(varied, spread, 1.0)
         self._norm = float(np.sqrt(((values - self._shift) ** 2 * self._scale**2).sum(1).mean()))
         return {}
 
     def bits(self, features: NDArray[Any]) -> NDArray[np.bool_]:
         """(K, k) the code itself."""
         assert self._shift is not None  # ask `ready` first
-        inputs = np.rint((features - self._shift) * (self._scale * GRID))  # (K, d)
+        inputs = np.rint((features - self._shift) * (self._scale * GRID)).clip(-self._largest, self._largest)  # (K, d)
         offset = np.rint(self._offset * self._norm * GRID) * GRID
         code: NDArray[np.bool_] = inputs @ self._projection + offset > 0
         return code

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rlkit.config import Model
+from rlkit.exploration.optimism import Optimism
 from rlkit.nn.diagnostics import Diagnostics, with_hooks
 from rlkit.nn.modes import has_modes
 from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
@@ -114,7 +115,7 @@ class Transitions:
     discount: Tensor  # (B,) float32: gamma^steps, 0 where the value ends
     next_obs: tuple[Tensor, ...]  # (B, ...) each, where to bootstrap
     weight: Tensor  # (B,) float32 importance weights
-    optimism: Tensor | None = None  # (B, A) float32, added to the values of next_obs
+    optimism: Optimism[Tensor] | None = None  # how the values of next_obs are seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +235,8 @@ class QLearner:
         q_t = self._values(self._target, batch.next_obs)  # (B, A)
         q_t_selector = self._values(self._online, batch.next_obs) if self._settings.double else None
         if batch.optimism is not None:
-            q_t = q_t + batch.optimism
-            q_t_selector = None if q_t_selector is None else q_t_selector + batch.optimism
+            q_t = batch.optimism(q_t)
+            q_t_selector = None if q_t_selector is None else batch.optimism(q_t_selector)
         if q_t_selector is None:
             return q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t)
         return double_q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t, q_t_selector)

@@ -13,7 +13,7 @@ from agents.dqn import DQNAgent, DQNConfig, plugin
 from agents.dqn.agent import transitions
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
-from rlkit.errors import ConfigError, SpecError
+from rlkit.errors import CapacityError, ConfigError, SpecError
 from rlkit.exploration.bonus import CountBonus
 from rlkit.rollout import Rollout
 from rlkit.seeding import Streams
@@ -169,13 +169,13 @@ def test_optimism_is_about_the_actions_of_the_state_at_hand() -> None:
     window = run.agent._replay.window(run.agent._replay.sampleable())
     bootstrapped = run.bonus.bootstrapping(window)
     assert bootstrapped is not None
-    for row, next_obs in zip(bootstrapped.numpy(), window.next_obs.numpy(), strict=True):
+    for row, next_obs in zip(bootstrapped.added.numpy(), window.next_obs.numpy(), strict=True):
         np.testing.assert_allclose(row, expected(next_obs), rtol=1e-6)
     latest = run.steps[-1].after
     for first, obs in ((False, latest.obs), (True, np.zeros_like(latest.obs))):
         acting = run.bonus.acting(Observation(obs, {}, np.array([first])))
         assert acting is not None
-        np.testing.assert_allclose(acting[0], expected(obs[0]), rtol=1e-6)
+        np.testing.assert_allclose(acting.added[0], expected(obs[0]), rtol=1e-6)
 
 
 def test_optimism_decides_where_values_do_not() -> None:
@@ -211,10 +211,11 @@ def test_a_bonus_stored_at_insertion_is_that_of_the_moment(count_first: bool, nu
     expected = []
     for step in run.steps:
         before = [run.key(obs) for obs in step.before.obs]
-        earlier = Counter(counts)
+        # how often the state acted in was visited, apart from the visit that is acted in
+        others = [counts[key] - (not first) for key, first in zip(before, step.before.first, strict=True)]
         counts.update(key for key, first in zip(before, step.before.first, strict=True) if first)
         counts.update(run.key(obs) for obs in step.after.obs)
-        n = [(counts if count_first else earlier)[key] for key in before]
+        n = [counts[key] for key in before] if count_first else others
         expected.append(BETA / np.sqrt(np.maximum(n, 1)))
     rows = run.agent._replay.sampleable()
     flat = dict(zip(rows.tolist(), stored.tolist(), strict=True))
@@ -239,10 +240,11 @@ def test_what_it_says_of_itself() -> None:
     counts: Counter[bytes] = Counter()
     for step in run.steps:
         key = run.key(step.after.obs[0])
-        counts.update([run.key(step.before.obs[0])] if step.before.first[0] else [])
-        counts[key] += 1
+        visited = [run.key(step.before.obs[0])] * bool(step.before.first[0]) + [key]
+        known = len(counts)
+        counts.update(visited)
         bonuses.append(BETA / np.sqrt(counts[key]))
-        first_visits.append(float(counts[key] == 1))
+        first_visits.append((len(counts) - known) / len(visited))
         total += bonuses[-1]
         if step.ended[0]:
             returns.append(total)
@@ -258,6 +260,38 @@ def test_what_it_says_of_itself() -> None:
     histogram = gauges["explore/counts"]
     assert isinstance(histogram, Histogram)
     assert sorted(histogram.values) == sorted(states.values())
+
+
+@pytest.mark.parametrize(("of", "share"), [("successor", 0.2), ("pair", 1.0)])
+def test_what_several_environments_find_at_once_is_found(of: str, share: float) -> None:
+    """Five begin in the same state and take the same step: two of ten visits are first ones, and every pair is new."""
+    run = Run(config(of=of), LAKE, 5, steps=0)
+    here, there, no = np.zeros(5, np.int64), np.ones(5, np.int64), np.zeros(5, np.bool_)
+    ones = np.ones(5, np.float32)
+    before = Observation(here, {}, ~no)
+    run.bonus.observe(StepBatch(before, here, ones, ones, no, no, Observation(there, {}, no), {}))
+    assert run.bonus.learn()["explore/first_visits"] == share
+    # an episode that begins although the last did not end, as after a resume that could not play back
+    run.bonus.observe(StepBatch(before, here, ones, ones, ~no, no, Observation(there, {}, no), {}))
+    assert run.bonus.learn()["episode/intrinsic_return"] < BETA
+
+
+def test_bounded_optimism_draws_values_towards_its_own() -> None:
+    run = Run(config(optimism={"scale": 2.0, "exponent": 2.0, "bounded": True}), LAKE)
+    _, pairs = run.recount()
+    window = run.agent._replay.window(run.agent._replay.sampleable())
+    optimism = run.bonus.bootstrapping(window)
+    assert optimism is not None
+    values = torch.randn(len(window.reward), 4, generator=torch.Generator().manual_seed(0))
+    for row, value, next_obs in zip(optimism(values), values, window.next_obs.numpy(), strict=True):
+        weight = np.array([(pairs[run.key(next_obs), action] + 1) ** -2.0 for action in range(4)])
+        np.testing.assert_allclose(row, (1 - weight) * value.numpy() + weight * 2.0, rtol=1e-5)
+    acting = run.bonus.acting(replace(run.steps[-1].after, obs=np.array([99])))  # what the newest step led to decides
+    assert acting is not None
+    huge = np.full((1, 4), 1e6, np.float32)
+    tried = [pairs[run.key(run.steps[-1].after.obs[0]), action] for action in range(4)]
+    assert [bool(value < 1e6) for value in acting(huge)[0]] == [True] * 4
+    assert all(value == 2.0 for value, count in zip(acting(huge)[0], tried, strict=True) if not count)
 
 
 def test_it_says_little_in_the_warm_up() -> None:
@@ -280,6 +314,29 @@ def test_what_does_not_fit_is_refused(bonus: dict[str, Any], message: str) -> No
             Run(config(**bonus), CART, steps=0)
     else:
         assert Run(config(**bonus), CART).bonus._states.distinct <= 2
+
+
+def broken(obs: Any, signals: Any) -> Any:
+    return signals["nowhere"]
+
+
+@pytest.mark.parametrize(
+    ("bonus", "error", "message"),
+    [
+        (
+            {"features": {"type": "function", "function": "tests.exploration.test_bonus:broken"}},
+            ConfigError,
+            'features.function "tests.exploration.test_bonus:broken" failed: KeyError',
+        ),
+        ({"counts": {"type": "sketch", "primes": (10**13,)}}, CapacityError, "a sketch of counts .* available"),
+        ({"hash": SIMHASH}, CapacityError, r"centring 4 features by 1,000,000,000,000 random steps .* available"),
+    ],
+    ids=["function", "sketch", "centre"],
+)
+def test_what_fails_or_does_not_fit_is_said(bonus: dict[str, Any], error: type[Exception], message: str) -> None:
+    chosen = config(**bonus).model_copy(update={"learning_starts": 10**12})
+    with pytest.raises(error, match=message):
+        Run(chosen, CART, steps=0)
 
 
 def test_centring_needs_random_play_first() -> None:

@@ -115,6 +115,27 @@ def test_a_feature_that_did_not_vary_yet_is_not_blown_up() -> None:
     assert (bits == hashing.bits(rows)).mean() > 0.98
 
 
+@pytest.mark.parametrize("constant", [0.1, 1e9, -3.3])
+def test_a_constant_is_not_taken_for_a_feature_that_varies(constant: float) -> None:
+    """The mean of a thousand equal numbers is not that number, to the last bit."""
+    rows = np.column_stack((np.random.default_rng(8).normal(size=(1000, 3)), np.full(1000, constant)))
+    hashing = simhash(4)
+    hashing.fit(rows)
+    changed = rows + np.array([0, 0, 0, 0.01])
+    assert (hashing.bits(changed) == hashing.bits(rows)).mean() > 0.98
+
+
+def test_sums_stay_exact_however_far_out_inputs_lie() -> None:
+    rows = np.random.default_rng(8).normal(size=(200, 50))
+    hashing = simhash(50)
+    hashing.fit(rows)
+    far = rows * np.geomspace(1, 1e30, 200)[:, None]
+    alone = np.concatenate([hashing.bits(far[number : number + 1]) for number in range(200)])
+    np.testing.assert_array_equal(hashing.bits(far), alone)
+    largest = np.abs(hashing._projection).max() * hashing._largest * 50
+    assert largest < 2.0**53
+
+
 def test_the_state_carries_projection_and_centre() -> None:
     rows = np.random.default_rng(9).normal(size=(50, 6))
     hashing, other = simhash(6, bias=True), simhash(6, bias=True, seed=1)
