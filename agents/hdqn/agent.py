@@ -15,9 +15,9 @@ from agents.hdqn.options import Accounts, Bools, Ints, clipped, explore, option_
 from agents.hdqn.policy import FORBIDDEN, HDQNPolicy
 from agents.hdqn.statistics import OptionStatistics
 from rlkit.exploration.bonus import CountBonus, NoBonus
-from rlkit.exploration.optimism import Optimism
 from rlkit.pacing import Ratio
 from rlkit.qlearning.learner import QLearner, Transitions
+from rlkit.qlearning.optimism import Optimism
 from rlkit.replay import OptionStore, Replay
 from rlkit.replay.ring import to_device
 from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.exploration.config import BonusConfig, OptimismConfig
-from rlkit.exploration.optimism import Optimism
 from rlkit.exploration.warm_up import Moment, pack, unpack
+from rlkit.qlearning.optimism import Optimism
 from rlkit.replay import Extra, Replay
 from rlkit.seeding import Streams
 from rlkit.types import EnvSpec, Histogram, Metrics, Observation, State, StepBatch, Window

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rlkit.config import Model
-from rlkit.exploration.optimism import Optimism
 from rlkit.nn.diagnostics import Diagnostics, with_hooks
 from rlkit.nn.modes import has_modes
 from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
 from rlkit.nn.weight_norm import initialise_from_data, plain_copy, projection
 from rlkit.qlearning.losses import HUBER, SQUARED, double_q_learning, q_learning
+from rlkit.qlearning.optimism import Optimism
 from rlkit.qlearning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state, plain_step
 from rlkit.types import State
 
