@@ -72,9 +72,10 @@ def score_table(environment: str, groups: Sequence[Group]) -> Table:
     marks = legend(group.protocol for group in groups)
     columns = ("group", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "lowest", "highest", "steps", "time")
     rows: list[tuple[str, ...]] = []
+    digits = digits_for(np.concatenate([group.scores() for group in groups]))
     for group in groups:
         scores = group.scores()
-        found, digits = aggregate(scores), digits_for(scores)
+        found = aggregate(scores)
         label = group.label if len(marks) == 1 else f"{group.label} — {mark_of(group.protocol, marks)}"
         rows.append(
             (
@@ -110,7 +111,7 @@ def training_time(group: Group) -> str:
 def digits_for(scores: NDArray[np.float64]) -> int:
     """Digits behind the point that scores of this size are worth."""
     largest = float(np.abs(scores).max())
-    return 0 if largest >= 1000 else 1 if largest >= 100 else 2
+    return 0 if largest >= 1000 else 1 if largest >= 100 else 2 if largest >= 0.5 else 3
 
 
 def protocol_notes(marks: dict[str, Protocol]) -> list[str]:
@@ -153,7 +154,8 @@ def difference_table(where: str, named: Sequence[tuple[str, NDArray[np.float64]]
         gap = difference(scores, baseline)
         percent = _scaled(gap, 100 / abs(base)).text(0) if abs(base) > 1e-9 else ""
         chance = probability_of_improvement(scores, baseline)
-        rows.append((label, gap.text(digits_for(baseline)), percent, chance.text()))
+        digits = digits_for(np.concatenate((scores.ravel(), baseline.ravel())))
+        rows.append((label, gap.text(digits), percent, chance.text()))
     columns = ("group", "difference [95%]", "in percent [95%]", "probability of improvement [95%]")
     return Table(f"{where}: against {first}", columns, rows)
 
