@@ -218,7 +218,11 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
         axis.margins(x=0.01 if x in X_LABELS else 0.05)
         if axis.dataLim.y0 >= 0:
             axis.set_ylim(bottom=0)  # else a small gain fills the panel
-        axis.legend(framealpha=0.8, edgecolor="none", fontsize=9, loc="best")
+        if len(curves) == 1 and len(groups) > 3:  # inside, it would cover what it names
+            figure.set_figwidth(figure.get_figwidth() + 1.5)
+            axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        else:
+            axis.legend(framealpha=0.8, edgecolor="none", fontsize=9, loc="best")
     for axis in panels[len(curves) :]:
         axis.set_visible(False)
     for axis in panels[: len(curves) : columns]:
