@@ -6,13 +6,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
-from minigrid.core.world_object import Door, Goal
+from minigrid.core.world_object import Ball, Box, Door, Goal, Key
+from numpy.typing import NDArray
 
 from rlkit.errors import SpecError
 
 MAX_DOORS = 12  # the most that a world of the package has (ObstructedMaze-Full: 3 x 3 rooms)
 NOTHING = -1
+LOOSE = (Key, Ball, Box)
 
 
 def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
@@ -55,6 +58,38 @@ def situation(env: gym.Env[Any, Any]) -> dict[str, Any]:
     cell = world.grid.get(*world.agent_pos)
     standing = NOTHING if cell is None else OBJECT_TO_IDX[cell.type]
     return {**state(env), "standing": np.array((standing,), dtype=np.int16)}
+
+
+class StateObsWrapper(gym.ObservationWrapper[NDArray[np.int64], Any, Any]):
+    """The state in place of a picture of it: a short observation for worlds whose layout stays, and a fast one.
+
+    MultiDiscrete (5 + doors + 2 * objects,): the places 0 to 4 of `state`; its first `doors` doors; x and y of each
+    key, ball or box that lies about, row by row from the upper left, -1 and -1 for those missing or carried. With one
+    layout and at most one such object nothing is hidden. Walls, goals and the kinds of objects are not in it.
+    Raises SpecError for a world with more doors or objects.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], doors: int = 1, objects: int = 1) -> None:
+        super().__init__(env)
+        world: Any = env.unwrapped
+        self._doors, self._objects = doors, objects
+        sizes = [world.width, world.height, 4, len(OBJECT_TO_IDX) + 1, len(COLOR_TO_IDX) + 1]
+        sizes += [len(STATE_TO_IDX) + 1] * doors + [world.width + 1, world.height + 1] * objects
+        starts = [0, 0, 0] + [NOTHING] * (len(sizes) - 3)
+        self.observation_space = spaces.MultiDiscrete(sizes, start=starts)
+
+    def observation(self, observation: Any) -> NDArray[np.int64]:
+        world: Any = self.unwrapped
+        known = state(world)["state"]
+        doors, more = known[5 : 5 + self._doors], known[5 + self._doors :]
+        loose = [(i % world.width, i // world.width) for i, cell in enumerate(world.grid.grid) if type(cell) in LOOSE]
+        if len(loose) > self._objects or (more != NOTHING).any():
+            raise SpecError(
+                f"this world has {int((known[5:] != NOTHING).sum())} doors and {len(loose)} loose objects: give "
+                f"StateObsWrapper doors and objects (now {self._doors} and {self._objects}) for all of them"
+            )
+        missing = [(NOTHING, NOTHING)] * (self._objects - len(loose))
+        return np.concatenate((known[:5], doors, *loose, *missing), dtype=np.int64)
 
 
 def _door_state(door: Door) -> int:

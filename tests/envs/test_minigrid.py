@@ -13,7 +13,7 @@ from minigrid.core.world_object import Door, Key
 from minigrid.wrappers import FullyObsWrapper
 
 from envs.gymnasium import GymnasiumConfig, plugin
-from envs.minigrid import state
+from envs.minigrid import StateObsWrapper, state
 from rlkit.errors import ConfigError, SpecError
 from rlkit.testing import check_env
 from rlkit.types import Purpose
@@ -51,6 +51,35 @@ def test_the_state_is_what_the_full_view_shows(id: str) -> None:
             full = obs["image"]
             if terminated or truncated:
                 break
+
+
+@pytest.mark.parametrize(
+    ("id", "doors", "objects"), [("MiniGrid-DoorKey-6x6-v0", 1, 1), ("MiniGrid-MultiRoom-N2-S4-v0", 1, 0)]
+)
+def test_the_state_as_observation_hides_nothing_of_one_layout(id: str, doors: int, objects: int) -> None:
+    """Over a random walk, each observation stands for one full view and one carried object, and the other way round."""
+    full = FullyObsWrapper(gym.make(id, max_steps=10_000))
+    short = StateObsWrapper(full, doors, objects)
+    obs, _ = short.reset(seed=1)
+    world: Any = short.unwrapped
+    rng = np.random.default_rng(0)
+    views: dict[bytes, bytes] = {}
+    for _ in range(4000):
+        assert short.observation_space.contains(obs)
+        held = "" if world.carrying is None else world.carrying.type
+        view = full.observation({})["image"].tobytes() + held.encode()
+        assert views.setdefault(obs.tobytes(), view) == view
+        obs, _, terminated, truncated, _ = short.step(rng.choice([0, 1, 2, 2, 3, 4, 5]))
+        if terminated or truncated:
+            obs, _ = short.reset(seed=1)
+    assert len(set(views.values())) == len(views) > 40
+
+
+def test_the_state_as_observation_says_what_it_has_no_room_for() -> None:
+    with pytest.raises(SpecError, match="this world has 5 doors and 0 loose objects: give StateObsWrapper doors"):
+        StateObsWrapper(gym.make("MiniGrid-MultiRoom-N6-v0"), doors=4).reset(seed=0)
+    with pytest.raises(SpecError, match=r"1 doors and 1 loose objects.*now 1 and 0"):
+        StateObsWrapper(gym.make("MiniGrid-DoorKey-5x5-v0"), objects=0).reset(seed=0)
 
 
 def test_keys_and_doors_of_a_walk() -> None:
