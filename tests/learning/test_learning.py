@@ -57,6 +57,14 @@ def test_hdqn_learns_the_chain(tmp_path: Path) -> None:
     assert chain_return(rlkit.train(load("hdqn/chain"), run=tmp_path / "run").path) >= 0.14
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["exploration/doorkey", "exploration/multiroom", "hdqn/doorkey"])
+def test_counting_finds_the_goal_of_minigrid(name: str, tmp_path: Path) -> None:
+    """In DoorKey-8x8 random actions reach it twice in 150 episodes, in MultiRoom-N4-S5 never."""
+    config = load(name, {"train.steps": 60_000})
+    assert final_mean(rlkit.train(config, run=tmp_path / "run").path) >= 0.7
+
+
 def test_hdqn_learns_a_short_chain(tmp_path: Path) -> None:
     """Four states, of which the right end is visited in a third of episodes at most; a random agent has 0.09."""
     short = {"env.kwargs.length": 4, "train.steps": 24_000, "train.log_every": 1_000}
