@@ -176,6 +176,21 @@ def test_describe_shows_the_networks() -> None:
     assert "(4,)" in frames.output
 
 
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        (
+            "atari/hash-pixels",
+            "0.01 / sqrt(n) of the state; pixels of observations, simhash of 256 bits; sketch counts, 24.0 MB",
+        ),
+        ("hdqn/doorkey", "none paid; vector of state; exact counts; values of untried actions drawn towards 0.3"),
+    ],
+)
+def test_check_says_what_is_counted_and_paid(name: str, row: str) -> None:
+    shown = " ".join(call("check", name).output.replace("│", " ").split())
+    assert row in shown
+
+
 def test_list_and_check() -> None:
     listed = call("list").output
     for name in ("dqn", "random", "gymnasium", "tensorboard", "quickstart", "minatar/breakout"):

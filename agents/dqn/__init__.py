@@ -54,12 +54,15 @@ class DQNPlugin:
     def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         network = _policy(config, spec, torch.device("cpu"), seed=0).network
         size = replay_bytes(config.replay_capacity, spec, bonus_extras(config.bonus), _priorities(config))
+        bonus = {}
         if config.bonus is not None:
             config.bonus.suits(config.bonus.features.build(spec), config.learning_starts)
+            bonus = {"bonus": config.bonus.summary()}
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
             "network": describe_network(network, spec.num_actions),
             "replay": f"{config.replay_capacity:,} steps, {size_text(size)}",
+            **bonus,
             "updates": f"{updates:,} of {config.batch_size} windows, "
             f"{config.updates_per_step:g} a step after the first {config.learning_starts:,}",
         }

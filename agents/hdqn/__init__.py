@@ -76,16 +76,20 @@ class HDQNPlugin:
         extras, columns = _extras(config, len(names)), _columns(config, len(names))
         size = replay_bytes(config.controller.replay_capacity, spec, extras, hindsight=_hindsight(config))
         options = _option_bytes(config, spec, columns)
-        for level, warm_up in ((config.controller, config.controller.learning_starts), (config.meta, 0)):
+        bonuses = {}
+        starts = config.controller.learning_starts
+        for name, level, warm_up in (("controller", config.controller, starts), ("meta", config.meta, 0)):
             if level.bonus is not None:
                 level.bonus.suits(level.bonus.features.build(spec), warm_up)
-        updates = Ratio(config.controller.updates_per_step, config.controller.learning_starts).total(env_steps)
+                bonuses[f"{name}'s bonus"] = level.bonus.summary()
+        updates = Ratio(config.controller.updates_per_step, starts).total(env_steps)
         return {
             "goals": f"{len(names)}: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}",
             "meta-controller": describe_network(policy.meta, len(names)),
             "controller": describe_network(cast(QNetwork, policy.controller), spec.num_actions),
             "replay": f"{config.controller.replay_capacity:,} steps, {size_text(size)}",
             "options": f"{config.meta.capacity:,} observations, {size_text(options)}",
+            **bonuses,
             "updates": f"{updates:,} of {config.controller.batch_size} windows; and "
             f"{config.meta.updates_per_option:g} of {config.meta.batch_size} options for each option",
         }

@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, T
 from numpy.typing import NDArray
 
 from rlkit.errors import ConfigError, SpecError
-from rlkit.exploration.config import BytesConfig
+from rlkit.exploration.feature_config import BytesConfig
 from rlkit.exploration.features import Bass, Bytes, Features, Function, LatestFrame, Pixels, Vector, grey
 from rlkit.types import ArraySpec, EnvSpec, Observation, Stack
 
