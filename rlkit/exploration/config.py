@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from rlkit.config import Model
+from rlkit.config import SWITCH, Model
 from rlkit.errors import ConfigError
 from rlkit.exploration import features as kinds
 from rlkit.exploration.counts import PRIMES, Counts, ExactCounts, SketchCounts
@@ -112,7 +112,9 @@ class BonusConfig(Model):
     features: FeaturesConfig = Field(VectorConfig(), description="What states are told apart by.")
     hash: HashConfig = Field(HashConfig(), description="Which features count as the same state.")
     counts: CountsConfig = Field(CountsConfig(), description="Where counts are kept.")
-    optimism: OptimismConfig | None = Field(None, description="Optimism about untried actions; left out: none.")
+    optimism: Annotated[OptimismConfig | None, SWITCH] = Field(
+        None, description="Optimism about untried actions; false or left out: none, true: with its defaults."
+    )
 
     @field_validator("features", mode="before")
     @classmethod
