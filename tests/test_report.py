@@ -215,6 +215,20 @@ def test_a_label_leaves_out_what_a_config_lacks(write: Write) -> None:
     assert labels == ["normalisation=layer", "normalisation=group, groups=2", "normalisation=unset"]
 
 
+def test_a_table_that_some_configs_lack_is_named_once(write: Write) -> None:
+    """Not key by key; of its keys those that differ, also within a table inside it."""
+    write("0.json")
+    write("1.json", config__agent__bonus={"beta": 0.1, "of": "state"})
+    write("2.json", config__agent__bonus={"beta": 0.2, "of": "state"})
+    folder = write("3.json", config__agent__bonus={"beta": 0.2, "of": "state", "optimism": {"scale": 1.0}}).parent
+    assert [group.label for group in grouped(find([folder]).results)] == [
+        "no bonus",
+        "bonus, no optimism, beta=0.1",
+        "bonus, no optimism, beta=0.2",
+        "bonus, optimism, beta=0.2",
+    ]
+
+
 def test_a_key_that_did_not_exist_has_its_default(write: Write) -> None:
     """Else a new option would part the files of before from those of after."""
     path = write("old.json", seed=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,8 +98,17 @@ def _label_by(result: Result, by: Sequence[str]) -> str:
 def _label(result: Result, others: Sequence[Result]) -> str:
     """Library and experiment where `others` differ in them, then the config keys in which its experiment differs."""
     ours = [other for other in others if other.library == result.library]
-    keys = _telling([other for other in ours if other.experiment == result.experiment])
-    parts = [f"{_short(key, keys)}={_text(result.config.get(key, UNSET))}" for key in keys]
+    configs = [other.config for other in ours if other.experiment == result.experiment]
+    tables, keys = _switched(configs), _telling(configs)
+    lacking = tuple(f"{table}." for table in tables if not _has(result.config, table))
+    parts = [
+        f"no {_short(table, tables)}" if f"{table}." in lacking else _short(table, tables)
+        for table in tables
+        if not table.startswith(lacking)
+    ]
+    parts += [
+        f"{_short(key, keys)}={_text(result.config.get(key, UNSET))}" for key in keys if not key.startswith(lacking)
+    ]
     heads = []
     if len({other.library for other in others}) > 1:
         heads.append(LIBRARIES.get(result.library, result.library))
@@ -110,16 +119,43 @@ def _label(result: Result, others: Sequence[Result]) -> str:
     return ", ".join([" ".join(filter(None, heads)), *parts] if any(heads) else parts) or result.experiment
 
 
-def _telling(results: Iterable[Result]) -> list[str]:
-    """The config keys whose values differ between the results; those of measuring only where they are needed."""
-    configs = [result.config for result in results]
+def _has(config: Mapping[str, Any], table: str) -> bool:
+    return any(key.startswith(f"{table}.") for key in config)
 
-    def kinds(keys: Sequence[str]) -> int:
-        return len({tuple(_text(config.get(key, UNSET)) for key in keys) for config in configs})
 
-    keys = [key for key in dict.fromkeys(key for config in configs for key in config) if kinds([key]) > 1]
+def _switched(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Tables like agent.bonus that some configs have and others lack, of those that have the tables around them."""
+    parts = {tuple(key.split(".")) for config in configs for key in config}
+    found: list[str] = []
+    for table in sorted({".".join(path[:size]) for path in parts for size in range(1, len(path))}):
+        if len({_has(config, table) for config in _owners(configs, table, found)}) > 1:
+            found.append(table)
+    return found
+
+
+def _owners(configs: Sequence[Mapping[str, Any]], inner: str, tables: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The configs that have those of the tables that `inner`, a key or a table, lies in."""
+    around = [table for table in tables if inner.startswith(f"{table}.")]
+    return [config for config in configs if all(_has(config, table) for table in around)]
+
+
+def _telling(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys whose values differ between the configs, or between those that have the table around them.
+
+    Keys of measuring only where they are needed.
+    """
+    tables = _switched(configs)
+
+    def kinds(keys: Sequence[str], among: Sequence[Mapping[str, Any]]) -> int:
+        return len({tuple(_text(config.get(key, UNSET)) for key in keys) for config in among})
+
+    keys = [
+        key
+        for key in dict.fromkeys(key for config in configs for key in config)
+        if kinds([key], _owners(configs, key, tables)) > 1
+    ]
     without = [key for key in keys if not key.startswith(OF_MEASURING)]
-    return without if kinds(without) == kinds(keys) else keys
+    return without if kinds(without, configs) == kinds(keys, configs) else keys
 
 
 def _short(key: str, among: Sequence[str]) -> str:
