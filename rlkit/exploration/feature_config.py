@@ -21,7 +21,7 @@ from rlkit.types import EnvSpec
 _SOURCE = Field(
     None,
     description="The signal of the environment to take instead of the observation. Signals are not stored in a replay, "
-    "so what is taken from them needs no centring: exact hash, or pixels and bytes, whose range is known.",
+    "so what is taken from them cannot be centred: use an exact hash, or pixels, bass or bytes, whose range is known.",
 )
 
 

@@ -165,7 +165,7 @@ def _short(key: str, among: Sequence[str]) -> str:
 
 
 def _told_apart(labels: Sequence[str], firsts: Sequence[Result]) -> list[str]:
-    """Adds the protocol's name where two groups of one environment would be called the same."""
+    """Numbers the groups of one environment that would be called the same, for they differ in protocol."""
     keys = [(label, first.environment) for label, first in zip(labels, firsts, strict=True)]
     out = []
     for index, (label, environment) in enumerate(keys):
