@@ -75,7 +75,8 @@ class OptimismConfig(Model):
     scale: float = Field(
         0.1,
         ge=0.0,
-        description="C, in units of value. 0: none (bounded: rarely tried actions are avoided); far above all returns: actions are tried by turns.",
+        description="C, in units of value. 0: none (bounded: rarely tried actions are avoided); far above all returns: "
+        "actions are tried by turns.",
     )
     exponent: float = Field(
         0.5, gt=0.0, description="M: how fast optimism fades with the count n. Large: only untried actions gain."
