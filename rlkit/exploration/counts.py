@@ -127,16 +127,14 @@ class SketchCounts:
         first = self._cells[: int(self._primes[0])]
         return first[first > 0].astype(np.int64)
 
-    def _where(self, digest: NDArray[np.int64], column: NDArray[np.int64] | int) -> NDArray[np.int64]:
-        """(*digest.shape, tables) cells."""
-        # An odd factor keeps a digest's columns apart in all tables; overflow wraps
-        code = digest.view(np.uint64) + np.asarray(column).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    def _where(self, code: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """(*code.shape, tables) cells."""
         where: NDArray[np.int64] = (code[..., None] % self._primes).astype(np.int64) + self._starts
         return where
 
     def add(self, digest: NDArray[np.int64], column: NDArray[np.int64]) -> None:
-        pairs, times = np.unique(np.stack((digest, column), 1), axis=0, return_counts=True)
-        where = self._where(pairs[:, 0], pairs[:, 1])  # (K, tables)
+        codes, times = np.unique(_code(digest, column), return_counts=True)
+        where = self._where(codes)  # (K, tables)
         before = self._cells[where].min(1)  # (K,)
         self._distinct += int(np.count_nonzero(before == 0))
         if self._conservative:
@@ -145,7 +143,7 @@ class SketchCounts:
             np.add.at(self._cells, where, times.astype(np.int32)[:, None])
 
     def look_up(self, digest: NDArray[np.int64]) -> NDArray[np.int64]:
-        where = self._where(digest[..., None], np.arange(self._columns))  # (*shape, C, tables)
+        where = self._where(_code(digest[..., None], np.arange(self._columns)))  # (*shape, C, tables)
         counts: NDArray[np.int64] = self._cells[where].min(-1).astype(np.int64)
         return counts
 
@@ -159,3 +157,9 @@ class SketchCounts:
     def load_state_dict(self, state: State) -> None:
         self._cells[:] = state["cells"]
         self._distinct = int(state["distinct"])
+
+
+def _code(digest: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """One number for a digest and a column: an odd factor keeps a digest's columns apart in all tables; it wraps."""
+    code: NDArray[np.uint64] = digest.view(np.uint64) + column.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return code
