@@ -81,7 +81,8 @@ class Trainer:
         if self.env_steps != self.saved_at:
             self.save_checkpoint()
         # a checkpoint never contains the last learn: else a finished run, extended, would not equal a longer one
-        self.meters.add(self.agent.learn())
+        if not self.solved:  # what was seen to solve it stays as it is: one update more can undo that
+            self.meters.add(self.agent.learn())
         return self.finish()
 
     @property

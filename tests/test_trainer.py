@@ -99,12 +99,17 @@ def test_rows_are_written_when_due(tmp_path: Path) -> None:
 
 def test_training_ends_early_where_the_task_is_solved(tmp_path: Path) -> None:
     stop = {"at_least": 15.0, "times": 2}
-    trained(tmp_path / "run", evaluation__every=30, evaluation__episodes=2, evaluation__stop=stop, train__steps=3000)
+    evaluation = {"evaluation__every": 30, "evaluation__episodes": 2, "evaluation__stop": stop}
+    trained(tmp_path / "run", **evaluation, train__log_every=30, train__steps=3000)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     reached = [row["return_mean"] >= 15.0 for row in result["curve"]]
     assert reached[-2:] == [True, True], "CartPole gives 9 at the very least, and 15 soon"
     assert not any(first and second for first, second in itertools.pairwise(reached[:-1]))
     assert result["env_steps"] == result["curve"][-1]["env_steps"] < 3000
+    logged = [
+        row["progress/updates"] for row in read_rows(tmp_path / "run" / "metrics.jsonl") if "progress/updates" in row
+    ]
+    assert result["updates"] == logged[-1], "the policy that is exported is the one that was seen to solve it"
 
 
 def test_visits_are_drawn_with_each_evaluation(tmp_path: Path) -> None:

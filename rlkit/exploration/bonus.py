@@ -113,18 +113,21 @@ class CountBonus:
     def _count(self, moment: Moment) -> dict[str, NDArray[Any]]:
         before, after = self._before(moment.first, moment.begun), self._hash(moment.after)
         visited = np.concatenate((before[moment.first], after))
-        earlier, distinct = self._number(before, after, moment.action), self._states.distinct
-        if self._config.of == "state":  # the visit itself was counted with the step before, where there was one
-            earlier = earlier - ~moment.first
+        read, distinct = partial(self._number, before, after, moment.action), self._states.distinct
+        earlier = None if self._config.count_first and self._config.of != "pair" else read()
         self._states.add(visited, np.zeros(len(visited), np.int64))
         if self._pairs is not None:
             self._pairs.add(before, moment.action)
-        number = self._number(before, after, moment.action)
-        bonus = self._bonus(number if self._config.count_first else earlier)
+        number = read() if self._config.count_first or earlier is None else earlier
+        if self._config.of == "state" and not self._config.count_first:
+            number = number - ~moment.first  # the visit was counted with the step before, where there was one
+        bonus = self._bonus(number)
         self._latest = after
         self._return[moment.first] = 0.0
         new = (self._states.distinct - distinct) / len(visited)
-        self._measure(bonus, float((earlier == 0).mean()) if self._config.of == "pair" else new, moment.ended)
+        if self._config.of == "pair":
+            new = float(np.mean(earlier == 0))
+        self._measure(bonus, new, moment.ended)
         columns: dict[str, NDArray[Any]] = {"digest": before, "next_digest": after, "bonus": bonus}
         return {name: columns[name] for name in self._names}
 

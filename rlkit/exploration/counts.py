@@ -133,7 +133,9 @@ class SketchCounts:
         return where
 
     def add(self, digest: NDArray[np.int64], column: NDArray[np.int64]) -> None:
-        codes, times = np.unique(_code(digest, column), return_counts=True)
+        codes, times = _code(digest, column), np.ones(len(digest), np.int64)
+        if len(codes) > 1:
+            codes, times = np.unique_counts(codes)
         where = self._where(codes)  # (K, tables)
         before = self._cells[where].min(1)  # (K,)
         self._distinct += int(np.count_nonzero(before == 0))

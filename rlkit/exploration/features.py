@@ -8,10 +8,7 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 
 from rlkit.errors import ConfigError, SpecError
 from rlkit.replay.frames import FrameLayout
@@ -75,17 +72,28 @@ class Pixels:
         height, width = self._frame.shape[:2]
         if side > min(height, width):
             raise SpecError(f"features.side = {side} is more than the {height} x {width} frames have")
-        self._side = side
+        down, across = windows(height, side), windows(width, side)
+        self._area = np.outer(down.sum(1), across.sum(1))  # (side, side)
+        # Sums of whole numbers are exact below 2^24 here, else 2^53: a frame's means do not depend on its batch
+        exact = np.dtype(np.float32 if 255 * self._area.max() < 2**24 else np.float64)
+        self._down: NDArray[Any] = down.astype(exact)
+        self._across: NDArray[Any] = across.T.astype(exact)
         self.size = side * side
         self.midpoint: NDArray[Any] | None = np.full(self.size, 127.5)
 
     def __call__(self, observation: Observation) -> NDArray[Any]:
         frames = grey(self._frame(observation))  # (N, H, W)
-        if frames.shape[1:] != (self._side, self._side):
-            # float64: the sums of whole numbers are exact, so a frame's mean does not depend on its batch
-            tensor: Tensor = torch.from_numpy(frames[:, None].astype(np.float64))
-            frames = adaptive_avg_pool2d(tensor, self._side).round_().to(torch.uint8).numpy()
-        return frames.reshape(len(frames), -1)
+        sums = self._down @ frames.astype(self._down.dtype) @ self._across
+        rows: NDArray[Any] = np.rint(sums / self._area).astype(np.uint8).reshape(len(frames), -1)
+        return rows
+
+
+def windows(length: int, count: int) -> NDArray[np.bool_]:
+    """(count, length): 1 where a pixel belongs to a window; they overlap where `count` does not divide `length`."""
+    starts = np.arange(count) * length // count
+    ends = -(-np.arange(1, count + 1) * length // count)
+    covered: NDArray[np.bool_] = (np.arange(length) >= starts[:, None]) & (np.arange(length) < ends[:, None])
+    return covered
 
 
 class Bass:
