@@ -23,7 +23,8 @@ from rlkit.types import Histogram, Mode, Observation, Purpose, StepBatch
 
 LAKE = gymnasium.config(name="gymnasium", id="FrozenLake-v1")
 CART = gymnasium.config(name="gymnasium", id="CartPole-v1")
-TAXI = gymnasium.config(name="gymnasium", id="Taxi-v4", max_episode_steps=15)
+NEWEST = max(id for id in gym.registry if id.startswith("Taxi-v"))  # v3 in the lowest Gymnasium
+TAXI = gymnasium.config(name="gymnasium", id=NEWEST, max_episode_steps=15)
 SIMHASH = {"type": "simhash", "bits": 64}
 BETA = 0.5
 
