@@ -25,6 +25,7 @@ from rlkit.testing.states import state_hash
 CRASH = Path(__file__).with_name("crash.py")
 
 PHASES = {"writing": 8, "renaming": 2, "learning": 40, "receiving": 40, "observing": 40, "logging": 2}  # latest kill
+CHECKPOINTED = 45  # calls until the first checkpoint, after 90 steps of two environments
 
 BASE = """
 [agent]
@@ -207,8 +208,11 @@ def test_killed_at_random_moments(world: str, tmp_path: Path) -> None:
     assert whole["tapes"], "the tape must be re-seeded within the run, or this test shows too little"
     rng = np.random.default_rng(list(world.encode()))
     run, kills = tmp_path / "killed", 0
-    phases = rng.permutation(list(PHASES))[: 6 if world == "cartpole" else 3]
-    for phase in phases:
+    first = str(rng.choice(("learning", "receiving", "observing")))
+    kills += run_crashing(run, config, first, CHECKPOINTED + int(rng.integers(1, 1 + 2 * CHECKPOINTED))) != 0
+    phases = [first, *rng.permutation(list(PHASES))[: 6 if world == "cartpole" else 2]]
+    for phase in phases[1:]:
+        assert CheckpointStore(run / "checkpoints").steps(), "else it begins anew, and nothing is resumed"
         kills += run_crashing(run, config, phase, int(rng.integers(1, 1 + PHASES[phase]))) != 0
         if (run / "result.json").exists():
             break
