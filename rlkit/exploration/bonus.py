@@ -114,11 +114,11 @@ class CountBonus:
         before, after = self._before(moment.first, moment.begun), self._hash(moment.after)
         visited = np.concatenate((before[moment.first], after))
         read, distinct = partial(self._number, before, after, moment.action), self._states.distinct
-        earlier = None if self._config.count_first and self._config.of != "pair" else read()
+        earlier = read() if self._config.of == "pair" or not self._config.count_first else None
         self._states.add(visited, np.zeros(len(visited), np.int64))
         if self._pairs is not None:
             self._pairs.add(before, moment.action)
-        number = read() if self._config.count_first or earlier is None else earlier
+        number = read() if earlier is None or self._config.count_first else earlier
         if self._config.of == "state" and not self._config.count_first:
             number = number - ~moment.first  # the visit was counted with the step before, where there was one
         bonus = self._bonus(number)
@@ -168,42 +168,42 @@ class CountBonus:
             self._count(moment)
         self._waiting = []
         self._latest = self._hash(self._newest)
-        if names and self._replay is not None:
-            recoded: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-            self._replay.rewrite(partial(self._columns, names, recoded))
-            if recoded:
-                self._count_anew(*(np.concatenate(part) for part in zip(*recoded, strict=True)))
+        if self._replay is not None:
+            stored: list[tuple[NDArray[np.int64], ...]] = []
+            self._replay.rewrite(partial(self._columns, names, stored))
+            self._count_anew(*(np.concatenate(part) for part in zip(*stored, strict=True)))
         return metrics
 
-    def _count_anew(self, digest: NDArray[np.int64], action: NDArray[np.int64]) -> None:
-        """Stored visits whose code, `digest` (K,), is new are its count: what was visited must not seem never seen."""
-        column = action if self._config.of == "pair" else np.zeros_like(action)
-        counts = self._pairs if self._config.of == "pair" and self._pairs is not None else self._states
-        lacking = np.take_along_axis(counts.look_up(digest), column[:, None], 1)[:, 0] == 0
-        if lacking.any():
-            counts.add(digest[lacking], column[lacking])
+    def _count_anew(self, visited: NDArray[np.int64], before: NDArray[np.int64], action: NDArray[np.int64]) -> None:
+        """Stored visits whose code is new are its count: what was done must not seem never done. (K,) each."""
+        tables = [(self._states, visited, np.zeros_like(action))]
+        if self._pairs is not None:
+            tables.append((self._pairs, before, action))
+        for counts, digest, column in tables:
+            lacking = np.take_along_axis(counts.look_up(digest), column[:, None], 1)[:, 0] == 0
+            if lacking.any():
+                counts.add(digest[lacking], column[lacking])
 
     def _columns(
         self,
         names: Sequence[str],
-        recoded: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+        stored: list[tuple[NDArray[np.int64], ...]],
         obs: NDArray[Any],
         action: NDArray[np.int64],
         next_obs: NDArray[Any],
     ) -> dict[str, NDArray[Any]]:
         """The columns `names` of stored steps, (K,) each, by today's codes and counts.
 
-        `recoded` gets the digests that the bonus is of, and the actions.
+        `stored` gets the digests of the states that the bonus is of, those of the states acted in, and the actions.
         """
         paid = "next_digest" if self._config.of == "successor" else "digest"
-        needed = [paid if name == "bonus" else name for name in names]
+        wanted = {paid, *names} - {"bonus"} | ({"digest"} if self._pairs is not None else set())
         observations = {"digest": obs, "next_digest": next_obs}
         columns: dict[str, NDArray[Any]] = {
             name: self._hash(self._features(Observation(observations[name], {}, np.zeros(len(obs), np.bool_))))
-            for name in set(needed)
+            for name in wanted
         }
-        if paid in columns:
-            recoded.append((columns[paid], action))
+        stored.append((columns[paid], columns.get("digest", columns[paid]), action))
         if "bonus" in names:
             number = self._number(columns.get("digest"), columns.get("next_digest"), action)
             columns["bonus"] = self._bonus(number - (not self._config.count_first))

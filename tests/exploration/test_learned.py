@@ -302,6 +302,27 @@ def test_every_visit_is_counted_once_by_the_code_of_its_time(num_envs: int) -> N
     assert again > 0
 
 
+@pytest.mark.parametrize(
+    "bonus",
+    [{"optimism": {}}, {"of": "successor", "optimism": {}}, {"of": "pair"}, {"timing": "insert"}],
+    ids=str,
+)
+def test_what_is_stored_never_seems_never_done(bonus: dict[str, Any]) -> None:
+    """After a fit, which leaves the counts of new codes empty."""
+    run = Run(config(**bonus))
+    replay, fits = run.agent._replay, 0
+    for _ in run.steps(130):
+        if run.codes._fits > fits:
+            fits = run.codes._fits
+            window = replay.window(replay.sampleable())
+            here, there = run.digests(window.obs), run.digests(window.next_obs)
+            visited = there if bonus.get("of") == "successor" else here
+            assert (run.bonus._states.look_up(visited) > 0).all()
+            if run.bonus._pairs is not None:
+                assert (np.take_along_axis(run.bonus._pairs.look_up(here), window.action.numpy(), 1) > 0).all()
+    assert fits >= 3
+
+
 def test_codes_stand_still_between_fits() -> None:
     run = Run(config())
     watched: NDArray[np.int64] | None = None
