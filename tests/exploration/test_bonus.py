@@ -352,16 +352,29 @@ def parity(obs: Any, signals: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "bonus",
+    ("bonus", "message"),
     [
-        {"beta": -0.1},
-        {"hash": {"type": "simhash", "bits": 0}},
-        {"hash": {"type": "simhash", "bits": 4097}},
-        {"count_first": False},
-        {"features": {"type": "nothing"}},
-        {"of": "action"},
+        ({"beta": -0.1}, "beta.*greater than or equal to 0"),
+        ({"hash": {"type": "simhash", "bits": 0}}, "hash.bits.*greater than or equal to 1"),
+        ({"hash": {"type": "simhash", "bits": 4097}}, "hash.bits.*less than or equal to 4096"),
+        ({"count_first": False}, "count_first = false needs bonus.timing"),
+        ({"features": {"type": "nothing"}}, "features.*'nothing'"),
+        ({"of": "action"}, "of.*'state', 'successor' or 'pair'"),
     ],
 )
-def test_impossible_settings_are_refused(bonus: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="bonus"):
+def test_impossible_settings_are_refused(bonus: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"(?s)bonus.{message}"):
         config(**bonus)
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_optimism_reaches_the_targets(bounded: bool) -> None:
+    run = Run(config(optimism={"bounded": bounded}), LAKE)
+    batch = run.agent._replay.sample(16)
+    learned = transitions(batch, 0.9, 0.0, run.bonus).optimism
+    expected = run.bonus.bootstrapping(batch.window)
+    assert learned is not None
+    assert expected is not None
+    values = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(learned(values), expected(values))
+    assert not torch.equal(learned(values), values)

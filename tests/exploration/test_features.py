@@ -82,6 +82,14 @@ def test_pixels_are_averages_of_what_they_cover(side: int) -> None:
     np.testing.assert_array_equal(features.midpoint, 127.5)
 
 
+def test_pixels_of_large_windows_are_exact() -> None:
+    """The sum of 90,000 pixels is beyond the whole numbers of float32, and one more decides how the mean is rounded."""
+    obs = np.full((2, 300, 300), 254, np.uint8)
+    obs[:, :150] = 255
+    obs[1, 299, 299] = 255
+    assert Pixels(frames_of(300, 300), 1, None)(seen(obs)).tolist() == [[254], [255]]
+
+
 def test_grey_is_luminance() -> None:
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [10, 20, 30]], np.uint8)
     assert grey(colours.reshape(1, 1, 5, 3)).tolist() == [[[76, 150, 29, 255, 18]]]

@@ -323,6 +323,30 @@ def test_what_is_stored_never_seems_never_done(bonus: dict[str, Any]) -> None:
     assert fits >= 3
 
 
+def test_noise_is_added_to_what_is_decoded_and_to_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(config({"noise": 0.3}))
+    for _ in run.steps(WARM_UP):
+        pass
+    decoded: list[Tensor] = []
+    coded: list[Tensor] = []
+    decode, loss = run.codes._network.decode, learned.code_loss
+
+    def spied_loss(logits: Tensor, frames: Tensor, code: Tensor, penalty: float) -> Tensor:
+        assert torch.equal(code, run.codes._network.encode(frames))  # the penalty is that of the clean code
+        coded.append(code.detach())
+        return loss(logits, frames, code, penalty)
+
+    monkeypatch.setattr(run.codes._network, "decode", lambda code: decoded.append(code.detach()) or decode(code))
+    monkeypatch.setattr(learned, "code_loss", spied_loss)
+    for _ in range(20):
+        run.codes._update()
+    noise = torch.cat(decoded) - torch.cat(coded)  # (20 * 8, 24)
+    low, middle, high = noise.quantile(torch.tensor([0.0, 0.5, 1.0]))
+    assert -0.3 <= low < -0.29
+    assert abs(middle) < 0.02
+    assert 0.29 < high <= 0.3
+
+
 def test_codes_stand_still_between_fits() -> None:
     run = Run(config())
     watched: NDArray[np.int64] | None = None
@@ -375,15 +399,16 @@ def test_a_bonus_stored_at_insertion_stays() -> None:
     run.check_replay()
 
 
+@pytest.mark.parametrize("count_first", [True, False])
 @pytest.mark.parametrize("of", ["state", "successor"])
-def test_the_warm_ups_steps_get_the_bonus_that_was_not_known_yet(of: str) -> None:
-    run = Run(config(timing="insert", of=of))
+def test_the_warm_ups_steps_get_the_bonus_that_was_not_known_yet(of: str, count_first: bool) -> None:
+    run = Run(config(timing="insert", of=of, count_first=count_first))
     steps = [step for step, _ in run.steps(WARM_UP)]
     visited = [obs for step in steps for obs in (*step.before.obs[step.before.first], *step.after.obs)]
     counts = Counter(run.digests(visited).tolist())
     paid = run.digests([(step.before if of == "state" else step.after).obs[0] for step in steps])
     window = run.agent._replay.window(run.agent._replay.sampleable())
-    expected = [0.5 / counts[code] ** 0.5 for code in paid.tolist()]
+    expected = [0.5 / max(counts[code] - (not count_first), 1) ** 0.5 for code in paid.tolist()]
     np.testing.assert_allclose(np.asarray(window.extras["bonus"])[:, 0], expected, rtol=1e-6)
 
 
