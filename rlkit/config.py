@@ -173,8 +173,11 @@ def packaged() -> dict[str, Traversable]:
     return found
 
 
-def read(source: str | Path) -> tuple[str, dict[str, Any]]:
-    """(label, raw tables) of a TOML file or a packaged config's name. Raises ConfigError."""
+def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
+    """(label, raw tables) of a TOML file or a packaged config's name, on top of those of its `base`.
+
+    users: the configs whose base it is. Raises ConfigError.
+    """
     path = Path(source)
     known = packaged()
     if path.is_file():
@@ -188,11 +191,28 @@ def read(source: str | Path) -> tuple[str, dict[str, Any]]:
         label, text = str(source), known[str(source)].read_text(encoding="utf-8")
     else:
         hint = plugins.nearest(str(source), list(known))
-        raise ConfigError(f"no config {str(source)!r}{hint}: neither a file nor a packaged one ({', '.join(known)})")
+        asked = f"{users[-1]}: base: " if users else ""
+        every = ", ".join(known)
+        raise ConfigError(f"{asked}no config {str(source)!r}{hint}: neither a file nor a packaged one ({every})")
     try:
-        return label, tomllib.loads(text)
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: not valid TOML: {error}") from error
+    base = tables.pop("base", None)
+    return label, tables if base is None else _on_top_of(base, tables, (*users, str(source)))
+
+
+def _on_top_of(base: Any, tables: Mapping[str, Any], users: tuple[str, ...]) -> dict[str, Any]:
+    """The tables of `base` where keys that are given replace its values, a table within a table as a whole."""
+    if not isinstance(base, str):
+        raise ConfigError(f"{users[-1]}: base: expected a packaged config's name or a file's, got {base!r}")
+    beside = Path(users[-1]).parent / base
+    source = str(beside) if Path(users[-1]).is_file() and beside.is_file() else base
+    if source in users:
+        raise ConfigError(f"{users[-1]}: base: {base!r} is made from this config itself")
+    under = read(source, users)[1]
+    alike = {name for name in under if isinstance(under[name], dict) and isinstance(tables.get(name), dict)}
+    return {**under, **tables, **{name: {**under[name], **tables[name]} for name in alike}}
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -122,6 +122,34 @@ def test_broken_toml_is_refused_with_its_line(tmp_path: Path) -> None:
         read(path)
 
 
+def test_a_config_starts_from_its_base(tmp_path: Path) -> None:
+    """Keys that are given replace the base's, tables within a table as a whole; the base's own base comes first."""
+    (tmp_path / "folder").mkdir()
+    below, above = tmp_path / "folder" / "below.toml", tmp_path / "folder" / "above.toml"
+    below.write_text('base = "quickstart"\n[agent]\nepsilon = { end = 0.5 }\nbonus = false\n')
+    above.write_text('base = "below.toml"\n[agent]\ndouble = false\n')
+    label, tables = read(above)
+    expected = read("quickstart")[1]
+    expected["agent"] |= {"epsilon": {"end": 0.5}, "bonus": False, "double": False}
+    assert (label, tables) == ("above", expected)
+    assert resolve(label, tables).agent.bonus is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('base = "quickstrat"', r"own\.toml: base: no config 'quickstrat' \(did you mean quickstart"),
+        ('base = "own.toml"', r"own\.toml: base: 'own\.toml' is made from this config itself"),
+        ("base = 3", "own.toml: base: expected a packaged config's name or a file's, got 3"),
+    ],
+)
+def test_what_is_no_base_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read(path)
+
+
 def test_overriding_does_not_change_what_it_was_given() -> None:
     before = resolve("x", SMALL)
     override(SMALL, {"train.steps": 7, "agent.network.hidden": [1]})

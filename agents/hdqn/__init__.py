@@ -78,10 +78,12 @@ class HDQNPlugin:
         options = _option_bytes(config, spec, columns)
         bonuses = {}
         starts = config.controller.learning_starts
-        for name, level, warm_up in (("controller", config.controller, starts), ("meta", config.meta, 0)):
-            if level.bonus is not None:
-                level.bonus.suits(level.bonus.features.build(spec), warm_up)
-                bonuses[f"{name}'s bonus"] = level.bonus.summary()
+        if config.controller.bonus is not None:
+            config.controller.bonus.suits(config.controller.bonus.features.build(spec), starts)
+            bonuses["controller's bonus"] = config.controller.bonus.summary()
+        if config.meta.bonus is not None:
+            _meta_bonus(config, spec, Streams(0))
+            bonuses["meta's bonus"] = config.meta.bonus.summary()
         updates = Ratio(config.controller.updates_per_step, starts).total(env_steps)
         return {
             "goals": f"{len(names)}: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}",

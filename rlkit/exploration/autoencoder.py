@@ -138,8 +138,8 @@ class BitEncoder(nn.Module):
 
     In float32 the last bits of a convolution change with the batch's shape, and now and then a code with them. So
     weights and activations are rounded to multiples of 1/4096 and limited, and everything is summed in float64, where
-    no sum then needs more than 53 bits: it is exact in any order, in any batch, with any number of threads. The codes
-    are those of the rounded network.
+    no sum of frames of up to 95 x 95 then needs more than 53 bits: it is exact in any order, in any batch, with any
+    number of threads. The codes are those of the rounded network.
     """
 
     CHUNK = 64  # frames at once; more need more memory and are no faster

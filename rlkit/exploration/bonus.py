@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.exploration.config import BonusConfig, OptimismConfig
+from rlkit.exploration.counts import SketchCounts
 from rlkit.exploration.warm_up import Moment, pack, unpack
 from rlkit.qlearning.optimism import Optimism
 from rlkit.replay import Extra, Replay
@@ -242,7 +243,7 @@ class CountBonus:
         readings: dict[str, Any] = {"explore/distinct_codes": float(self._states.distinct)}
         if self._states.distinct:  # not in the warm-up: TensorBoard refuses a histogram of nothing
             readings["explore/counts"] = Histogram(counts.values())
-        if self._config.counts.type == "sketch":
+        if isinstance(counts, SketchCounts):
             readings["explore/table_load"] = counts.load()
         return readings
 

@@ -105,7 +105,7 @@ class BonusConfig(Model):
     timing: Literal["sample", "insert"] = Field(
         "sample",
         description="sample: by today's counts each time a step is learned from; insert: by the counts when it was "
-        "made, stored with it.",
+        "made (in the random warm-up: at its end), stored with it.",
     )
     count_first: bool = Field(
         True,
@@ -156,11 +156,17 @@ class BonusConfig(Model):
         return self.features.build_codes(features, hashing, replay, streams)
 
     def suits(self, features: kinds.Features, warm_up: int) -> None:
-        """Raises ConfigError unless `warm_up` random steps are enough for what is fitted to them."""
+        """Raises ConfigError unless `warm_up` random steps are enough for what is fitted to them.
+
+        Raises CapacityError where the hash does not fit into memory.
+        """
         if isinstance(self.features, LearnedConfig):
             self.features.suits(warm_up)
-        elif self.hash.type == "simhash" and features.midpoint is None:
-            self._can_be_centred(features, warm_up)
+        elif self.hash.type == "simhash":
+            what = f"projecting {features.size:,} features to {self.hash.bits:,} bits (bonus.hash)"
+            require_memory(2 * 8 * features.size * self.hash.bits, what, torch.device("cpu"))  # once more while drawn
+            if features.midpoint is None:
+                self._can_be_centred(features, warm_up)
 
     def _can_be_centred(self, features: kinds.Features, warm_up: int) -> None:
         """Raises ConfigError unless there are random steps to centre by, CapacityError where they are too many."""

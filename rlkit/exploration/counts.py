@@ -28,9 +28,6 @@ class Counts(Protocol):
     def merge(self, other: Self) -> None:
         """Adds the counts of another worker's table of the same kind."""
 
-    def load(self) -> float:
-        """How full the table is: share of cells in use, or 0 where it grows as needed."""
-
     def values(self) -> NDArray[np.int64]:
         """The counts that are not 0, in no order; a sketch's are those of its first table's cells."""
 
@@ -53,9 +50,6 @@ class ExactCounts:
     @property
     def distinct(self) -> int:
         return len(self._row)
-
-    def load(self) -> float:
-        return 0.0
 
     def values(self) -> NDArray[np.int64]:
         return self._counts[self._counts > 0]
@@ -121,6 +115,7 @@ class SketchCounts:
         return self._distinct
 
     def load(self) -> float:
+        """The share of cells in use."""
         return float(np.count_nonzero(self._cells)) / len(self._cells)
 
     def values(self) -> NDArray[np.int64]:
@@ -162,6 +157,6 @@ class SketchCounts:
 
 
 def _code(digest: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """One number for a digest and a column: an odd factor keeps a digest's columns apart in all tables; it wraps."""
+    """One number for a digest and a column: a large factor spreads a digest's columns over the tables; it wraps."""
     code: NDArray[np.uint64] = digest.view(np.uint64) + column.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return code

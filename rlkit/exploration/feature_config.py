@@ -102,7 +102,10 @@ class LearnedConfig(Model):
 
     type: Literal["learned"]
     side: int = Field(
-        42, ge=8, description="Height and width of the frames it sees, in pixels (Tang et al.: 52). Cost: its square."
+        42,
+        ge=8,
+        le=95,  # sums of more pixels would not be exact (BitEncoder)
+        description="Height and width of the frames it sees, in pixels (Tang et al.: 52). Cost: its square.",
     )
     codes: int = Field(
         128,

@@ -12,7 +12,8 @@ from rlkit.types import Metrics, State
 
 GRID = 1024.0  # inputs and projections are whole multiples of 1/GRID: their float64 sums are exact in any order
 CONSTANT = 1e-6  # spread that is no more than this share of a feature's size is taken for none
-LARGEST_SUM = 2.0**39  # of inputs on the grid: times a projection of at most 2^13 and an offset it stays below 2^53
+LARGEST_SUM = 2.0**39  # of inputs on the grid: times a projection of at most 2^13, and with the offset of inputs whose
+# norm is below 2^28, it stays below 2^53
 
 
 class Hash(Protocol):

@@ -19,7 +19,7 @@ from rlkit.rollout import Rollout
 from rlkit.seeding import Streams
 from rlkit.tape import Tape
 from rlkit.testing.states import state_hash
-from rlkit.types import Histogram, Mode, Observation, Purpose, StepBatch
+from rlkit.types import EnvSpec, Histogram, Mode, Observation, Purpose, StepBatch
 
 LAKE = gymnasium.config(name="gymnasium", id="FrozenLake-v1")
 CART = gymnasium.config(name="gymnasium", id="CartPole-v1")
@@ -338,6 +338,14 @@ def test_what_fails_or_does_not_fit_is_said(bonus: dict[str, Any], error: type[E
     chosen = config(**bonus).model_copy(update={"learning_starts": 10**12})
     with pytest.raises(error, match=message):
         Run(chosen, CART, steps=0)
+
+
+def test_a_projection_that_does_not_fit_into_memory_is_refused() -> None:
+    chosen = config(hash={"type": "simhash", "bits": 4096}).bonus
+    assert chosen is not None
+    features = chosen.features.build(EnvSpec(gym.spaces.Discrete(10**9), num_actions=2, num_envs=1))
+    with pytest.raises(CapacityError, match=r"projecting 1,000,000,000 features to 4,096 bits .* available"):
+        chosen.suits(features, 100)
 
 
 def test_centring_needs_random_play_first() -> None:
