@@ -65,6 +65,12 @@ def test_counting_finds_the_goal_of_minigrid(name: str, tmp_path: Path) -> None:
     assert final_mean(rlkit.train(config, run=tmp_path / "run").path) >= 0.7
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quickstart", "exploration/mountain_car"])
+def test_counting_finds_what_random_actions_seldom_find(name: str, tmp_path: Path) -> None:
+    assert final_mean(rlkit.train(load(name), run=tmp_path / "run").path) >= 0.85
+
+
 def test_hdqn_learns_a_short_chain(tmp_path: Path) -> None:
     """Four states, of which the right end is visited in a third of episodes at most; a random agent has 0.09."""
     short = {"env.kwargs.length": 4, "train.steps": 24_000, "train.log_every": 1_000}
@@ -85,3 +91,14 @@ def test_packaged_configs_run(name: str, tmp_path: Path) -> None:
     short = {"train.steps": 300, f"{level}.learning_starts": 100, "evaluation.every": 150, "evaluation.episodes": 1}
     run = rlkit.train(load(name, {**short, "evaluation.final_episodes": 1}), run=tmp_path / "run").path
     assert json.loads((run / "result.json").read_text())["updates"] > 0
+
+
+@pytest.mark.parametrize("kind", ["venture", "bass", "learned", "ram"])
+def test_packaged_configs_of_counting_in_atari_run(kind: str, tmp_path: Path) -> None:
+    short = {"train.steps": 160, "train.log_every": 80, "agent.learning_starts": 100, "agent.replay_capacity": 150}
+    changes = {**short, "evaluation.every": 0, "evaluation.final_episodes": 1, "agent.bonus.beta": 1.0}
+    run = rlkit.train(load(f"atari/hash-{kind}", changes), run=tmp_path / "run").path
+    training = json.loads((run / "result.json").read_text())["training"]
+    assert training["progress/updates"][-1] > 0
+    assert 1 < training["explore/distinct_codes"][-1] <= 161 + training["progress/episodes"][-1]
+    assert 0 < training["explore/bonus"][-1] < 1  # codes are met again
