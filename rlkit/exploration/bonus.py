@@ -86,9 +86,9 @@ class CountBonus:
 
     def _begun(self, observation: Observation) -> NDArray[Any] | None:
         """(F, d) features of the observations that begin an episode; None if there are none."""
-        rows = np.flatnonzero(observation.first)
-        if not len(rows):
+        if not observation.first.any():
             return None
+        rows = np.flatnonzero(observation.first)
         signals = {name: signal[rows] for name, signal in observation.signals.items()}
         return self._features(Observation(observation.obs[rows], signals, observation.first[rows]))
 
@@ -144,7 +144,7 @@ class CountBonus:
 
     def _measure(self, bonus: NDArray[np.float32], new: float, ended: NDArray[np.bool_]) -> None:
         """A step was paid `bonus` (N,), and of what it counted the share `new` had never been there."""
-        self._metrics = {"explore/bonus": float(bonus.mean()), "explore/first_visits": new}
+        self._metrics = {"explore/bonus": float(bonus.sum()) / len(bonus), "explore/first_visits": new}
         self._return += bonus
         if np.count_nonzero(ended):
             self._metrics["episode/intrinsic_return"] = float(self._return[ended].mean())

@@ -73,18 +73,21 @@ class Pixels:
         if side > min(height, width):
             raise SpecError(f"features.side = {side} is more than the {height} x {width} frames have")
         down, across = windows(height, side), windows(width, side)
-        self._area = np.outer(down.sum(1), across.sum(1))  # (side, side)
-        # Sums of whole numbers are exact below 2^24 here, else 2^53: a frame's means do not depend on its batch
-        exact = np.dtype(np.float32 if 255 * self._area.max() < 2**24 else np.float64)
+        area = np.outer(down.sum(1), across.sum(1))  # (side, side)
+        # Sums of whole numbers are exact below 2^24 here, else 2^53, and means on the right side of each half: a
+        # frame's rounded means do not depend on its batch
+        exact = np.dtype(np.float32 if area.max() < 2**15 else np.float64)
         self._down: NDArray[Any] = down.astype(exact)
-        self._across: NDArray[Any] = across.T.astype(exact)
+        self._across: NDArray[Any] = across.T.astype(exact, order="C")
+        self._area: NDArray[Any] = area.astype(exact)
         self.size = side * side
         self.midpoint: NDArray[Any] | None = np.full(self.size, 127.5)
 
     def __call__(self, observation: Observation) -> NDArray[Any]:
         frames = grey(self._frame(observation))  # (N, H, W)
-        sums = self._down @ frames.astype(self._down.dtype) @ self._across
-        rows: NDArray[Any] = np.rint(sums / self._area).astype(np.uint8).reshape(len(frames), -1)
+        means: NDArray[Any] = self._down @ frames.astype(self._down.dtype) @ self._across
+        means /= self._area
+        rows: NDArray[Any] = np.rint(means).astype(np.uint8).reshape(len(frames), -1)
         return rows
 
 
