@@ -206,7 +206,7 @@ def _on_top_of(base: Any, tables: Mapping[str, Any], users: tuple[str, ...]) -> 
     """The tables of `base` where keys that are given replace its values, a table within a table as a whole."""
     if not isinstance(base, str):
         raise ConfigError(f"{users[-1]}: base: expected a packaged config's name or a file's, got {base!r}")
-    beside = Path(users[-1]).parent / base
+    beside = (Path(users[-1]).parent / base).resolve()
     source = str(beside) if Path(users[-1]).is_file() and beside.is_file() else base
     if source in users:
         raise ConfigError(f"{users[-1]}: base: {base!r} is made from this config itself")

@@ -140,12 +140,13 @@ def test_a_config_starts_from_its_base(tmp_path: Path) -> None:
     [
         ('base = "quickstrat"', r"own\.toml: base: no config 'quickstrat' \(did you mean quickstart"),
         ('base = "own.toml"', r"own\.toml: base: 'own\.toml' is made from this config itself"),
+        ('base = "../{folder}/own.toml"', r"own\.toml: base: '.*own\.toml' is made from this config itself"),
         ("base = 3", "own.toml: base: expected a packaged config's name or a file's, got 3"),
     ],
 )
 def test_what_is_no_base_is_refused(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
-    path.write_text(text)
+    path.write_text(text.format(folder=tmp_path.name))
     with pytest.raises(ConfigError, match=message):
         read(path)
 

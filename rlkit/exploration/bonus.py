@@ -86,9 +86,9 @@ class CountBonus:
 
     def _begun(self, observation: Observation) -> NDArray[Any] | None:
         """(F, d) features of the observations that begin an episode; None if there are none."""
-        if not observation.first.any():
-            return None
         rows = np.flatnonzero(observation.first)
+        if not len(rows):
+            return None
         signals = {name: signal[rows] for name, signal in observation.signals.items()}
         return self._features(Observation(observation.obs[rows], signals, observation.first[rows]))
 

@@ -92,7 +92,11 @@ class Pixels:
 
 
 def windows(length: int, count: int) -> NDArray[np.bool_]:
-    """(count, length): 1 where a pixel belongs to a window; they overlap where `count` does not divide `length`."""
+    """(count, length): where a pixel belongs to a window, those of torch's adaptive_avg_pool2d.
+
+    They overlap where `count` does not divide `length`. torch's own call makes the bonus a third dearer in Atari
+    (benchmarks/exploration.py).
+    """
     starts = np.arange(count) * length // count
     ends = -(-np.arange(1, count + 1) * length // count)
     covered: NDArray[np.bool_] = (np.arange(length) >= starts[:, None]) & (np.arange(length) < ends[:, None])

@@ -99,12 +99,6 @@ class SimHash:
         self._scale = np.ones(size)
         self._largest = LARGEST_SUM // size
         self._norm = 0.0 if midpoint is None else float(np.sqrt((midpoint**2).sum() / 3))  # of uniform inputs
-        self._prepare()
-
-    def _prepare(self) -> None:
-        """What each code is made with, on the grid."""
-        self._factor = self._scale * GRID
-        self._threshold = -np.rint(self._offset * self._norm * GRID) * GRID
 
     @property
     def ready(self) -> bool:
@@ -125,17 +119,14 @@ class SimHash:
             varied = spread > CONSTANT * np.abs(values).max(0)  # a mean is rounded: a constant has some spread, too
             self._scale = 1.0 / np.where(varied, spread, 1.0)
         self._norm = float(np.sqrt(((values - self._shift) ** 2 * self._scale**2).sum(1).mean()))
-        self._prepare()
         return {}
 
     def bits(self, features: NDArray[Any]) -> NDArray[np.bool_]:
         """(K, k) the code itself."""
         assert self._shift is not None  # ask `ready` first
-        inputs = features - self._shift  # (K, d)
-        inputs *= self._factor
-        np.rint(inputs, out=inputs)
-        np.clip(inputs, -self._largest, self._largest, out=inputs)
-        code: NDArray[np.bool_] = inputs @ self._projection > self._threshold
+        inputs = np.rint((features - self._shift) * (self._scale * GRID)).clip(-self._largest, self._largest)  # (K, d)
+        offset = np.rint(self._offset * self._norm * GRID) * GRID
+        code: NDArray[np.bool_] = inputs @ self._projection + offset > 0
         return code
 
     def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]:
@@ -153,4 +144,3 @@ class SimHash:
     def load_state_dict(self, state: State) -> None:
         self._projection, self._offset = np.asfortranarray(state["projection"]), state["offset"]
         self._shift, self._scale, self._norm = state["shift"], state["scale"], float(state["norm"])
-        self._prepare()
