@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 
 import rlkit
 from rlkit import plugins
-from rlkit.checkpoint import write_text
-from rlkit.config import Config, load
+from rlkit.config.load import Config, load
+from rlkit.metrics.sinks import read_rows
 from rlkit.nn.inputs import build_input
-from rlkit.run import machine, today, versions
-from rlkit.sinks import read_rows
-from rlkit.trainer import Trainer
+from rlkit.runs.checkpoint import write_text
+from rlkit.runs.directory import machine, today, versions
+from rlkit.training.trainer import Trainer
 from rlkit.types import Purpose
 
 CONFIG = "atari/dqn-dopamine"

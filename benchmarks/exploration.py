@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlkit.assemble import assemble
-from rlkit.checkpoint import write_text
-from rlkit.config import load
-from rlkit.exploration.counts import ExactCounts, SketchCounts
-from rlkit.run import RunDirectory, machine, today, versions
+from rlkit.config.load import load
+from rlkit.exploration.count.counts import ExactCounts, SketchCounts
+from rlkit.runs.assemble import assemble
+from rlkit.runs.checkpoint import write_text
+from rlkit.runs.directory import RunDirectory, machine, today, versions
 
 CALLS = ("acting", "observe", "learn", "add", "bootstrapping")
 LEARNING_STARTS = 500

@@ -24,13 +24,13 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from rlkit.checkpoint import write_text
+from rlkit.learning.optimizers import OptimizerConfig
+from rlkit.learning.q_learner import LearnerSettings, QLearner, TargetConfig, Transitions
 from rlkit.nn.config import NetworkConfig, WeightNormConfig
 from rlkit.nn.diagnostics import Diagnostics
 from rlkit.nn.qnetwork import build_q_network
-from rlkit.qlearning.learner import LearnerSettings, QLearner, TargetConfig, Transitions
-from rlkit.qlearning.optimizers import OptimizerConfig
-from rlkit.run import machine, today, versions
+from rlkit.runs.checkpoint import write_text
+from rlkit.runs.directory import machine, today, versions
 from rlkit.seeding import torch_seeded
 
 SPACE = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)

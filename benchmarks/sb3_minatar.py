@@ -22,8 +22,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from rlkit.checkpoint import write_text
-from rlkit.run import machine, today, versions
+from rlkit.runs.checkpoint import write_text
+from rlkit.runs.directory import machine, today, versions
 
 GAMES = {"breakout": "MinAtar/Breakout-v1", "space_invaders": "MinAtar/SpaceInvaders-v1"}
 MAX_EPISODE_STEPS = 5_000  # the package sets no limit of its own

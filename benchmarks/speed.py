@@ -31,10 +31,10 @@ from speed_worlds import WORLDS, World
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rlkit.assemble import assemble
-from rlkit.checkpoint import write_text
-from rlkit.config import resolve
-from rlkit.run import RunDirectory, machine, today, versions
+from rlkit.config.load import resolve
+from rlkit.runs.assemble import assemble
+from rlkit.runs.checkpoint import write_text
+from rlkit.runs.directory import RunDirectory, machine, today, versions
 
 EPSILON = 0.05  # while timed
 

@@ -17,12 +17,12 @@ from pydantic import Field, field_validator
 
 import envs.worlds  # noqa: F401  # here too: a folder `envs` where Python is started hides the package's __init__
 from rlkit import plugins
-from rlkit.config import Model, PluginConfig
+from rlkit.config.load import Model, PluginConfig
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
-from rlkit.member import Env, SignalReader, layers
 from rlkit.types import Purpose
-from rlkit.vector import VectorEnvironments, describe
+from rlkit.vector.driver import VectorEnvironments, describe
+from rlkit.vector.environment import Env, SignalReader, layers
 
 # A run is resumed and replayed from seeds and actions alone, so nothing may outlive a seeded reset, and nothing but
 # the engine may reset.

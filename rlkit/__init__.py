@@ -11,11 +11,11 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """The Python interface, imported when first used: `import rlkit` alone does not import torch."""
     if name == "load_policy":
-        from rlkit.policy import load_policy
+        from rlkit.runs.policy import load_policy
 
         return load_policy
     if name in __all__:
-        import rlkit.training
+        import rlkit.runs.api
 
         return getattr(rlkit.training, name)
     raise AttributeError(f"module 'rlkit' has no attribute {name!r}")

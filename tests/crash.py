@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import rlkit
-from rlkit import checkpoint
-from rlkit.rollout import Rollout
-from rlkit.trainer import Trainer
+from rlkit.runs import checkpoint
+from rlkit.training.rollout import Rollout
+from rlkit.training.trainer import Trainer
 
 
 def deadly(function: Callable[..., Any], count: int) -> Callable[..., Any]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import rlkit
-from rlkit.config import load
+from rlkit import memory
+from rlkit.config.load import load
 from rlkit.errors import CapacityError
 from rlkit.pacing import Ratio
-from rlkit.replay import memory
 
 MEMORY = Path(__file__).parent.parent / "benchmarks" / "memory.py"
 EXPERIMENTS = ["atari/dqn", "atari/dqn-dopamine", "atari/double-dqn", "atari/per"]

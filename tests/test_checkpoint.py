@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlkit import checkpoint
-from rlkit.checkpoint import CheckpointStore
 from rlkit.errors import RlkitError, RunError
+from rlkit.runs import checkpoint
+from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.testing.states import state_hash
 
 LEAVES = st.one_of(

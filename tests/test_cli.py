@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 
 import rlkit
 from rlkit.cli import main
-from rlkit.run import RunDirectory
-from rlkit.sinks import read_rows
+from rlkit.metrics.sinks import read_rows
+from rlkit.runs.directory import RunDirectory
 
 CONFIG = """
 [env]

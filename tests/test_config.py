@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rlkit.config import load, override, packaged, parse_override, read, resolve
+from rlkit.config.load import load, override, packaged, parse_override, read, resolve
 from rlkit.errors import ConfigError
 
 SMALL = {

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import rlkit
-from rlkit.config import resolve
+from rlkit import memory
+from rlkit.config.load import resolve
+from rlkit.learning.optimizers import OptimizerConfig
+from rlkit.learning.q_learner import LearnerSettings, QLearner, TargetConfig, Transitions
+from rlkit.learning.q_losses import n_step_return
 from rlkit.nn.qnetwork import NetworkConfig, build_q_network
-from rlkit.qlearning.learner import LearnerSettings, QLearner, TargetConfig, Transitions
-from rlkit.qlearning.losses import n_step_return
-from rlkit.qlearning.optimizers import OptimizerConfig
-from rlkit.replay import Prioritised, Replay, memory
+from rlkit.replay import Prioritised, Replay
 from rlkit.seeding import torch_seeded
 from rlkit.testing.states import state_hash
 from rlkit.types import EnvSpec, Observation, Stack, StepBatch

@@ -21,9 +21,9 @@ import pytest
 from click.testing import CliRunner
 
 from rlkit.cli import main
-from rlkit.config import load, parse_override
-from rlkit.many import make_jobs, parse_seeds, plan
-from rlkit.run import RunDirectory
+from rlkit.config.load import load, parse_override
+from rlkit.runs.directory import RunDirectory
+from rlkit.runs.launcher import make_jobs, parse_seeds, plan
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "agents").rglob("*.md"))]
@@ -139,7 +139,7 @@ class Reader:
         assert all(Path(word).is_dir() for word in words[1:] if not word.startswith("-"))
 
     def _sweep(self, words: list[str]) -> None:
-        from rlkit.sweep import load_sweep
+        from rlkit.runs.sweep import load_sweep
 
         main.commands["sweep"].make_context("sweep", list(words[1:]))
         sweep = load_sweep(Path(words[1]))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlkit.evaluation import bootstrap_interval, evaluate, iqm
 from rlkit.seeding import Streams
+from rlkit.training.evaluation import bootstrap_interval, evaluate, iqm
 from rlkit.types import ActorOutput, EnvSpec, Mode, Observation, RawStep
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from rlkit import many
 from rlkit.cli import main
 from rlkit.cli.many import cores, last_row
-from rlkit.config import load
+from rlkit.config.load import load
 from rlkit.errors import ConfigError
-from rlkit.many import LARGEST, Runner, group_name, make_jobs, parse_seeds, plan, small
-from rlkit.run import RunDirectory
-from rlkit.sweep import load_sweep
+from rlkit.runs import launcher as many
+from rlkit.runs.directory import RunDirectory
+from rlkit.runs.launcher import LARGEST, Runner, group_name, make_jobs, parse_seeds, plan, small
+from rlkit.runs.sweep import load_sweep
 
 CONFIG = """
 [env]

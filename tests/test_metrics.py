@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from rlkit.metrics import EpisodeMeter, Meters, summarise
+from rlkit.metrics.meters import EpisodeMeter, Meters, summarise
 from rlkit.types import Histogram, Observation, StepBatch
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import rlkit
 from envs.atari import AtariConfig, plugin
 from envs.goals.montezuma import BOXES, MAN, NEAR, PLACES, Entities, X, Y
-from rlkit.config import load
+from rlkit.config.load import load
 from rlkit.environments import Environments
 from rlkit.errors import RlkitError
 from rlkit.goals import GoalsConfig, build_goals

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 import rlkit
 from agents.hdqn.policy import HDQNPolicy
 from rlkit.cli import main
-from rlkit.config import resolve
+from rlkit.config.load import resolve
 from rlkit.errors import ConfigError
-from rlkit.recording import CHOSEN, FAINT, PANEL, VideoFile, _beside
-from rlkit.training import evaluate_run
+from rlkit.runs.api import evaluate_run
+from rlkit.runs.video import CHOSEN, FAINT, PANEL, VideoFile, _beside
 
 TABLES: dict[str, Any] = {
     "env": {"name": "atari", "game": "breakout", "protocol": "custom", "max_frames": 120},
@@ -144,7 +144,7 @@ def test_a_policy_with_goals_says_which(tmp_path: Path) -> None:
         return output
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rlkit.recording._beside", beside)
+        patch.setattr("rlkit.runs.video._beside", beside)
         patch.setattr(HDQNPolicy, "act", spy)
         evaluate_run(run, video=tmp_path / "play.mp4")
     said = [lines[-1] for lines in seen]

@@ -14,13 +14,13 @@ from click.testing import CliRunner, Result
 
 from rlkit.cli import main
 from rlkit.errors import ConfigError
-from rlkit.evaluation import bootstrap_interval, iqm
 from rlkit.report import reference, scores
 from rlkit.report.compare import compare, finished
 from rlkit.report.groups import grouped
 from rlkit.report.pictures import drawn
 from rlkit.report.plot import aligned, draw, thousands
 from rlkit.report.results import find
+from rlkit.training.evaluation import bootstrap_interval, iqm
 
 DATA = Path(__file__).parents[1] / "docs" / "results" / "data"
 Write = Callable[..., Path]

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import rlkit
-from rlkit.checkpoint import CheckpointStore
-from rlkit.config import load
+from rlkit.config.load import load
 from rlkit.errors import RunError
-from rlkit.sinks import read_rows
+from rlkit.metrics.sinks import read_rows
+from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.testing.states import state_hash
 
 CRASH = Path(__file__).with_name("crash.py")
@@ -338,7 +338,7 @@ def test_a_kill_in_the_final_evaluation_of_an_extended_run(tmp_path: Path) -> No
     run = rlkit.train(config, {"train.steps": 400}, run=tmp_path / "extended").path
     program = """
 import os, sys, rlkit
-from rlkit.trainer import Trainer
+from rlkit.training.trainer import Trainer
 Trainer.finish = lambda trainer: os.kill(os.getpid(), 9)
 rlkit.resume(sys.argv[1], 600)
 """

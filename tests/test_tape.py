@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from rlkit import plugins
-from rlkit.config import resolve
+from rlkit.config.load import resolve
 from rlkit.environments import Environments
-from rlkit.rollout import Rollout
 from rlkit.seeding import Streams
-from rlkit.tape import Tape
+from rlkit.training.action_log import Tape
+from rlkit.training.rollout import Rollout
 from rlkit.types import ActorOutput, Mode, Observation, Purpose
 
 WORLDS = {

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 import rlkit
-from rlkit.checkpoint import CheckpointStore
-from rlkit.config import resolve
+from rlkit.config.load import resolve
 from rlkit.errors import RlkitError
-from rlkit.sinks import read_rows
+from rlkit.metrics.sinks import read_rows
+from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.testing.states import difference
 
 TABLES: dict[str, Any] = {

@@ -20,11 +20,11 @@ from gymnasium.wrappers import FrameStackObservation, TimeLimit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlkit import vector
 from rlkit.errors import SpecError, WorkerError
-from rlkit.member import Seat
 from rlkit.types import ArraySpec, EnvSpec, Stack
-from rlkit.vector import VectorEnvironments, describe
+from rlkit.vector import driver as vector
+from rlkit.vector.driver import VectorEnvironments, describe
+from rlkit.vector.environment import Seat
 
 MODES = ["sync", "async"]
 
@@ -435,7 +435,7 @@ def test_workers_ignore_signals_to_the_process_group(vectors: Vectors, number: s
 def test_a_program_that_forgets_to_close_still_ends() -> None:
     program = """
 import gymnasium, numpy
-from rlkit.vector import VectorEnvironments, describe
+from rlkit.vector.driver import VectorEnvironments, describe
 make = lambda: gymnasium.make("CartPole-v1")
 environments = VectorEnvironments(make, describe(make, 2), "async")
 environments.reset(numpy.ones(2, bool), numpy.arange(2))

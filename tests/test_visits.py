@@ -11,10 +11,10 @@ from gymnasium.spaces import Discrete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlkit.config import VisitsConfig
+from rlkit.config.load import VisitsConfig
 from rlkit.errors import SpecError
+from rlkit.metrics.visits import Visits
 from rlkit.types import ArraySpec, EnvSpec, Observation, StepBatch
-from rlkit.visits import Visits
 
 
 def visits_over(low: Any, high: Any, cells: Any, columns: tuple[int, int] = (0, 1)) -> Visits:

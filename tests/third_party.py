@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from rlkit.config import PluginConfig
+from rlkit.config.load import PluginConfig
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError
-from rlkit.metrics import Row
-from rlkit.sinks import SinkContext
+from rlkit.metrics.meters import Row
+from rlkit.metrics.sinks import SinkContext
 from rlkit.types import EnvSpec, Observation, Purpose, RawStep
 
 

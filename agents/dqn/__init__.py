@@ -11,12 +11,12 @@ from agents.dqn.agent import DQNAgent
 from agents.dqn.config import DQNConfig
 from agents.dqn.policy import DQNPolicy
 from rlkit.agent import AgentContext
-from rlkit.exploration.bonus import bonus_extras, build_bonus
+from rlkit.exploration.count.bonus import bonus_extras, build_bonus
+from rlkit.learning.q_learner import QLearner
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_q_network, describe_network
 from rlkit.nn.summary import LayerSummary, summarise
 from rlkit.pacing import Ratio
-from rlkit.qlearning.learner import QLearner
 from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_memory, size_text
 from rlkit.seeding import torch_seeded
 from rlkit.types import EnvSpec

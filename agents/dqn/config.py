@@ -6,12 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rlkit.config import SWITCH, Model, PluginConfig
-from rlkit.exploration.config import BonusConfig
+from rlkit.config.load import SWITCH, Model, PluginConfig
+from rlkit.exploration.count.config import BonusConfig
 from rlkit.exploration.epsilon import EpsilonConfig
+from rlkit.learning.optimizers import OptimizerConfig
+from rlkit.learning.q_learner import GradientConfig, LearnerSettings, TargetConfig
 from rlkit.nn.config import NetworkConfig
-from rlkit.qlearning.learner import GradientConfig, LearnerSettings, TargetConfig
-from rlkit.qlearning.optimizers import OptimizerConfig
 
 
 class PrioritisedConfig(Model):

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlkit.exploration.adjustment import Optimism
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.qnetwork import QNetwork
-from rlkit.qlearning.optimism import Optimism
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
 

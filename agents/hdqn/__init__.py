@@ -14,13 +14,13 @@ from agents.hdqn.network import controller_network, meta_network
 from agents.hdqn.policy import HDQNPolicy
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
-from rlkit.exploration.bonus import CountBonus, NoBonus, bonus_extras, build_bonus
+from rlkit.exploration.count.bonus import CountBonus, NoBonus, bonus_extras, build_bonus
 from rlkit.goals import build_goals
+from rlkit.learning.q_learner import QLearner
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import QNetwork, describe_network
 from rlkit.nn.summary import LayerSummary, summarise
 from rlkit.pacing import Ratio
-from rlkit.qlearning.learner import QLearner
 from rlkit.replay import (
     Extra,
     Hindsight,

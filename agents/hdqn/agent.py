@@ -14,10 +14,10 @@ from agents.hdqn.critic import intrinsic_reward, relabel, transitions
 from agents.hdqn.options import Accounts, Bools, Ints, clipped, explore, option_over, reaches
 from agents.hdqn.policy import FORBIDDEN, HDQNPolicy
 from agents.hdqn.statistics import OptionStatistics
-from rlkit.exploration.bonus import CountBonus, NoBonus
+from rlkit.exploration.adjustment import Optimism
+from rlkit.exploration.count.bonus import CountBonus, NoBonus
+from rlkit.learning.q_learner import QLearner, Transitions
 from rlkit.pacing import Ratio
-from rlkit.qlearning.learner import QLearner, Transitions
-from rlkit.qlearning.optimism import Optimism
 from rlkit.replay import OptionStore, Replay
 from rlkit.replay.ring import to_device
 from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from agents.hdqn.config import RewardConfig
 from agents.hdqn.options import pick
-from rlkit.exploration.bonus import CountBonus, NoBonus
-from rlkit.qlearning.learner import Transitions
-from rlkit.qlearning.losses import n_step_return
+from rlkit.exploration.count.bonus import CountBonus, NoBonus
+from rlkit.learning.q_learner import Transitions
+from rlkit.learning.q_losses import n_step_return
 from rlkit.types import Batch
 
 

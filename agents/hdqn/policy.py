@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from agents.hdqn.network import GoalQNetwork
 from agents.hdqn.options import Bools, Ints, allowed_goals, option_over
+from rlkit.exploration.adjustment import Optimism
 from rlkit.goals import GoalSpace
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.qnetwork import QNetwork
-from rlkit.qlearning.optimism import Optimism
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
 FORBIDDEN = np.float32(-np.inf)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from envs.atari.config import FRAME_SKIP, SIDE, STACK, AtariConfig
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError
-from rlkit.member import Env
 from rlkit.types import EnvSpec, Observation, RawStep
-from rlkit.vector import VectorEnvironments, describe
+from rlkit.vector.driver import VectorEnvironments, describe
+from rlkit.vector.environment import Env
 
 LIVES = "lives"
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rlkit import plugins
 from rlkit.cli import main
 from rlkit.cli.shared import SET, console
-from rlkit.config import EvaluationConfig, TrainConfig, load, packaged, parse_override
+from rlkit.config.load import EvaluationConfig, TrainConfig, load, packaged, parse_override
 from rlkit.errors import ConfigError
 
 GROUPS = {"agents": plugins.AGENTS, "envs": plugins.ENVS, "goals": plugins.GOALS, "sinks": plugins.SINKS}
@@ -78,7 +78,7 @@ def check(config: str, settings: tuple[str, ...]) -> None:
     \b
     rlkit check cartpole --set train.steps=1000000
     """
-    from rlkit.assemble import Evaluator, describe
+    from rlkit.runs.assemble import Evaluator, describe
 
     resolved = load(config, dict(map(parse_override, settings)))
     protocol = Evaluator(resolved).protocol(resolved.evaluation.final_episodes, "final")
@@ -98,7 +98,7 @@ def describe(config: str, settings: tuple[str, ...]) -> None:
     \b
     rlkit describe minatar/breakout --set agent.network.normalisation=weight
     """
-    from rlkit.assemble import networks
+    from rlkit.runs.assemble import networks
 
     resolved = load(config, dict(map(parse_override, settings)))
     for name, layers in networks(resolved).items():

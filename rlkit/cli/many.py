@@ -17,7 +17,7 @@ from rlkit.cli.shared import DATA, JOBS, console
 from rlkit.errors import ConfigError, RlkitError
 
 if TYPE_CHECKING:
-    from rlkit.many import Job, Plan
+    from rlkit.runs.launcher import Job, Plan
 
 TAIL = 8192  # bytes at a metrics file's end that are sure to hold a whole row
 
@@ -64,8 +64,8 @@ def sweep(sweep_file: Path, jobs: int | None, data: Path | None) -> None:
     rlkit sweep sweep.toml
     rlkit sweep sweep.toml --jobs 2 --data results
     """
-    from rlkit.many import make_jobs, parse_seeds
-    from rlkit.sweep import load_sweep
+    from rlkit.runs.launcher import make_jobs, parse_seeds
+    from rlkit.runs.sweep import load_sweep
 
     found = load_sweep(sweep_file)
     seeds = parse_seeds(str(found.seeds))
@@ -92,7 +92,7 @@ def run_all(jobs: Sequence[Job], limit: int | None) -> None:
 
     Raises ConfigError before anything starts, Interrupted after a signal, RlkitError where runs failed.
     """
-    from rlkit.many import Runner, plan
+    from rlkit.runs.launcher import Runner, plan
 
     found = plan(jobs)
     counts = {"finished": found.finished, "to resume": found.to_resume, "to train": found.to_train}

@@ -16,12 +16,12 @@ from rich.table import Table
 
 from rlkit.cli import main, prefix
 from rlkit.cli.shared import DATA, JOBS, SET, console
-from rlkit.config import load, parse_override
+from rlkit.config.load import load, parse_override
 from rlkit.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from rlkit.run import RunDirectory
-    from rlkit.trainer import Trainer
+    from rlkit.runs.directory import RunDirectory
+    from rlkit.training.trainer import Trainer
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def show_finished(run: RunDirectory) -> None:
     """The final score with its protocol, and what to do next."""
     import numpy as np
 
-    from rlkit.evaluation import bootstrap_interval, iqm
+    from rlkit.training.evaluation import bootstrap_interval, iqm
 
     result = json.loads((run.path / "result.json").read_text())
     returns = np.array(result["final"]["returns"])
@@ -72,7 +72,7 @@ def show_finished(run: RunDirectory) -> None:
 def show_scores(returns: Any, protocol: dict[str, str]) -> None:
     import numpy as np
 
-    from rlkit.evaluation import bootstrap_interval, iqm
+    from rlkit.training.evaluation import bootstrap_interval, iqm
 
     low, high = bootstrap_interval(returns)
     table = Table("score", "value", title=f"{len(returns)} episodes", title_justify="left")
@@ -113,7 +113,7 @@ def train(
     rlkit train runs/cartpole-seed0/config.toml     repeats that run
     rlkit train cartpole --seeds 0-9                ten runs, and a table of them
     """
-    from rlkit import training
+    from rlkit.runs import api as training
 
     overrides = dict(map(parse_override, settings))
     for key, value in (("seed", seed), ("steps", steps), ("device", device)):
@@ -121,7 +121,7 @@ def train(
             overrides[f"train.{key}"] = value
     if seeds is not None:
         from rlkit.cli.many import run_all
-        from rlkit.many import make_jobs, parse_seeds
+        from rlkit.runs.launcher import make_jobs, parse_seeds
 
         if run is not None or "train.seed" in overrides:
             raise ConfigError(
@@ -147,8 +147,8 @@ def resume(run: Path, steps: int | None) -> None:
     rlkit resume runs/cartpole-seed0
     rlkit resume runs/cartpole-seed0 --steps 100000    extends a finished run
     """
-    from rlkit import training
-    from rlkit.run import RunDirectory
+    from rlkit.runs import api as training
+    from rlkit.runs.directory import RunDirectory
 
     total = steps or RunDirectory.open(run).config().train.steps
     with progress_bar(total) as show:
@@ -178,8 +178,8 @@ def evaluate(
     rlkit evaluate runs/cartpole-seed0 --checkpoint best --set evaluation.epsilon=0.001
     rlkit evaluate runs/cartpole-seed0 --episodes 1 --video play.mp4
     """
-    from rlkit import training
-    from rlkit.checkpoint import write_text
+    from rlkit.runs import api as training
+    from rlkit.runs.checkpoint import write_text
 
     overrides = dict(map(parse_override, settings))
     if episodes is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.errors import ConfigError, RlkitError, SpecError
-from rlkit.replay.memory import require_memory
+from rlkit.memory import require_memory
 from rlkit.replay.ring import Extra, HostColumn, StagedColumn, checked
 from rlkit.replay.windows import draw_uniform
 from rlkit.types import EnvSpec, State, Window

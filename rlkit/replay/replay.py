@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.errors import ConfigError, RlkitError
+from rlkit.memory import placed, require_memory
 from rlkit.replay.frames import FrameLayout
 from rlkit.replay.hindsight import Hindsight, Later
-from rlkit.replay.memory import placed, require_memory
 from rlkit.replay.prioritised import Priorities, Prioritised, SumTree
 from rlkit.replay.ring import DeviceColumn, Extra, HostColumn, checked, to_device
 from rlkit.replay.stacks import FrameStore

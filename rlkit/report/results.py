@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.config import Config, resolve
+from rlkit.config.load import Config, resolve
 from rlkit.errors import ConfigError
+from rlkit.metrics.sinks import flat
 from rlkit.report.protocols import Protocol
-from rlkit.run import RunDirectory
-from rlkit.sinks import flat
+from rlkit.runs.directory import RunDirectory
 
 EVALUATION = "evaluation/"
 OF_EVALUATION = ("evaluation", "evaluation epsilon", "parameters", "return")  # a protocol's entries
@@ -243,7 +243,7 @@ def _of_run(path: Path, problems: list[str]) -> Result:
     if (content := finished_content(run, config)) is not None:
         finished = of_content(content, path)
         return replace(finished, curves={**finished.curves, **curves})
-    from rlkit.assemble import Evaluator
+    from rlkit.runs.assemble import Evaluator
 
     hours = curves.get("time/hours")
     return Result(

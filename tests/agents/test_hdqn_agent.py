@@ -19,11 +19,11 @@ from agents.hdqn.network import controller_network, meta_network
 from agents.hdqn.statistics import LATEST, OptionStatistics
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
-from rlkit.config import resolve
+from rlkit.config.load import resolve
 from rlkit.errors import CapacityError, ConfigError, SpecError
 from rlkit.goals import build_goals
+from rlkit.metrics.sinks import read_rows
 from rlkit.seeding import Streams
-from rlkit.sinks import read_rows
 from rlkit.testing.agents import check_agent
 from rlkit.types import EnvSpec, Mode, Observation, Purpose, StepBatch
 

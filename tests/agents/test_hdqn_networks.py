@@ -19,11 +19,11 @@ from rlkit.errors import ConfigError
 from rlkit.nn.diagnostics import with_hooks
 from rlkit.nn.weight_norm import length_and_direction, normalised_layers
 from rlkit.replay.ring import to_device
-from rlkit.rollout import Rollout
 from rlkit.seeding import Streams
-from rlkit.tape import Tape
 from rlkit.testing.agents import check_agent
 from rlkit.testing.states import difference, snapshot
+from rlkit.training.action_log import Tape
+from rlkit.training.rollout import Rollout
 from rlkit.types import EnvSpec, Mode, Purpose, StepBatch
 
 CPU = torch.device("cpu")

@@ -16,8 +16,8 @@ from agents.hdqn.agent import HDQNAgent
 from agents.hdqn.config import RewardConfig
 from agents.hdqn.critic import intrinsic_reward, relabel, transitions
 from agents.hdqn.options import Accounts, allowed_goals, explore, option_over, pick
-from rlkit.config import Config, resolve
-from rlkit.exploration.bonus import NoBonus
+from rlkit.config.load import Config, resolve
+from rlkit.exploration.count.bonus import NoBonus
 from rlkit.types import Batch, StepBatch, Window
 
 

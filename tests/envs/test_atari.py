@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from envs.atari import AtariConfig, plugin
 from envs.atari.config import TWO_PLAYERS, games
 from envs.atari.vector import VectorAtari, check_version
-from rlkit.config import resolve
+from rlkit.config.load import resolve
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, WorkerError
 from rlkit.testing import check_env

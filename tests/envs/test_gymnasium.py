@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from envs.gymnasium import Build, GymnasiumConfig, WrapperConfig, plugin, sticky_actions, time_limit
-from rlkit.config import Config, resolve
+from rlkit.config.load import Config, resolve
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
 from rlkit.types import Purpose, Stack

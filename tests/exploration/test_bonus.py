@@ -14,11 +14,11 @@ from agents.dqn.agent import transitions
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
 from rlkit.errors import CapacityError, ConfigError, SpecError
-from rlkit.exploration.bonus import CountBonus
-from rlkit.rollout import Rollout
+from rlkit.exploration.count.bonus import CountBonus
 from rlkit.seeding import Streams
-from rlkit.tape import Tape
 from rlkit.testing.states import state_hash
+from rlkit.training.action_log import Tape
+from rlkit.training.rollout import Rollout
 from rlkit.types import EnvSpec, Histogram, Mode, Observation, Purpose, StepBatch
 
 LAKE = gymnasium.config(name="gymnasium", id="FrozenLake-v1")

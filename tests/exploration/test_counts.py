@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlkit.exploration.counts import PRIMES, Counts, ExactCounts, SketchCounts
+from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, SketchCounts
 
 SMALL = (7, 11, 13)  # so small that everything collides
 CODES = [-(2**63), -1, 0, 1, 2**62, 7, 14, 21, 77, 1001]  # the last ones share cells of SMALL

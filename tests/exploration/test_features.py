@@ -9,8 +9,8 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete, Space, T
 from numpy.typing import NDArray
 
 from rlkit.errors import ConfigError, SpecError
-from rlkit.exploration.feature_config import BytesConfig
-from rlkit.exploration.features import Bass, Bytes, Features, Function, LatestFrame, Pixels, Vector, grey
+from rlkit.exploration.count.feature_config import BytesConfig
+from rlkit.exploration.count.features import Bass, Bytes, Features, Function, LatestFrame, Pixels, Vector, grey
 from rlkit.types import ArraySpec, EnvSpec, Observation, Stack
 
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rlkit.exploration.hashing import ExactHash, SimHash, digest
+from rlkit.exploration.count.hashing import ExactHash, SimHash, digest
 
 
 def simhash(

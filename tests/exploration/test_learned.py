@@ -16,15 +16,15 @@ from agents.dqn import DQNAgent, DQNConfig, plugin
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError, SpecError
-from rlkit.exploration import learned
-from rlkit.exploration.autoencoder import GRID, Autoencoder, BitEncoder, code_loss
-from rlkit.exploration.bonus import CountBonus, build_bonus
-from rlkit.exploration.learned import LearnedCodes
-from rlkit.rollout import Rollout
+from rlkit.exploration.count import learned
+from rlkit.exploration.count.autoencoder import GRID, Autoencoder, BitEncoder, code_loss
+from rlkit.exploration.count.bonus import CountBonus, build_bonus
+from rlkit.exploration.count.learned import LearnedCodes
 from rlkit.seeding import Streams, torch_seeded
-from rlkit.tape import Tape
 from rlkit.testing.agents import check_agent
 from rlkit.testing.states import difference, snapshot
+from rlkit.training.action_log import Tape
+from rlkit.training.rollout import Rollout
 from rlkit.types import Metrics, Mode, Observation, Purpose, StepBatch
 
 ROOM = gymnasium.config(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from agents.dqn import plugin
 from envs.gymnasium import plugin as gymnasium
 from rlkit.errors import ConfigError
-from rlkit.exploration.autoencoder import Autoencoder, BitEncoder, code_loss, scaled
+from rlkit.exploration.count.autoencoder import Autoencoder, BitEncoder, code_loss, scaled
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.layers import Style
 from rlkit.nn.weight_norm import initialise_from_data, length_and_direction, normalised_layers

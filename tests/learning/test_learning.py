@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rlkit
-from rlkit.config import load, resolve
+from rlkit.config.load import load, resolve
 
 FROZEN_LAKE = {
     "env": {"name": "gymnasium", "id": "FrozenLake-v1", "kwargs": {"is_slippery": False}},

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from torch import nn
 
 from rlkit.errors import ConfigError
+from rlkit.learning.optimizers import OptimizerConfig, build_optimizer, plain_step
+from rlkit.learning.q_learner import LearnerSettings, QLearner, TargetConfig, Transitions
 from rlkit.nn.config import NetworkConfig, WeightNormConfig
 from rlkit.nn.parameters import load_parameters
 from rlkit.nn.qnetwork import build_q_network
 from rlkit.nn.weight_norm import length_and_direction, normalised_layers
-from rlkit.qlearning.learner import LearnerSettings, QLearner, TargetConfig, Transitions
-from rlkit.qlearning.optimizers import OptimizerConfig, build_optimizer, plain_step
 from rlkit.seeding import torch_seeded
 from rlkit.testing.states import difference, snapshot
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlkit.qlearning.losses import HUBER, SQUARED, Loss, clip_reward, double_q_learning, n_step_return, q_learning
+from rlkit.learning.q_losses import HUBER, SQUARED, Loss, clip_reward, double_q_learning, n_step_return, q_learning
 
 NAN, INF = math.nan, math.inf
 

@@ -10,9 +10,9 @@ import psutil
 import pytest
 import torch
 
+from rlkit import memory
 from rlkit.errors import CapacityError
-from rlkit.replay import memory
-from rlkit.replay.memory import GIB, RESERVED, available_memory, placed, require_memory, size_text
+from rlkit.memory import GIB, RESERVED, available_memory, placed, require_memory, size_text
 
 CPU = torch.device("cpu")
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_oracle import EXTRAS, NaiveReplay, Stream, World, assert_equal_states, compare, copied, make
 
-from rlkit.checkpoint import load_state, save_state
 from rlkit.errors import CapacityError, ConfigError, RlkitError, SpecError
 from rlkit.replay import Extra, Prioritised, Replay, replay_bytes
 from rlkit.replay.ring import DeviceColumn, StagedColumn
+from rlkit.runs.checkpoint import load_state, save_state
 from rlkit.types import Batch, EnvSpec, Stack
 
 

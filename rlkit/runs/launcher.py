@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlkit.checkpoint import write_text
-from rlkit.config import Config, load
+from rlkit.config.load import Config, load
 from rlkit.errors import ConfigError, RlkitError
+from rlkit.metrics.sinks import flat
 from rlkit.report.results import NEITHER_OF_AGENT_NOR_TASK, finished_content, settings
-from rlkit.run import RunDirectory, versions
-from rlkit.sinks import flat
+from rlkit.runs.checkpoint import write_text
+from rlkit.runs.directory import RunDirectory, versions
 
 LARGEST = 20_000  # bytes of a result file
 LONGEST_NAME = 100  # characters of a group's name in a file name

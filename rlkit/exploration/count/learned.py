@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlkit.exploration.autoencoder import Autoencoder, BitEncoder, code_loss
-from rlkit.exploration.features import Pixels
-from rlkit.exploration.hashing import Hash
+from rlkit.exploration.count.autoencoder import Autoencoder, BitEncoder, code_loss
+from rlkit.exploration.count.features import Pixels
+from rlkit.exploration.count.hashing import Hash
+from rlkit.learning.optimizers import load_optimizer, optimizer_state
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.layers import Style
 from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
 from rlkit.nn.weight_norm import initialise_from_data, projection
 from rlkit.pacing import Ratio
-from rlkit.qlearning.optimizers import load_optimizer, optimizer_state
 from rlkit.replay import Replay
 from rlkit.seeding import Streams, torch_seeded
 from rlkit.types import Metrics, Observation, State

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rlkit.agent import Agent
-from rlkit.config import EvaluationConfig, TrainConfig
+from rlkit.config.load import EvaluationConfig, TrainConfig
 from rlkit.errors import RlkitError
-from rlkit.evaluation import Scores
-from rlkit.metrics import EpisodeMeter, Meters, Sink
+from rlkit.metrics.meters import EpisodeMeter, Meters, Sink
+from rlkit.metrics.sinks import FINAL
+from rlkit.metrics.visits import Visits
 from rlkit.pacing import crossed
-from rlkit.rollout import Rollout
-from rlkit.sinks import FINAL
-from rlkit.tape import Tape
+from rlkit.training.action_log import Tape
+from rlkit.training.evaluation import Scores
+from rlkit.training.rollout import Rollout
 from rlkit.types import State
-from rlkit.visits import Visits
 
 
 class Store(Protocol):

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from rlkit import plugins
 from rlkit.agent import Policy
-from rlkit.assemble import choose_device
-from rlkit.config import Config
+from rlkit.config.load import Config
 from rlkit.errors import SpecError
-from rlkit.run import RunDirectory
+from rlkit.runs.assemble import choose_device
+from rlkit.runs.directory import RunDirectory
 from rlkit.types import ActorState, EnvSpec, Mode, Observation, Purpose
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
-from rlkit.checkpoint import CheckpointStore, collect_garbage, load_state, save_state, write_text
-from rlkit.config import Config, load
+from rlkit.config.load import Config, load
 from rlkit.errors import RunError
+from rlkit.runs.checkpoint import CheckpointStore, collect_garbage, load_state, save_state, write_text
 from rlkit.types import State
 
 PACKAGES = ("rlkit", "torch", "numpy", "gymnasium", "ale-py", "minatar", "minigrid")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rlkit.agent import Policy
 from rlkit.environments import Environments
 from rlkit.errors import RlkitError, WorkerError
-from rlkit.tape import Tape
+from rlkit.training.action_log import Tape
 from rlkit.types import ActorState, Mode, Observation, RawStep, State, StepBatch
 
 

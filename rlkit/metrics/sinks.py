@@ -10,8 +10,8 @@ from typing import Any
 
 import PIL.Image
 
-from rlkit.config import Config
-from rlkit.metrics import Row
+from rlkit.config.load import Config
+from rlkit.metrics.meters import Row
 from rlkit.types import Histogram, Image
 
 FINAL = "final/"  # what is written after the last learn; JSON lines drop it when a finished run is extended

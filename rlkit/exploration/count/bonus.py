@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlkit.exploration.config import BonusConfig, OptimismConfig
-from rlkit.exploration.counts import SketchCounts
-from rlkit.exploration.warm_up import Moment, pack, unpack
-from rlkit.qlearning.optimism import Optimism
+from rlkit.exploration.adjustment import Optimism
+from rlkit.exploration.count.config import BonusConfig, OptimismConfig
+from rlkit.exploration.count.counts import SketchCounts
+from rlkit.exploration.count.warm_up import Moment, pack, unpack
 from rlkit.replay import Extra, Replay
 from rlkit.seeding import Streams
 from rlkit.types import EnvSpec, Histogram, Metrics, Observation, State, StepBatch, Window

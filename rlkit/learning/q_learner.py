@@ -12,14 +12,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from rlkit.config import Model
+from rlkit.config.load import Model
+from rlkit.exploration.adjustment import Optimism
+from rlkit.learning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state, plain_step
+from rlkit.learning.q_losses import HUBER, SQUARED, double_q_learning, q_learning
 from rlkit.nn.diagnostics import Diagnostics, with_hooks
 from rlkit.nn.modes import has_modes
 from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
 from rlkit.nn.weight_norm import initialise_from_data, plain_copy, projection
-from rlkit.qlearning.losses import HUBER, SQUARED, double_q_learning, q_learning
-from rlkit.qlearning.optimism import Optimism
-from rlkit.qlearning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state, plain_step
 from rlkit.types import State
 
 METRICS_EVERY = 8  # updates; measuring each one would cost a thirtieth of a small network's update

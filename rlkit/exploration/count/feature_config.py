@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from rlkit.config import Model
+from rlkit.config.load import Model
 from rlkit.errors import ConfigError
-from rlkit.exploration import features as kinds
-from rlkit.exploration.hashing import Hash
-from rlkit.exploration.learned import LearnedCodes, LearnedSettings, applicable
+from rlkit.exploration.count import features as kinds
+from rlkit.exploration.count.hashing import Hash
+from rlkit.exploration.count.learned import LearnedCodes, LearnedSettings, applicable
 from rlkit.nn.config import NetworkConfig
 from rlkit.pacing import Ratio
 from rlkit.plugins import import_object

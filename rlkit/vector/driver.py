@@ -15,8 +15,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from numpy.typing import NDArray
 
 from rlkit.errors import WorkerError
-from rlkit.member import FAILURE, OBS, EnvMaker, Seat, SignalReader, describe
 from rlkit.types import EnvSpec, Observation, RawStep
+from rlkit.vector.environment import FAILURE, OBS, EnvMaker, Seat, SignalReader, describe
 
 __all__ = ["EnvMaker", "SignalReader", "VectorEnvironments", "describe"]
 

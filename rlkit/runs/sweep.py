@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from rlkit.config import Model, explain
+from rlkit.config.load import Model, explain
 from rlkit.errors import ConfigError
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from rlkit.agent import Policy
 from rlkit.environments import Environments
-from rlkit.rollout import Rollout
 from rlkit.seeding import Streams
+from rlkit.training.rollout import Rollout
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, RawStep, State, StepBatch
 
 

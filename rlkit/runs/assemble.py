@@ -11,20 +11,20 @@ import torch
 
 from rlkit import plugins
 from rlkit.agent import Agent, AgentContext, HasNetworks, Policy
-from rlkit.config import Config
+from rlkit.config.load import Config
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
-from rlkit.evaluation import Scores, evaluate, protocol_of
-from rlkit.metrics import Sink
+from rlkit.metrics.meters import Sink
+from rlkit.metrics.sinks import SinkContext
+from rlkit.metrics.visits import Visits
 from rlkit.nn.summary import LayerSummary
-from rlkit.rollout import Rollout
-from rlkit.run import RunDirectory
+from rlkit.runs.directory import RunDirectory
 from rlkit.seeding import Streams
-from rlkit.sinks import SinkContext
-from rlkit.tape import Tape
-from rlkit.trainer import Stop, Trainer
+from rlkit.training.action_log import Tape
+from rlkit.training.evaluation import Scores, evaluate, protocol_of
+from rlkit.training.rollout import Rollout
+from rlkit.training.trainer import Stop, Trainer
 from rlkit.types import EnvSpec, Mode, Purpose, State, StepBatch
-from rlkit.visits import Visits
 
 
 def choose_device(name: str) -> torch.device:

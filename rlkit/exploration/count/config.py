@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from rlkit.config import SWITCH, Model
+from rlkit.config.load import SWITCH, Model
 from rlkit.errors import ConfigError
-from rlkit.exploration import features as kinds
-from rlkit.exploration.counts import PRIMES, Counts, ExactCounts, SketchCounts
-from rlkit.exploration.feature_config import FeaturesConfig, LearnedConfig, VectorConfig
-from rlkit.exploration.hashing import ExactHash, Hash, SimHash
+from rlkit.exploration.count import features as kinds
+from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, SketchCounts
+from rlkit.exploration.count.feature_config import FeaturesConfig, LearnedConfig, VectorConfig
+from rlkit.exploration.count.hashing import ExactHash, Hash, SimHash
+from rlkit.memory import require_memory
 from rlkit.replay import Replay
-from rlkit.replay.memory import require_memory
 from rlkit.seeding import Streams
 
 FITTING_BYTES = 32  # a feature of a random step: as it came, and three copies in float64

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlkit.replay.memory import require_memory
+from rlkit.memory import require_memory
 from rlkit.types import State
 
 PRIMES = (999931, 999953, 999959, 999961, 999979, 999983)

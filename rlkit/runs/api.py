@@ -16,17 +16,17 @@ from typing import Any
 import torch
 
 from rlkit import plugins
-from rlkit.assemble import Evaluator, Session, assemble, choose_device, identity
-from rlkit.checkpoint import write_text
-from rlkit.config import Config, load
+from rlkit.config.load import Config, load
 from rlkit.errors import ConfigError, RlkitError, RunError
-from rlkit.evaluation import Scores, bootstrap_interval
-from rlkit.metrics import summarise
-from rlkit.policy import load_policy
-from rlkit.recording import Recording, VideoFile, frames_per_second
-from rlkit.run import RunDirectory, free_name, machine, today, versions
-from rlkit.sinks import flat, read_rows
-from rlkit.trainer import Stop, Trainer
+from rlkit.metrics.meters import summarise
+from rlkit.metrics.sinks import flat, read_rows
+from rlkit.runs.assemble import Evaluator, Session, assemble, choose_device, identity
+from rlkit.runs.checkpoint import write_text
+from rlkit.runs.directory import RunDirectory, free_name, machine, today, versions
+from rlkit.runs.policy import load_policy
+from rlkit.runs.video import Recording, VideoFile, frames_per_second
+from rlkit.training.evaluation import Scores, bootstrap_interval
+from rlkit.training.trainer import Stop, Trainer
 from rlkit.types import Purpose
 
 Progress = Callable[[Trainer], None]
