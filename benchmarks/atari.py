@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 import rlkit
 from rlkit import plugins
-from rlkit.config.load import Config, load
+from rlkit.config.load import load
+from rlkit.config.tables import Config
 from rlkit.metrics.sinks import read_rows
 from rlkit.nn.inputs import build_input
 from rlkit.runs.checkpoint import write_text

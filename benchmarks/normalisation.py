@@ -25,7 +25,8 @@ import numpy as np
 import torch
 
 from rlkit.learning.optimizers import OptimizerConfig
-from rlkit.learning.q_learner import LearnerSettings, QLearner, TargetConfig, Transitions
+from rlkit.learning.q_learner import LearnerSettings, QLearner, Transitions
+from rlkit.learning.target import TargetConfig
 from rlkit.nn.config import NetworkConfig, WeightNormConfig
 from rlkit.nn.diagnostics import Diagnostics
 from rlkit.nn.qnetwork import build_q_network

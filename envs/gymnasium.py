@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 import envs.worlds  # noqa: F401  # here too: a folder `envs` where Python is started hides the package's __init__
 from rlkit import plugins
-from rlkit.config.load import Model, PluginConfig
+from rlkit.config.model import Model, PluginConfig
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
 from rlkit.types import Purpose

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 import torch
 
-from rlkit.config.load import PluginConfig
+from rlkit.config.model import PluginConfig
 from rlkit.nn.summary import LayerSummary
 from rlkit.seeding import Streams
 from rlkit.types import ActorOutput, ActorState, EnvSpec, Metrics, Mode, Observation, State, StepBatch

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.config.load import PluginConfig
+from rlkit.config.model import PluginConfig
 from rlkit.types import EnvSpec, Observation, Purpose, RawStep
 
 C = TypeVar("C", bound=PluginConfig)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from rlkit import plugins
-from rlkit.config.load import PluginConfig
+from rlkit.config.model import PluginConfig
 from rlkit.errors import RlkitError, SpecError
 from rlkit.types import EnvSpec, Observation
 

@@ -14,8 +14,9 @@ import rlkit
 from rlkit import memory
 from rlkit.config.load import resolve
 from rlkit.learning.optimizers import OptimizerConfig
-from rlkit.learning.q_learner import LearnerSettings, QLearner, TargetConfig, Transitions
-from rlkit.learning.q_losses import n_step_return
+from rlkit.learning.q_learner import LearnerSettings, QLearner, Transitions
+from rlkit.learning.returns import n_step_return
+from rlkit.learning.target import TargetConfig
 from rlkit.nn.qnetwork import NetworkConfig, build_q_network
 from rlkit.replay import Prioritised, Replay
 from rlkit.seeding import torch_seeded

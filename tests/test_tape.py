@@ -14,7 +14,7 @@ from rlkit import plugins
 from rlkit.config.load import resolve
 from rlkit.environments import Environments
 from rlkit.seeding import Streams
-from rlkit.training.action_log import Tape
+from rlkit.training.action_log import ActionLog
 from rlkit.training.rollout import Rollout
 from rlkit.types import ActorOutput, Mode, Observation, Purpose
 
@@ -79,9 +79,9 @@ def advance(rollout: Rollout, policy: Uniform, steps: int) -> list[tuple]:
     return rows
 
 
-def begin(world: str, num_envs: int, folder: Path | None, reseed_after: int) -> tuple[Rollout, Tape, Uniform]:
+def begin(world: str, num_envs: int, folder: Path | None, reseed_after: int) -> tuple[Rollout, ActionLog, Uniform]:
     environments = make(world, num_envs)
-    tape = Tape(Streams(1), num_envs, reseed_after, folder)
+    tape = ActionLog(Streams(1), num_envs, reseed_after, folder)
     rollout = Rollout(environments, tape, np.random.default_rng(3), Mode.EXPLORE)
     return rollout, tape, Uniform(environments.spec.num_actions)
 

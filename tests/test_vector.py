@@ -24,7 +24,7 @@ from rlkit.errors import SpecError, WorkerError
 from rlkit.types import ArraySpec, EnvSpec, Stack
 from rlkit.vector import driver as vector
 from rlkit.vector.driver import VectorEnvironments, describe
-from rlkit.vector.environment import Seat
+from rlkit.vector.environment import EnvFactory
 
 MODES = ["sync", "async"]
 
@@ -478,7 +478,7 @@ def test_async_steps_while_the_caller_works(vectors: Vectors, tmp_path: Path) ->
 
 
 def test_seats_survive_pickling() -> None:
-    seat = Seat(1, cartpole, describe(cartpole, 2, state_of), state_of, os.getpid())
+    seat = EnvFactory(1, cartpole, describe(cartpole, 2, state_of), state_of, os.getpid())
     member = pickle.loads(pickle.dumps(seat))()
     np.testing.assert_array_equal(member.reset(seed=3)[0]["obs"], cartpole().reset(seed=3)[0])
 

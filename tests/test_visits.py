@@ -11,7 +11,7 @@ from gymnasium.spaces import Discrete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlkit.config.load import VisitsConfig
+from rlkit.config.tables import VisitsConfig
 from rlkit.errors import SpecError
 from rlkit.metrics.visits import Visits
 from rlkit.types import ArraySpec, EnvSpec, Observation, StepBatch

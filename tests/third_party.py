@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from rlkit.config.load import PluginConfig
+from rlkit.config.model import PluginConfig
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError
 from rlkit.metrics.meters import Row

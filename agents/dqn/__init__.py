@@ -56,7 +56,7 @@ class DQNPlugin:
         size = replay_bytes(config.replay_capacity, spec, bonus_extras(config.bonus), _priorities(config))
         bonus = {}
         if config.bonus is not None:
-            config.bonus.suits(config.bonus.features.build(spec), config.learning_starts)
+            config.bonus.validate_for(config.bonus.features.build(spec), config.learning_starts)
             bonus = {"bonus": config.bonus.summary()}
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from agents.dqn.config import DQNConfig
 from agents.dqn.policy import DQNPolicy
+from rlkit.devices import to_device
 from rlkit.exploration.count.bonus import CountBonus, NoBonus
 from rlkit.exploration.epsilon import epsilon_greedy
 from rlkit.learning.q_learner import QLearner, Transitions
-from rlkit.learning.q_losses import clip_reward, n_step_return
+from rlkit.learning.returns import clip_reward, n_step_return
 from rlkit.pacing import Ratio
 from rlkit.replay import Replay
-from rlkit.replay.ring import to_device
 from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch
 
 

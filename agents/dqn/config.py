@@ -6,11 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rlkit.config.load import SWITCH, Model, PluginConfig
+from rlkit.config.model import SWITCH, Model, PluginConfig
 from rlkit.exploration.count.config import BonusConfig
 from rlkit.exploration.epsilon import EpsilonConfig
+from rlkit.learning.gradient import GradientConfig
 from rlkit.learning.optimizers import OptimizerConfig
-from rlkit.learning.q_learner import GradientConfig, LearnerSettings, TargetConfig
+from rlkit.learning.q_learner import LearnerSettings
+from rlkit.learning.target import TargetConfig
 from rlkit.nn.config import NetworkConfig
 
 
@@ -125,8 +127,8 @@ class DQNConfig(PluginConfig, GradientConfig):
 
     @model_validator(mode="after")
     def _network_suits(self) -> Self:
-        self.network.suits(self.batch_size, self.learning_starts)
-        self.network.suits(self.batch_size, self.replay_capacity, steps="replay_capacity")
+        self.network.validate_sizes(self.batch_size, self.learning_starts)
+        self.network.validate_sizes(self.batch_size, self.replay_capacity, steps="replay_capacity")
         return self
 
     def learner(self) -> LearnerSettings:

@@ -48,7 +48,7 @@ class DQNPolicy:
 
     def _values(self, obs: NDArray[Any] | Tensor) -> NDArray[np.float32]:
         """(N, A)"""
-        if self._host is not None and not isinstance(obs, Tensor) and self._host.suits(len(obs)):
+        if self._host is not None and not isinstance(obs, Tensor) and self._host.supports(len(obs)):
             return self._host(obs)
         with torch.inference_mode():
             moved = obs if isinstance(obs, Tensor) else to_tensor(obs, self._device)

@@ -22,7 +22,7 @@ from rlkit.nn.qnetwork import QNetwork, describe_network
 from rlkit.nn.summary import LayerSummary, summarise
 from rlkit.pacing import Ratio
 from rlkit.replay import (
-    Extra,
+    Column,
     Hindsight,
     OptionStore,
     Replay,
@@ -79,7 +79,7 @@ class HDQNPlugin:
         bonuses = {}
         starts = config.controller.learning_starts
         if config.controller.bonus is not None:
-            config.controller.bonus.suits(config.controller.bonus.features.build(spec), starts)
+            config.controller.bonus.validate_for(config.controller.bonus.features.build(spec), starts)
             bonuses["controller's bonus"] = config.controller.bonus.summary()
         if config.meta.bonus is not None:
             _meta_bonus(config, spec, Streams(0))
@@ -124,16 +124,16 @@ def _meta_bonus(config: HDQNConfig, spec: EnvSpec, streams: Streams) -> CountBon
         ) from error
 
 
-def _extras(config: HDQNConfig, goals: int) -> dict[str, Extra]:
+def _extras(config: HDQNConfig, goals: int) -> dict[str, Column]:
     """The controller's columns: the goal, the bits of what each step achieved, and had achieved before it."""
-    held = {"held": Extra((goals,), np.bool_, host=True)} if config.controller.hindsight else {}
-    goal, achieved = Extra((), np.int64, host=True), Extra((goals,), np.bool_)
+    held = {"held": Column((goals,), np.bool_, host=True)} if config.controller.hindsight else {}
+    goal, achieved = Column((), np.int64, host=True), Column((goals,), np.bool_)
     return {"goal": goal, "achieved": achieved, **held, **bonus_extras(config.controller.bonus)}
 
 
-def _columns(config: HDQNConfig, goals: int) -> dict[str, Extra]:
+def _columns(config: HDQNConfig, goals: int) -> dict[str, Column]:
     """The meta-controller's columns: which goals may follow an option."""
-    return {"allowed": Extra((goals,), np.bool_, host=True), **bonus_extras(config.meta.bonus)}
+    return {"allowed": Column((goals,), np.bool_, host=True), **bonus_extras(config.meta.bonus)}
 
 
 def _hindsight(config: HDQNConfig) -> Hindsight | None:
@@ -141,7 +141,7 @@ def _hindsight(config: HDQNConfig) -> Hindsight | None:
     return Hindsight("achieved", hindsight.which) if hindsight else None
 
 
-def _option_bytes(config: HDQNConfig, spec: EnvSpec, columns: Mapping[str, Extra]) -> int:
+def _option_bytes(config: HDQNConfig, spec: EnvSpec, columns: Mapping[str, Column]) -> int:
     """What the store of options takes. Raises ConfigError where its capacity is too small."""
     try:
         return option_bytes(config.meta.capacity, spec, columns)
@@ -150,7 +150,7 @@ def _option_bytes(config: HDQNConfig, spec: EnvSpec, columns: Mapping[str, Extra
 
 
 def _require_room(
-    config: HDQNConfig, spec: EnvSpec, extras: Mapping[str, Extra], columns: Mapping[str, Extra], device: torch.device
+    config: HDQNConfig, spec: EnvSpec, extras: Mapping[str, Column], columns: Mapping[str, Column], device: torch.device
 ) -> None:
     """Raises CapacityError unless both replays fit into memory, together where they lie on the same device."""
     options = _option_bytes(config, spec, columns)

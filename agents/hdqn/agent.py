@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from agents.hdqn.config import HDQNConfig
 from agents.hdqn.critic import intrinsic_reward, relabel, transitions
-from agents.hdqn.options import Accounts, Bools, Ints, clipped, explore, option_over, reaches
+from agents.hdqn.options import Bools, Ints, OptionReturn, clipped, explore, option_over, reaches
 from agents.hdqn.policy import FORBIDDEN, HDQNPolicy
 from agents.hdqn.statistics import OptionStatistics
+from rlkit.devices import to_device
 from rlkit.exploration.adjustment import Optimism
 from rlkit.exploration.count.bonus import CountBonus, NoBonus
 from rlkit.learning.q_learner import QLearner, Transitions
 from rlkit.pacing import Ratio
 from rlkit.replay import OptionStore, Replay
-from rlkit.replay.ring import to_device
 from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch
 
 
@@ -61,7 +61,7 @@ class HDQNAgent:
         self._meta_pacing = Ratio(config.meta.updates_per_option, config.meta.learning_starts)
         self._env_steps = 0
         discount = config.meta.discount
-        self._accounts = Accounts(discount, config.option_discount, np.zeros(num_envs), np.ones(num_envs))
+        self._accounts = OptionReturn(discount, config.option_discount, np.zeros(num_envs), np.ones(num_envs))
         self._marks: dict[str, NDArray[Any]] = {}  # (N,) the meta-controller's bonus: where options began, or are now
         paid = config.meta.bonus.of if config.meta.bonus else "state"
         self._newest = {"next_digest", "bonus"} if paid == "successor" else {"next_digest"}  # marks of where they are

@@ -6,12 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rlkit.config.load import SWITCH, Model, PluginConfig
+from rlkit.config.model import SWITCH, Model, PluginConfig
 from rlkit.exploration.count.config import BonusConfig
 from rlkit.exploration.epsilon import EpsilonConfig
 from rlkit.goals import GoalsConfig
+from rlkit.learning.gradient import GradientConfig
 from rlkit.learning.optimizers import OptimizerConfig
-from rlkit.learning.q_learner import GradientConfig, LearnerSettings, TargetConfig
+from rlkit.learning.q_learner import LearnerSettings
+from rlkit.learning.target import TargetConfig
 from rlkit.nn.config import NetworkConfig
 
 
@@ -183,7 +185,7 @@ class HDQNConfig(PluginConfig):
         levels: tuple[tuple[str, ControllerConfig | MetaConfig], ...]
         levels = (("controller.", self.controller), ("meta.", self.meta))
         for at, level in levels:
-            level.network.suits(level.batch_size, random_steps, at=at, steps="controller.learning_starts")
+            level.network.validate_sizes(level.batch_size, random_steps, at=at, steps="controller.learning_starts")
             capacity = self.controller.replay_capacity
-            level.network.suits(level.batch_size, capacity, at=at, steps="controller.replay_capacity")
+            level.network.validate_sizes(level.batch_size, capacity, at=at, steps="controller.replay_capacity")
         return self

@@ -13,7 +13,7 @@ from agents.hdqn.config import RewardConfig
 from agents.hdqn.options import pick
 from rlkit.exploration.count.bonus import CountBonus, NoBonus
 from rlkit.learning.q_learner import Transitions
-from rlkit.learning.q_losses import n_step_return
+from rlkit.learning.returns import n_step_return
 from rlkit.types import Batch
 
 

@@ -13,7 +13,7 @@ from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import q_head
 from rlkit.nn.inputs import build_input
-from rlkit.nn.layers import Style
+from rlkit.nn.layers import LayerFactory
 from rlkit.nn.qnetwork import QNetwork, build_q_network, refuse_idle, table_from_zero
 from rlkit.types import EnvSpec
 
@@ -49,7 +49,7 @@ class GoalQNetwork(nn.Module):
 
 def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: GoalSpace) -> GoalQNetwork:
     """Q1 with fresh parameters. Raises SpecError where masks do not lie over the images, ConfigError as Q2 does."""
-    inputs, style = build_input(spec.observation_space, config.input), Style.of(config)
+    inputs, style = build_input(spec.observation_space, config.input), LayerFactory.of(config)
     count, shape = len(goals.names), inputs.shape
     codes = torch.from_numpy(np.array(goals.encode(np.arange(count)))) if config.goal == "input" else None
     if codes is not None and codes.dim() == 3:

@@ -69,7 +69,7 @@ def explore(
 
 
 @dataclass
-class Accounts:
+class OptionReturn:
     """What the options in progress have brought: F and the factor of the value that follows, (N,) each.
 
     discount_by "paper": F = sum of f_i, factor gamma (Kulkarni et al. 2016, the equation of Q2, which discounts a whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlkit.config.load import PluginConfig
+from rlkit.config.model import PluginConfig
 
 
 class RandomConfig(PluginConfig):

@@ -10,7 +10,7 @@ from ale_py import roms
 from pydantic import Field, field_validator, model_validator
 
 from rlkit import plugins
-from rlkit.config.load import PluginConfig
+from rlkit.config.model import PluginConfig
 
 FRAME_SKIP = 4  # emulator frames an action is repeated for; the newest two are pooled
 STACK = 4  # frames an agent sees

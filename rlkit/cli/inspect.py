@@ -9,7 +9,8 @@ from rich.table import Table
 from rlkit import plugins
 from rlkit.cli import main
 from rlkit.cli.shared import SET, console
-from rlkit.config.load import EvaluationConfig, TrainConfig, load, packaged, parse_override
+from rlkit.config.load import load, packaged, parse_override
+from rlkit.config.tables import EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
 
 GROUPS = {"agents": plugins.AGENTS, "envs": plugins.ENVS, "goals": plugins.GOALS, "sinks": plugins.SINKS}

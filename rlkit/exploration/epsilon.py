@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from rlkit.config.load import Model
+from rlkit.config.model import Model
 
 
 class EpsilonConfig(Model):

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from rlkit.config.load import Model
+from rlkit.config.model import Model
 from rlkit.errors import ConfigError
 from rlkit.types import State
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from rlkit.config.load import Model
 from rlkit.exploration.adjustment import Optimism
 from rlkit.learning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state, plain_step
 from rlkit.learning.q_losses import HUBER, SQUARED, double_q_learning, q_learning
+from rlkit.learning.target import TargetConfig
 from rlkit.nn.diagnostics import Diagnostics, with_hooks
 from rlkit.nn.modes import has_modes
 from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
@@ -23,71 +22,6 @@ from rlkit.nn.weight_norm import initialise_from_data, plain_copy, projection
 from rlkit.types import State
 
 METRICS_EVERY = 8  # updates; measuring each one would cost a thirtieth of a small network's update
-
-
-class TargetConfig(Model):
-    """The table `target`: how the network that values the next state follows the one that learns."""
-
-    every: int = Field(
-        250,
-        ge=1,
-        description="Updates between two changes of the target network (Mnih et al. 2015: 10,000). 1 with tau = 1: no "
-        "target network in effect. Very large: stable and slow.",
-    )
-    tau: float = Field(
-        1.0,
-        gt=0.0,
-        le=1.0,
-        description="Share of the online network taken over at a change. 1 copies it; below 1, with every = 1, the "
-        "target is a running average (Lillicrap et al. 2016: 0.001).",
-    )
-
-    @model_validator(mode="after")
-    def _averages_always(self) -> Self:
-        if self.tau < 1.0 and self.every != 1:
-            raise ValueError(
-                f"target.tau = {self.tau} averages at every update and needs target.every = 1, not {self.every}; "
-                "or target.tau = 1 to copy"
-            )
-        return self
-
-
-class GradientConfig(Model):
-    """Keys of an agent, or of a level of one, that say what becomes of gradients and how closely layers are watched."""
-
-    max_grad_norm: float = Field(
-        10.0,
-        ge=0.0,
-        description="Longest gradient over all parameters, shortened to it (Wang et al. 2016: 10). 0: no limit.",
-    )
-    max_grad_value: float | None = Field(
-        None,
-        gt=0.0,
-        description="Largest entry of the gradient, up or down, limited to it before max_grad_norm is applied. Left "
-        "out: no limit.",
-    )
-    adjustable_clip: float | None = Field(
-        None,
-        gt=0.0,
-        description="theta of adjustable gradient clipping (Kim et al. 2016): each entry of the gradient is limited to "
-        "+-theta / learning_rate, so that no plain step is longer than theta. Left out: no limit.",
-    )
-    diagnostics_every: int | None = Field(
-        None,
-        ge=1,
-        description="Updates between two looks at the layers: lengths, gradients, dormant units, srank "
-        "(docs/networks.md). 1000 costs next to nothing. Left out: never.",
-    )
-
-    @model_validator(mode="after")
-    def _one_limit_of_entries(self) -> Self:
-        if self.max_grad_value is not None and self.adjustable_clip is not None:
-            raise ValueError("max_grad_value and adjustable_clip both limit each entry of the gradient; give one")
-        return self
-
-    def largest_entry(self, learning_rate: float) -> float | None:
-        """The limit of each entry of the gradient; None for none."""
-        return self.max_grad_value if self.adjustable_clip is None else self.adjustable_clip / learning_rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,30 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
-def clip_reward(reward: Tensor, bound: float) -> Tensor:
-    """Rewards limited to [-bound, bound], each by itself, so before any sum over steps; 0 leaves them as they are."""
-    return reward.clamp(-bound, bound) if bound > 0 else reward
-
-
-def n_step_return(reward: Tensor, discount: Tensor, steps: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """The discounted sum of a window's rewards and the factor of the value after it, (B,) each.
-
-    return = sum over j < steps of gamma^j * discount_0 ... discount_(j-1) * reward_j, and
-    bootstrap = gamma^steps * discount_0 ... discount_(steps-1)  (Sutton and Barto 2018, equation 7.1).
-
-    Args: reward (B, n) and discount (B, n) float32, discount without gamma; steps (B,) int64 in 1..n. What lies beyond
-    `steps` is never used, whatever it holds. A discount of 0 inside the window ends the sum after that step's reward.
-    """
-    _check("n_step_return", reward=(reward, 2), discount=(discount, 2), steps=(steps, 1))
-    n = reward.shape[1]
-    if n == 1:
-        return reward[:, 0], gamma * discount[:, 0]
-    counts = torch.arange(n, device=steps.device) < steps.unsqueeze(1)  # (B, n)
-    decay = torch.where(counts, gamma * discount, 1.0).cumprod(1)  # (B, n) up to and with step j
-    rewards = torch.where(counts, reward, 0.0)
-    total = rewards[:, 0] + (decay[:, :-1] * rewards[:, 1:]).sum(1)
-    return total, decay[:, -1]
+from rlkit.learning.returns import check_shapes
 
 
 def q_learning(q_tm1: Tensor, a_tm1: Tensor, r_t: Tensor, discount_t: Tensor, q_t: Tensor) -> Tensor:
@@ -44,7 +21,9 @@ def q_learning(q_tm1: Tensor, a_tm1: Tensor, r_t: Tensor, discount_t: Tensor, q_
     Args: q_tm1 and q_t (B, A), the latter usually a target network's; a_tm1 (B,) int64; r_t and discount_t (B,).
     No gradient flows through the target.
     """
-    _check("q_learning", q_tm1=(q_tm1, 2), q_t=(q_t, 2), a_tm1=(a_tm1, 1), r_t=(r_t, 1), discount_t=(discount_t, 1))
+    check_shapes(
+        "q_learning", q_tm1=(q_tm1, 2), q_t=(q_t, 2), a_tm1=(a_tm1, 1), r_t=(r_t, 1), discount_t=(discount_t, 1)
+    )
     target = r_t + discount_t * q_t.max(1).values
     return target.detach() - select(q_tm1, a_tm1)
 
@@ -57,8 +36,8 @@ def double_q_learning(
     r_t + discount_t * q_t_value(argmax_a q_t_selector(a)) - q_tm1(a_tm1), the lowest action among equals.
     Args as in `q_learning`; q_t_value (B, A) the target network's, q_t_selector (B, A) the online network's.
     """
-    _check("double_q_learning", q_tm1=(q_tm1, 2), q_t_value=(q_t_value, 2), q_t_selector=(q_t_selector, 2))
-    _check("double_q_learning", q_tm1=(q_tm1, 2), a_tm1=(a_tm1, 1), r_t=(r_t, 1), discount_t=(discount_t, 1))
+    check_shapes("double_q_learning", q_tm1=(q_tm1, 2), q_t_value=(q_t_value, 2), q_t_selector=(q_t_selector, 2))
+    check_shapes("double_q_learning", q_tm1=(q_tm1, 2), a_tm1=(a_tm1, 1), r_t=(r_t, 1), discount_t=(discount_t, 1))
     target = r_t + discount_t * select(q_t_value, q_t_selector.argmax(1))
     return target.detach() - select(q_tm1, a_tm1)
 
@@ -85,15 +64,3 @@ HUBER = Loss(_huber, lambda td: td.clamp(-1.0, 1.0))
 
 SQUARED = Loss(lambda td: 0.5 * td * td, lambda td: td)
 """td^2 / 2: what HUBER is for errors up to 1, so both take the same learning rate."""
-
-
-def _check(function: str, **arguments: tuple[Tensor, int]) -> None:
-    """Raises ValueError unless ranks are as given, batches are equal, and so are the second axes of matrices.
-
-    Broadcasting would make a plausible and wrong loss of (B,) and (B, 1).
-    """
-    first = next(iter(arguments.values()))[0].shape
-    for name, (tensor, rank) in arguments.items():
-        shape = tensor.shape
-        if len(shape) != rank or shape != first[:rank]:
-            raise ValueError(f"{function}: {name} has shape {tuple(shape)}, expected {tuple(first[:rank])}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import PIL.Image
 
-from rlkit.config.load import Config
+from rlkit.config.tables import Config
 from rlkit.metrics.meters import Row
 from rlkit.types import Histogram, Image
 

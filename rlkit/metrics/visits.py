@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.config.load import VisitsConfig
+from rlkit.config.tables import VisitsConfig
 from rlkit.errors import SpecError
 from rlkit.types import EnvSpec, Image, StepBatch
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from rlkit.config.load import Model
+from rlkit.config.model import Model
 from rlkit.nn.inputs import InputKind
 
 Normalisation: TypeAlias = Literal["weight", "weight_mean_batch", "batch", "layer", "group", "spectral"]
@@ -139,7 +139,7 @@ class NetworkConfig(Model):
         """How many observations of random play the network is initialised from; 0 for none."""
         return (self.weight_norm or WeightNormConfig()).initial_batch if self.weights_are_normalised else 0
 
-    def suits(self, batch_size: int, random_steps: int, *, at: str = "", steps: str = "learning_starts") -> None:
+    def validate_sizes(self, batch_size: int, random_steps: int, *, at: str = "", steps: str = "learning_starts") -> None:
         """Raises ValueError unless the network can learn from such batches, after so many steps of random play.
 
         at: where the tables stand, with a dot ("meta."), and steps: the key of random_steps; both for the message.

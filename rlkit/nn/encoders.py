@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 from rlkit.errors import ConfigError
 from rlkit.nn.impala import Impala
-from rlkit.nn.layers import Style
+from rlkit.nn.layers import LayerFactory
 from rlkit.nn.shapes import image_shape
 from rlkit.plugins import import_object
 
 EncoderFactory: TypeAlias = Callable[[tuple[int, ...]], nn.Module]
-BuiltIn: TypeAlias = Callable[[tuple[int, ...], Style], nn.Module]
+BuiltIn: TypeAlias = Callable[[tuple[int, ...], LayerFactory], nn.Module]
 
 
 class Flat(nn.Module):
     """No convolution: every input as a vector."""
 
-    def __init__(self, shape: tuple[int, ...], style: Style) -> None:
+    def __init__(self, shape: tuple[int, ...], style: LayerFactory) -> None:
         super().__init__()
         self.output_size = math.prod(shape)
 
@@ -39,7 +39,7 @@ class Convolutions(nn.Module):
     """Convolutions, each (channels, kernel, stride), without padding, with activations; then flattened."""
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], layers: tuple[tuple[int, int, int], ...], style: Style
+        self, name: str, shape: tuple[int, ...], layers: tuple[tuple[int, int, int], ...], style: LayerFactory
     ) -> None:
         super().__init__()
         modules: list[nn.Module] = []
@@ -66,17 +66,17 @@ def _smallest_side(layers: tuple[tuple[int, int, int], ...]) -> int:
     return side
 
 
-def nature(shape: tuple[int, ...], style: Style) -> nn.Module:
+def nature(shape: tuple[int, ...], style: LayerFactory) -> nn.Module:
     """The convolutions of Mnih et al. 2015 (Methods, Model architecture): 32 8x8/4, 64 4x4/2, 64 3x3/1."""
     return Convolutions("nature", shape, ((32, 8, 4), (64, 4, 2), (64, 3, 1)), style)
 
 
-def nips(shape: tuple[int, ...], style: Style) -> nn.Module:
+def nips(shape: tuple[int, ...], style: LayerFactory) -> nn.Module:
     """The convolutions of Mnih et al. 2013 (section 4.1), a third of the Nature network's work: 16 8x8/4, 32 4x4/2."""
     return Convolutions("nips", shape, ((16, 8, 4), (32, 4, 2)), style)
 
 
-def minatar(shape: tuple[int, ...], style: Style) -> nn.Module:
+def minatar(shape: tuple[int, ...], style: LayerFactory) -> nn.Module:
     """The convolution of Young and Tian 2019 (MinAtar, section 4): 16 3x3/1."""
     return Convolutions("minatar", shape, ((16, 3, 1),), style)
 
@@ -96,7 +96,7 @@ def default_hidden(encoder: str) -> tuple[int, ...]:
     return ENCODERS[encoder][1] if encoder in ENCODERS else ()
 
 
-def build_encoder(encoder: str, shape: tuple[int, ...], style: Style) -> nn.Module:
+def build_encoder(encoder: str, shape: tuple[int, ...], style: LayerFactory) -> nn.Module:
     """The encoder by name or "module:attr"; ConfigError for one that breaks the contract, SpecError for shapes."""
     if encoder in ENCODERS:
         return ENCODERS[encoder][0](shape, style)

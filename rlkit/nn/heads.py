@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from rlkit.nn.layers import Style
+from rlkit.nn.layers import LayerFactory
 
 
-def dense(inputs: int, hidden: Sequence[int], outputs: int, style: Style | None = None) -> nn.Sequential:
+def dense(inputs: int, hidden: Sequence[int], outputs: int, style: LayerFactory | None = None) -> nn.Sequential:
     """Fully connected layers in a style (ReLU between them), linear at the end: (B, inputs) -> (B, outputs)."""
-    style = style or Style()
+    style = style or LayerFactory()
     layers: list[nn.Module] = []
     for number, size in enumerate(hidden, 1):
         layers += style.linear(inputs, size, last=number == len(hidden))
@@ -25,9 +25,9 @@ class DuelingHead(nn.Module):
     All hidden layers but the last are shared; the last one is there twice, once for each stream, as in the paper.
     """
 
-    def __init__(self, inputs: int, hidden: Sequence[int], num_actions: int, style: Style | None = None) -> None:
+    def __init__(self, inputs: int, hidden: Sequence[int], num_actions: int, style: LayerFactory | None = None) -> None:
         super().__init__()
-        style = style or Style()
+        style = style or LayerFactory()
         shared, streams = tuple(hidden[:-1]), tuple(hidden[-1:])
         self.shared = nn.Sequential()
         for size in shared:
@@ -43,7 +43,7 @@ class DuelingHead(nn.Module):
         return value + advantage - advantage.mean(1, keepdim=True)
 
 
-def q_head(inputs: int, hidden: Sequence[int], num_actions: int, style: Style, *, dueling: bool) -> nn.Module:
+def q_head(inputs: int, hidden: Sequence[int], num_actions: int, style: LayerFactory, *, dueling: bool) -> nn.Module:
     """The fully connected part of a Q-network, (B, inputs) -> (B, A)."""
     make = DuelingHead if dueling else dense
     return make(inputs, hidden, num_actions, style)

@@ -47,7 +47,7 @@ class HostNetwork:
         )
         self._address = self._layers[0].weight.data_ptr()
 
-    def suits(self, count: int) -> bool:
+    def supports(self, count: int) -> bool:
         """Whether this is the way for so many observations at once."""
         return count * self._size <= LARGEST
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from rlkit.nn.layers import Style
+from rlkit.nn.layers import LayerFactory
 from rlkit.nn.shapes import image_shape
 
 CHANNELS = (16, 32, 32)
@@ -17,7 +17,7 @@ class Block(nn.Module):
     The way around the branch is the identity, as He et al. 2016b recommend; scale = 1 is IMPALA's.
     """
 
-    def __init__(self, channels: int, style: Style) -> None:
+    def __init__(self, channels: int, style: LayerFactory) -> None:
         super().__init__()
         self.branch = nn.Sequential(*style.preactivated(channels), *style.preactivated(channels))
         self.scale = style.residual_scale
@@ -29,7 +29,7 @@ class Block(nn.Module):
 class Impala(nn.Module):
     """Three stacks of a convolution, a pooling and two residual blocks; 16, 32, 32 channels times the width factor."""
 
-    def __init__(self, shape: tuple[int, ...], style: Style) -> None:
+    def __init__(self, shape: tuple[int, ...], style: LayerFactory) -> None:
         super().__init__()
         size = image_shape("impala", shape, SMALLEST[style.pooling])
         modules: list[nn.Module] = []

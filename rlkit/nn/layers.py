@@ -18,7 +18,7 @@ _GROUPS = 4  # divides the layers of all built-in networks
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class LayerFactory:
     """What is alike in all layers of a network; the default is none and ReLU."""
 
     normalisation: Normalisation | None = None
@@ -30,7 +30,7 @@ class Style:
     residual_scale: float = 1.0
 
     @classmethod
-    def of(cls, config: NetworkConfig) -> Style:
+    def of(cls, config: NetworkConfig) -> LayerFactory:
         """The style that a config asks for."""
         return cls(
             config.normalisation,

@@ -13,7 +13,7 @@ from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import ENCODERS, build_encoder, default_hidden, output_size
 from rlkit.nn.heads import q_head
 from rlkit.nn.inputs import InputLayer, OneHot, build_input
-from rlkit.nn.layers import Style
+from rlkit.nn.layers import LayerFactory
 from rlkit.nn.summary import describe_layer
 
 __all__ = ["NetworkConfig", "QNetwork", "build_q_network", "describe_network"]
@@ -59,7 +59,7 @@ def build_q_network(config: NetworkConfig, space: gym.Space[Any], num_actions: i
     does not suit the input or the encoder, ConfigError for an unusable encoder or normalisation.
     """
     inputs = build_input(space, config.input)
-    style = Style.of(config)
+    style = LayerFactory.of(config)
     encoder = build_encoder(config.encoder, inputs.shape, style)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     head = q_head(output_size(encoder), hidden, num_actions, style, dueling=config.dueling)

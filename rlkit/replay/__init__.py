@@ -5,10 +5,10 @@ from rlkit.replay.hindsight import Hindsight
 from rlkit.replay.options import OptionStore, option_bytes
 from rlkit.replay.prioritised import Prioritised
 from rlkit.replay.replay import Replay, replay_bytes
-from rlkit.replay.ring import Extra
+from rlkit.replay.ring import Column
 
 __all__ = [
-    "Extra",
+    "Column",
     "Hindsight",
     "OptionStore",
     "Prioritised",

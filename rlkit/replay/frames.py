@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.errors import SpecError
-from rlkit.replay.ring import Extra
+from rlkit.replay.ring import Column
 from rlkit.types import EnvSpec
 
 MAX_STACK = 256  # a row's place in its episode is kept in one byte
@@ -46,7 +46,7 @@ class FrameLayout:
             here: slice | int = -1 if length == 1 else slice(-length, None)
             self._newest = (slice(None),) * (self._axis + 1) + (here,)
             frame_shape[self._axis : self._axis + 1] = [] if length == 1 else [length]
-        self.frame = Extra(tuple(frame_shape), space.dtype)
+        self.frame = Column(tuple(frame_shape), space.dtype)
 
     def newest(self, obs: NDArray[Any]) -> NDArray[Any]:
         """(K, *frame): the newest frame of each observation (K, *O)."""

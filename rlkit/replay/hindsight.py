@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.errors import ConfigError
-from rlkit.replay.ring import Extra, checked
+from rlkit.replay.ring import Column, checked
 from rlkit.types import State
 
 
@@ -32,7 +32,7 @@ class Later:
     An episode of T steps costs T rows once, when it ends: nothing is searched for when steps are sampled.
     """
 
-    def __init__(self, hindsight: Hindsight, extras: Mapping[str, Extra], capacity: int, num_envs: int) -> None:
+    def __init__(self, hindsight: Hindsight, extras: Mapping[str, Column], capacity: int, num_envs: int) -> None:
         extra = extras.get(hindsight.column)
         if extra is None or len(extra.shape) != 1 or np.dtype(extra.dtype) != np.bool_:
             raise ConfigError(f"replay: hindsight needs a column {hindsight.column!r} of bits, bool (G,)")

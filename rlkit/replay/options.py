@@ -12,15 +12,15 @@ from torch import Tensor
 
 from rlkit.errors import ConfigError, RlkitError, SpecError
 from rlkit.memory import require_memory
-from rlkit.replay.ring import Extra, HostColumn, StagedColumn, checked
+from rlkit.replay.ring import Column, HostColumn, StagedColumn, checked
 from rlkit.replay.windows import draw_uniform
 from rlkit.types import EnvSpec, State, Window
 
-_COLUMNS = {"choice": Extra((), np.int64), "reward": Extra((), np.float32), "discount": Extra((), np.float32)}
+_COLUMNS = {"choice": Column((), np.int64), "reward": Column((), np.float32), "discount": Column((), np.float32)}
 _OWN_BYTES = 8 + 1  # next, playable
 
 
-def option_bytes(capacity: int, spec: EnvSpec, extras: Mapping[str, Extra] | None = None) -> int:
+def option_bytes(capacity: int, spec: EnvSpec, extras: Mapping[str, Column] | None = None) -> int:
     """What a full store of `capacity` observations takes. Raises as `OptionStore` does, but for its size."""
     if capacity < 2 * spec.num_envs:
         raise ConfigError(
@@ -31,11 +31,11 @@ def option_bytes(capacity: int, spec: EnvSpec, extras: Mapping[str, Extra] | Non
     return capacity * (_OWN_BYTES + sum(column.row_bytes for column in columns))
 
 
-def _observation(spec: EnvSpec) -> Extra:
+def _observation(spec: EnvSpec) -> Column:
     space = spec.observation_space
     if space.shape is None or space.dtype is None:
         raise SpecError(f"options: observations must be arrays of one shape and dtype, not {space}")
-    return Extra(tuple(space.shape), space.dtype)
+    return Column(tuple(space.shape), space.dtype)
 
 
 class OptionStore:
@@ -57,7 +57,7 @@ class OptionStore:
         capacity: int,
         spec: EnvSpec,
         *,
-        extras: Mapping[str, Extra],
+        extras: Mapping[str, Column],
         device: torch.device,
         rng: np.random.Generator,
     ) -> None:

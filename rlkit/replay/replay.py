@@ -10,25 +10,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlkit.devices import to_device
 from rlkit.errors import ConfigError, RlkitError
 from rlkit.memory import placed, require_memory
 from rlkit.replay.frames import FrameLayout
 from rlkit.replay.hindsight import Hindsight, Later
 from rlkit.replay.prioritised import Priorities, Prioritised, SumTree
-from rlkit.replay.ring import DeviceColumn, Extra, HostColumn, checked, to_device
+from rlkit.replay.ring import Column, DeviceColumn, HostColumn, checked
 from rlkit.replay.stacks import FrameStore
 from rlkit.replay.windows import draw_uniform, occupants, window_rows
 from rlkit.types import Batch, EnvSpec, State, StepBatch, Window
 
 _NONE = np.zeros(0, np.int64)
 _CHUNK = 1024  # rows put together at once where all are needed
-STEP_COLUMNS = {"action": Extra((), np.int64), "reward": Extra((), np.float32), "discount": Extra((), np.float32)}
+STEP_COLUMNS = {"action": Column((), np.int64), "reward": Column((), np.float32), "discount": Column((), np.float32)}
 
 
 def replay_bytes(
     capacity: int,
     spec: EnvSpec,
-    extras: Mapping[str, Extra] | None = None,
+    extras: Mapping[str, Column] | None = None,
     prioritised: Prioritised | None = None,
     hindsight: Hindsight | None = None,
 ) -> int:
@@ -67,7 +68,7 @@ class Replay:
         spec: EnvSpec,
         *,
         steps: int = 1,
-        extras: Mapping[str, Extra] | None = None,
+        extras: Mapping[str, Column] | None = None,
         device: torch.device,
         rng: np.random.Generator,
         prioritised: Prioritised | None = None,

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from rlkit.devices import to_device
 from rlkit.errors import ConfigError, SpecError
 
 # What numpy and torch share and what every device can gather; other 64-bit codes go to the host.
@@ -20,7 +21,7 @@ DEVICE_DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", 
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
+class Column:
     """Declares a column that is stored with each step and returned with each window, (B, n, *shape).
 
     `host` keeps it as NumPy on the host and hands it out as such: for 64-bit digests, which are looked up in tables
@@ -36,17 +37,10 @@ class Extra:
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
-def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """`array` on `device`; shares memory on the CPU."""
-    tensor = torch.from_numpy(array)
-    # From ordinary memory the copy would wait for all that is queued on the GPU.
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
 class HostColumn:
     """One array, (rows, *shape), on the host."""
 
-    def __init__(self, name: str, rows: int, extra: Extra) -> None:
+    def __init__(self, name: str, rows: int, extra: Column) -> None:
         self._name = name
         self.data: NDArray[Any] = np.zeros((rows, *extra.shape), extra.dtype)
 
@@ -69,7 +63,7 @@ class HostColumn:
 class DeviceColumn:
     """One tensor, (rows, *shape), on a device. On the CPU it is written through its NumPy view, 5 times as fast."""
 
-    def __init__(self, name: str, rows: int, extra: Extra, device: torch.device) -> None:
+    def __init__(self, name: str, rows: int, extra: Column, device: torch.device) -> None:
         dtype = np.dtype(extra.dtype)
         if dtype.name not in DEVICE_DTYPES:
             raise SpecError(f"replay: {name} has dtype {dtype}; a tensor column takes {', '.join(DEVICE_DTYPES)}")
@@ -112,7 +106,7 @@ class DeviceColumn:
 class StagedColumn(DeviceColumn):
     """One tensor on the host whose rows are wanted on a device: gathered into pinned memory and moved from there."""
 
-    def __init__(self, name: str, rows: int, extra: Extra, device: torch.device) -> None:
+    def __init__(self, name: str, rows: int, extra: Column, device: torch.device) -> None:
         super().__init__(name, rows, extra, torch.device("cpu"))
         self._device = device
 

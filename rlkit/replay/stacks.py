@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlkit.devices import to_device
 from rlkit.replay.frames import FrameLayout, stack_index
-from rlkit.replay.ring import DeviceColumn, StagedColumn, checked, to_device
+from rlkit.replay.ring import DeviceColumn, StagedColumn, checked
 from rlkit.types import State
 
 

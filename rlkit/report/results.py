@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.config.load import Config, resolve
+from rlkit.config.load import resolve
+from rlkit.config.tables import Config
 from rlkit.errors import ConfigError
 from rlkit.metrics.sinks import flat
 from rlkit.report.protocols import Protocol

@@ -16,11 +16,13 @@ from typing import Any
 import torch
 
 from rlkit import plugins
-from rlkit.config.load import Config, load
+from rlkit.config.load import load
+from rlkit.config.tables import Config
+from rlkit.devices import choose_device
 from rlkit.errors import ConfigError, RlkitError, RunError
 from rlkit.metrics.meters import summarise
 from rlkit.metrics.sinks import flat, read_rows
-from rlkit.runs.assemble import Evaluator, Session, assemble, choose_device, identity
+from rlkit.runs.assemble import Evaluator, Session, assemble, identity
 from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import RunDirectory, free_name, machine, today, versions
 from rlkit.runs.policy import load_policy

@@ -11,7 +11,8 @@ import torch
 
 from rlkit import plugins
 from rlkit.agent import Agent, AgentContext, HasNetworks, Policy
-from rlkit.config.load import Config
+from rlkit.config.tables import Config
+from rlkit.devices import choose_device
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
 from rlkit.metrics.meters import Sink
@@ -20,23 +21,11 @@ from rlkit.metrics.visits import Visits
 from rlkit.nn.summary import LayerSummary
 from rlkit.runs.directory import RunDirectory
 from rlkit.seeding import Streams
-from rlkit.training.action_log import Tape
+from rlkit.training.action_log import ActionLog
 from rlkit.training.evaluation import Scores, evaluate, protocol_of
 from rlkit.training.rollout import Rollout
 from rlkit.training.trainer import Stop, Trainer
 from rlkit.types import EnvSpec, Mode, Purpose, State, StepBatch
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that a config means. Raises ConfigError where the machine has none such."""
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if name == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    device = torch.device(name)
-    missing = {"cuda": not cuda or (device.index or 0) >= torch.cuda.device_count(), "mps": not mps, "cpu": False}
-    if missing[device.type]:
-        raise ConfigError(f"train.device: torch finds no {name!r} on this machine; use 'auto' or 'cpu'")
-    return device
 
 
 @dataclass
@@ -135,7 +124,7 @@ def assemble(
         visits = _visits(config, environments.spec)
         run = open_run(device)
         streams = Streams(train.seed).child("rollout")
-        tape = Tape(streams, train.num_envs, train.reseed_after, run.tapes)
+        tape = ActionLog(streams, train.num_envs, train.reseed_after, run.tapes)
         trainer = Trainer(
             agent=agent,
             rollout=Rollout(environments, tape, streams.generator("act"), Mode.EXPLORE),

@@ -16,7 +16,8 @@ from typing import Any
 
 import psutil
 
-from rlkit.config.load import Config, load
+from rlkit.config.load import load
+from rlkit.config.tables import Config
 from rlkit.errors import RunError
 from rlkit.runs.checkpoint import CheckpointStore, collect_garbage, load_state, save_state, write_text
 from rlkit.types import State

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlkit.config.load import Config, load
+from rlkit.config.load import load
+from rlkit.config.tables import Config
 from rlkit.errors import ConfigError, RlkitError
 from rlkit.metrics.sinks import flat
 from rlkit.report.results import NEITHER_OF_AGENT_NOR_TASK, finished_content, settings

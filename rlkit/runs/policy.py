@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from rlkit import plugins
 from rlkit.agent import Policy
-from rlkit.config.load import Config
+from rlkit.config.tables import Config
+from rlkit.devices import choose_device
 from rlkit.errors import SpecError
-from rlkit.runs.assemble import choose_device
 from rlkit.runs.directory import RunDirectory
 from rlkit.types import ActorState, EnvSpec, Mode, Observation, Purpose
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from rlkit.config.load import Model, explain
+from rlkit.config.load import explain
+from rlkit.config.model import Model
 from rlkit.errors import ConfigError
 
 

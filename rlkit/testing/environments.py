@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.config.load import PluginConfig
+from rlkit.config.model import PluginConfig
 from rlkit.environments import Environments, EnvPlugin
 from rlkit.errors import ConfigError
 from rlkit.seeding import MAX_SEED

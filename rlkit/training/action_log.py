@@ -37,7 +37,7 @@ class RowHash:
             self.value[env] = zlib.crc32(b"\1" if terminated[env] else b"\2" if truncated[env] else b"\0", value)
 
 
-class Tape:
+class ActionLog:
     """The actions of N environments since each one's latest seed.
 
     `actions` is a (T, N) matrix; environment e's part begins at row `start[e]`, where it was reset with `seed[e]`.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rlkit.agent import Policy
 from rlkit.environments import Environments
 from rlkit.errors import RlkitError, WorkerError
-from rlkit.training.action_log import Tape
+from rlkit.training.action_log import ActionLog
 from rlkit.types import ActorState, Mode, Observation, RawStep, State, StepBatch
 
 
@@ -91,7 +91,7 @@ class Rollout:
             "rng": self._rng.bit_generator.state,
         }
 
-    def resume(self, state: State, tape: Tape) -> bool:
+    def resume(self, state: State, tape: ActionLog) -> bool:
         """Plays `tape` back and goes on from there; False if the environments failed or did not arrive where they were.
 
         In that case nothing of the old episodes is used: call `start`.

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rlkit.agent import Agent
-from rlkit.config.load import EvaluationConfig, TrainConfig
+from rlkit.config.tables import EvaluationConfig, TrainConfig
 from rlkit.errors import RlkitError
 from rlkit.metrics.meters import EpisodeMeter, Meters, Sink
 from rlkit.metrics.sinks import FINAL
 from rlkit.metrics.visits import Visits
 from rlkit.pacing import crossed
-from rlkit.training.action_log import Tape
+from rlkit.training.action_log import ActionLog
 from rlkit.training.evaluation import Scores
 from rlkit.training.rollout import Rollout
 from rlkit.types import State
@@ -44,7 +44,7 @@ class Trainer:
 
     agent: Agent
     rollout: Rollout
-    tape: Tape
+    tape: ActionLog
     train: TrainConfig
     evaluation: EvaluationConfig
     evaluate: Callable[[int], Scores]  # episodes → scores of the agent as it is

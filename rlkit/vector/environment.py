@@ -107,7 +107,7 @@ def _space_of(spec: ArraySpec) -> spaces.Box:
     return spaces.Box(low, high, spec.shape, dtype.type)
 
 
-class Member(Env):
+class SubEnv(Env):
     """One environment as Gymnasium's vector environments see it: signals beside the observation, failures as text.
 
     A failure travels in `info`, as data: raised in a worker it would have to be pickled, which not every exception
@@ -179,7 +179,7 @@ class Member(Env):
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class EnvFactory:
     """Makes the member of one index, here or in a worker process."""
 
     index: int
@@ -188,10 +188,10 @@ class Seat:
     signals: SignalReader | None
     parent: int  # process id
 
-    def __call__(self) -> Member:
+    def __call__(self) -> SubEnv:
         if os.getpid() != self.parent:
             # Both reach the whole process group, but only the parent decides when to stop. It ends its workers by
             # their pipes, and by SIGKILL where that does not help; a worker whose parent is gone ends by itself.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        return Member(self.index, self.make, self.spec, self.signals)
+        return SubEnv(self.index, self.make, self.spec, self.signals)

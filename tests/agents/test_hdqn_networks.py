@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from agents.hdqn import HDQNAgent, HDQNConfig, plugin
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
+from rlkit.devices import to_device
 from rlkit.errors import ConfigError
 from rlkit.nn.diagnostics import with_hooks
 from rlkit.nn.weight_norm import length_and_direction, normalised_layers
-from rlkit.replay.ring import to_device
 from rlkit.seeding import Streams
 from rlkit.testing.agents import check_agent
 from rlkit.testing.states import difference, snapshot
-from rlkit.training.action_log import Tape
+from rlkit.training.action_log import ActionLog
 from rlkit.training.rollout import Rollout
 from rlkit.types import EnvSpec, Mode, Purpose, StepBatch
 
@@ -72,7 +72,9 @@ def fresh(chosen: HDQNConfig, seed: int = 0) -> HDQNAgent:
 def play(agent: HDQNAgent, count: int) -> Iterator[StepBatch]:
     """Steps, observed, not learned from."""
     environments = gymnasium.make(DOORKEY, 1, Purpose.TRAIN)
-    rollout = Rollout(environments, Tape(Streams(2), 1, reseed_after=10**9), np.random.default_rng(3), Mode.EXPLORE)
+    rollout = Rollout(
+        environments, ActionLog(Streams(2), 1, reseed_after=10**9), np.random.default_rng(3), Mode.EXPLORE
+    )
     rollout.start(agent)
     for _ in range(count):
         rollout.act(agent)

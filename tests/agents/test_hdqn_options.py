@@ -15,8 +15,9 @@ import rlkit
 from agents.hdqn.agent import HDQNAgent
 from agents.hdqn.config import RewardConfig
 from agents.hdqn.critic import intrinsic_reward, relabel, transitions
-from agents.hdqn.options import Accounts, allowed_goals, explore, option_over, pick
-from rlkit.config.load import Config, resolve
+from agents.hdqn.options import OptionReturn, allowed_goals, explore, option_over, pick
+from rlkit.config.load import resolve
+from rlkit.config.tables import Config
 from rlkit.exploration.count.bonus import NoBonus
 from rlkit.types import Batch, StepBatch, Window
 
@@ -73,7 +74,7 @@ def test_each_environment_tosses_its_own_coin() -> None:
 )
 def test_what_an_option_is_worth(rule: Any, total: float, factor: float) -> None:
     """The second environment loses a life in its second step: what follows in the option no longer counts."""
-    accounts = Accounts(0.5, rule, np.full(2, 9.0), np.full(2, 9.0))
+    accounts = OptionReturn(0.5, rule, np.full(2, 9.0), np.full(2, 9.0))
     for number, (reward, discount) in enumerate([(1, (1, 1)), (2, (1, 0)), (4, (1, 1))]):
         begins = np.full(2, number == 0)
         accounts.add(begins, np.full(2, float(reward)), np.array(discount, np.float32))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from envs.gymnasium import Build, GymnasiumConfig, WrapperConfig, plugin, sticky_actions, time_limit
-from rlkit.config.load import Config, resolve
+from rlkit.config.load import resolve
+from rlkit.config.tables import Config
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
 from rlkit.types import Purpose, Stack

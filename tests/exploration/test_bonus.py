@@ -17,7 +17,7 @@ from rlkit.errors import CapacityError, ConfigError, SpecError
 from rlkit.exploration.count.bonus import CountBonus
 from rlkit.seeding import Streams
 from rlkit.testing.states import state_hash
-from rlkit.training.action_log import Tape
+from rlkit.training.action_log import ActionLog
 from rlkit.training.rollout import Rollout
 from rlkit.types import EnvSpec, Histogram, Mode, Observation, Purpose, StepBatch
 
@@ -51,7 +51,7 @@ class Run:
         self.agent: DQNAgent = plugin.agent(
             chosen, self.environments.spec, AgentContext(Streams(1), torch.device("cpu"))
         )
-        self.tape = Tape(Streams(2), num_envs, reseed_after=10**9)
+        self.tape = ActionLog(Streams(2), num_envs, reseed_after=10**9)
         self.rollout = Rollout(self.environments, self.tape, np.random.default_rng(3), Mode.EXPLORE)
         self.steps: list[StepBatch] = []
         self.metrics: list[dict[str, Any]] = []
@@ -345,7 +345,7 @@ def test_a_projection_that_does_not_fit_into_memory_is_refused() -> None:
     assert chosen is not None
     features = chosen.features.build(EnvSpec(gym.spaces.Discrete(10**9), num_actions=2, num_envs=1))
     with pytest.raises(CapacityError, match=r"projecting 1,000,000,000 features to 4,096 bits .* available"):
-        chosen.suits(features, 100)
+        chosen.validate_for(features, 100)
 
 
 def test_centring_needs_random_play_first() -> None:

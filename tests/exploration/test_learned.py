@@ -23,7 +23,7 @@ from rlkit.exploration.count.learned import LearnedCodes
 from rlkit.seeding import Streams, torch_seeded
 from rlkit.testing.agents import check_agent
 from rlkit.testing.states import difference, snapshot
-from rlkit.training.action_log import Tape
+from rlkit.training.action_log import ActionLog
 from rlkit.training.rollout import Rollout
 from rlkit.types import Metrics, Mode, Observation, Purpose, StepBatch
 
@@ -72,7 +72,7 @@ class Run:
     def steps(self, count: int) -> Iterator[tuple[StepBatch, Metrics]]:
         """Steps, observed and learned from."""
         environments = gymnasium.make(self.env, self.num_envs, Purpose.TRAIN)
-        tape = Tape(Streams(2), self.num_envs, reseed_after=10**9)
+        tape = ActionLog(Streams(2), self.num_envs, reseed_after=10**9)
         rollout = Rollout(environments, tape, np.random.default_rng(3), Mode.EXPLORE)
         rollout.start(self.agent)
         for _ in range(count):

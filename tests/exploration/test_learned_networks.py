@@ -17,7 +17,7 @@ from envs.gymnasium import plugin as gymnasium
 from rlkit.errors import ConfigError
 from rlkit.exploration.count.autoencoder import Autoencoder, BitEncoder, code_loss, scaled
 from rlkit.nn.config import NetworkConfig
-from rlkit.nn.layers import Style
+from rlkit.nn.layers import LayerFactory
 from rlkit.nn.weight_norm import initialise_from_data, length_and_direction, normalised_layers
 from rlkit.seeding import torch_seeded
 from rlkit.testing.agents import check_agent
@@ -38,7 +38,7 @@ TABLES: dict[str, dict[str, Any]] = {
 @cache
 def fitted(kind: str, side: int = 16, steps: int = 120) -> tuple[Autoencoder, BitEncoder]:
     """An autoencoder after so many updates, whose running statistics are therefore not those of the start."""
-    style = Style.of(NetworkConfig(**TABLES[kind]))
+    style = LayerFactory.of(NetworkConfig(**TABLES[kind]))
     with torch_seeded(4):
         network, encoder = Autoencoder(side, 32, 8, style), BitEncoder(side, 32, style)
     initialise_from_data(network, lambda: network.decode(network.encode(pictures(side=side)[:100])))

@@ -57,5 +57,5 @@ def test_other_networks_are_left_to_torch(config: NetworkConfig, space: gym.Spac
 def test_many_observations_are_left_to_torch() -> None:
     host = HostNetwork.of(build_q_network(NetworkConfig(hidden=(512, 512)), RAW, 2))
     assert host is not None
-    assert host.suits(1)
-    assert not host.suits(2)
+    assert host.supports(1)
+    assert not host.supports(2)

@@ -16,7 +16,7 @@ from rlkit.errors import ConfigError, SpecError
 from rlkit.nn.config import KNOWN_ENCODERS, NetworkConfig
 from rlkit.nn.encoders import ENCODERS
 from rlkit.nn.impala import Block
-from rlkit.nn.layers import FractionalMaxPool, Style
+from rlkit.nn.layers import FractionalMaxPool, LayerFactory
 from rlkit.nn.qnetwork import QNetwork, build_q_network
 from rlkit.nn.summary import summarise
 from rlkit.nn.weight_norm import MeanOnlyBatchNorm, normalised_layers
@@ -78,7 +78,7 @@ def test_where_normalisations_stand() -> None:
 
 
 def test_layer_normalisation_is_over_all_of_an_image() -> None:
-    conv, norm = Style(normalisation="layer").conv(2, 6, 3)[:2]
+    conv, norm = LayerFactory(normalisation="layer").conv(2, 6, 3)[:2]
     out = norm(conv(torch.randn(5, 2, 9, 9)))
     torch.testing.assert_close(out.mean((1, 2, 3)), torch.zeros(5), atol=1e-5, rtol=0)
     torch.testing.assert_close(out.var((1, 2, 3), correction=0), torch.ones(5), atol=1e-3, rtol=0)
@@ -119,10 +119,10 @@ def test_impala_has_the_published_size() -> None:
 
 def test_a_block_adds_a_scaled_branch_to_its_input() -> None:
     x = torch.randn(2, 4, 6, 6)
-    block = Block(4, Style(residual_scale=0.5))
+    block = Block(4, LayerFactory(residual_scale=0.5))
     assert [type(part) for part in block.branch] == [nn.ReLU, nn.Conv2d, nn.ReLU, nn.Conv2d]
     torch.testing.assert_close(block(x), x + 0.5 * block.branch(x))
-    batch = [type(part) for part in Block(4, Style(normalisation="batch")).branch]
+    batch = [type(part) for part in Block(4, LayerFactory(normalisation="batch")).branch]
     assert batch == [nn.BatchNorm2d, nn.ReLU, nn.Conv2d] * 2
 
 

@@ -13,7 +13,8 @@ from torch import nn
 
 from rlkit.errors import ConfigError
 from rlkit.learning.optimizers import OptimizerConfig, build_optimizer, plain_step
-from rlkit.learning.q_learner import LearnerSettings, QLearner, TargetConfig, Transitions
+from rlkit.learning.q_learner import LearnerSettings, QLearner, Transitions
+from rlkit.learning.target import TargetConfig
 from rlkit.nn.config import NetworkConfig, WeightNormConfig
 from rlkit.nn.parameters import load_parameters
 from rlkit.nn.qnetwork import build_q_network

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlkit.learning.q_losses import HUBER, SQUARED, Loss, clip_reward, double_q_learning, n_step_return, q_learning
+from rlkit.learning.q_losses import HUBER, SQUARED, Loss, double_q_learning, q_learning
+from rlkit.learning.returns import clip_reward, n_step_return
 
 NAN, INF = math.nan, math.inf
 

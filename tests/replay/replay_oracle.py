@@ -10,10 +10,14 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from rlkit.replay import Extra, Prioritised, Replay
+from rlkit.replay import Column, Prioritised, Replay
 from rlkit.types import EnvSpec, Observation, Stack, StepBatch
 
-EXTRAS = {"digest": Extra((), np.uint64, host=True), "achieved": Extra((3,), np.bool_), "seen": Extra((2,), np.float32)}
+EXTRAS = {
+    "digest": Column((), np.uint64, host=True),
+    "achieved": Column((3,), np.bool_),
+    "seen": Column((2,), np.float32),
+}
 
 
 @dataclass(frozen=True)

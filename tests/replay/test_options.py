@@ -10,13 +10,13 @@ import torch
 from gymnasium.spaces import Box, Discrete
 
 from rlkit.errors import CapacityError, ConfigError, RlkitError
-from rlkit.replay import Extra, Hindsight, OptionStore, Replay, option_bytes, replay_bytes
+from rlkit.replay import Column, Hindsight, OptionStore, Replay, option_bytes, replay_bytes
 from rlkit.testing.states import difference, snapshot
 from rlkit.types import EnvSpec, Observation, Stack, StepBatch
 
 CPU = torch.device("cpu")
 STACKED = Box(0, 255, (2, 3), np.uint8)
-ALLOWED = {"allowed": Extra((3,), np.bool_, host=True)}
+ALLOWED = {"allowed": Column((3,), np.bool_, host=True)}
 
 
 def spec(num_envs: int, space: Any = STACKED) -> EnvSpec:
@@ -160,7 +160,7 @@ def test_later_is_what_a_search_finds(which: Any, capacity: int) -> None:
     replay = Replay(
         capacity,
         EnvSpec(Discrete(1000), 2, 1),
-        extras={"bits": Extra((3,), np.bool_)},
+        extras={"bits": Column((3,), np.bool_)},
         device=CPU,
         rng=np.random.default_rng(0),
         hindsight=Hindsight("bits", which),
@@ -203,10 +203,10 @@ def later(episodes: list[Any], finished: set[int], which: str) -> dict[int, np.n
 def test_hindsight_needs_its_column() -> None:
     world = EnvSpec(Discrete(5), 2, 1)
     with pytest.raises(ConfigError, match="'bits'"):
-        Replay(50, world, extras={"bits": Extra((), np.bool_)}, device=CPU, rng=np.random.default_rng(0),
+        Replay(50, world, extras={"bits": Column((), np.bool_)}, device=CPU, rng=np.random.default_rng(0),
                hindsight=Hindsight("bits", "final"))  # fmt: skip
     plain = Replay(50, world, device=CPU, rng=np.random.default_rng(0))
     with pytest.raises(RlkitError, match="without hindsight"):
         plain.later(np.zeros(1, np.int64))
-    bits = {"bits": Extra((3,), np.bool_)}
+    bits = {"bits": Column((3,), np.bool_)}
     assert replay_bytes(10, world, bits, hindsight=Hindsight("bits", "final")) - replay_bytes(10, world, bits) == 60

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from replay_oracle import EXTRAS, NaiveReplay, Stream, World, assert_equal_states, compare, copied, make
 
 from rlkit.errors import CapacityError, ConfigError, RlkitError, SpecError
-from rlkit.replay import Extra, Prioritised, Replay, replay_bytes
+from rlkit.replay import Column, Prioritised, Replay, replay_bytes
 from rlkit.replay.ring import DeviceColumn, StagedColumn
 from rlkit.runs.checkpoint import load_state, save_state
 from rlkit.types import Batch, EnvSpec, Stack
@@ -351,7 +351,7 @@ def test_states_that_do_not_fit() -> None:
     for other, message in (
         (make(world, 22), "capacity is 20, but this replay has 22"),
         (make(World(num_envs=1), 20), "num_envs"),
-        (make(world, 20, extras={"bonus": Extra((), np.float32)}), "columns"),
+        (make(world, 20, extras={"bonus": Column((), np.float32)}), "columns"),
         (make(world, 20, prioritised=Prioritised()), "prioritised"),
         (make(World(num_envs=2, frame_shape=(9,)), 20), r"observation is uint8 \(0, 2, 3\)"),
         (make(World(num_envs=2, dtype=np.float32), 20), "observation is uint8"),
@@ -369,7 +369,7 @@ def atari_spec(num_envs: int = 1) -> EnvSpec:
 
 
 def test_a_row_takes_little_more_than_its_frame() -> None:
-    digests = {"digest": Extra((), np.uint64, host=True), "next_digest": Extra((), np.uint64, host=True)}
+    digests = {"digest": Column((), np.uint64, host=True), "next_digest": Column((), np.uint64, host=True)}
     assert replay_bytes(1_000_000, atari_spec(), digests, Prioritised()) <= 7_250 * 1_000_000
     capacity = 5_000
     replay = Replay(

@@ -9,7 +9,7 @@ import torch
 
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
-from rlkit.config.load import PluginConfig
+from rlkit.config.model import PluginConfig
 from rlkit.pacing import Ratio
 from rlkit.seeding import Streams
 from rlkit.testing.agents import check_agent

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from rlkit.nn.layers import Style
+from rlkit.nn.layers import LayerFactory
 from rlkit.nn.weight_norm import MeanOnlyBatchNorm
 
 CHANNELS = 16  # of each convolution
@@ -26,10 +26,10 @@ class Autoencoder(nn.Module):
     code layer keeps it whatever the style says of the other layers.
     """
 
-    def __init__(self, side: int, codes: int, levels: int, style: Style | None = None) -> None:
+    def __init__(self, side: int, codes: int, levels: int, style: LayerFactory | None = None) -> None:
         """side: height and width of the frames; codes: K; levels: grey levels told apart; style: of all layers."""
         super().__init__()
-        style = style or Style()
+        style = style or LayerFactory()
         self.side, self.levels = side, levels
         self.encoder = encoder(side, codes, style)
         self.norm = nn.BatchNorm1d(codes)
@@ -57,7 +57,7 @@ class Autoencoder(nn.Module):
         return logits.view(*pixels.shape[:2], self.levels)
 
 
-def encoder(side: int, codes: int, style: Style) -> nn.Sequential:
+def encoder(side: int, codes: int, style: LayerFactory) -> nn.Sequential:
     """(B, 1, side, side) → (B, codes), before normalisation and sigmoid."""
     flat = CHANNELS * (side // 8) ** 2
     return nn.Sequential(
@@ -104,7 +104,7 @@ class OnGrid(nn.Module):
         return y.clamp_(-LARGEST_ACTIVATION, LARGEST_ACTIVATION).mul_(GRID).round_().div_(GRID)
 
 
-class GridStyle(Style):
+class GridStyle(LayerFactory):
     """Plain layers with activations on the grid."""
 
     def activate(self) -> nn.Module:
@@ -144,10 +144,10 @@ class BitEncoder(nn.Module):
 
     CHUNK = 64  # frames at once; more need more memory and are no faster
 
-    def __init__(self, side: int, codes: int, style: Style | None = None) -> None:
+    def __init__(self, side: int, codes: int, style: LayerFactory | None = None) -> None:
         """style: the autoencoder's, of which the activation is taken."""
         super().__init__()
-        grid = GridStyle(activation=(style or Style()).activation)
+        grid = GridStyle(activation=(style or LayerFactory()).activation)
         self.layers = encoder(side, codes, grid).double().requires_grad_(False)
 
     @torch.no_grad()

@@ -26,12 +26,12 @@ from rlkit.exploration.adjustment import Optimism
 from rlkit.exploration.count.config import BonusConfig, OptimismConfig
 from rlkit.exploration.count.counts import SketchCounts
 from rlkit.exploration.count.warm_up import Moment, pack, unpack
-from rlkit.replay import Extra, Replay
+from rlkit.replay import Column, Replay
 from rlkit.seeding import Streams
 from rlkit.types import EnvSpec, Histogram, Metrics, Observation, State, StepBatch, Window
 
 
-def bonus_extras(config: BonusConfig | None) -> dict[str, Extra]:
+def bonus_extras(config: BonusConfig | None) -> dict[str, Column]:
     """The replay's columns that a bonus needs: digests to look up, or the bonus itself."""
     if config is None:
         return {}
@@ -43,7 +43,7 @@ def bonus_extras(config: BonusConfig | None) -> dict[str, Extra]:
     if config.optimism:
         names.add("next_digest")
     return {
-        name: Extra((), np.float32) if name == "bonus" else Extra((), np.int64, host=True) for name in sorted(names)
+        name: Column((), np.float32) if name == "bonus" else Column((), np.int64, host=True) for name in sorted(names)
     }
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from rlkit.config.load import SWITCH, Model
+from rlkit.config.model import SWITCH, Model
 from rlkit.errors import ConfigError
 from rlkit.exploration.count import features as kinds
 from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, SketchCounts
@@ -148,20 +148,20 @@ class BonusConfig(Model):
         """Digests of what `features.build` gives, after `warm_up` random steps. Raises ConfigError where that fails."""
         if isinstance(self.features, LearnedConfig) and replay is None:
             raise ConfigError('bonus.features: type = "learned" learns from a replay, and this agent has none')
-        self.suits(features, warm_up)
+        self.validate_for(features, warm_up)
         rng = streams.generator("projection")
         if not isinstance(self.features, LearnedConfig) or replay is None:
             return self.hash.build(features.size, features.midpoint, rng)
         hashing = self.hash.build(self.features.codes, np.full(self.features.codes, 0.5), rng)
         return self.features.build_codes(features, hashing, replay, streams)
 
-    def suits(self, features: kinds.Features, warm_up: int) -> None:
+    def validate_for(self, features: kinds.Features, warm_up: int) -> None:
         """Raises ConfigError unless `warm_up` random steps are enough for what is fitted to them.
 
         Raises CapacityError where the hash does not fit into memory.
         """
         if isinstance(self.features, LearnedConfig):
-            self.features.suits(warm_up)
+            self.features.validate_for(warm_up)
         elif self.hash.type == "simhash":
             what = f"projecting {features.size:,} features to {self.hash.bits:,} bits (bonus.hash)"
             require_memory(2 * 8 * features.size * self.hash.bits, what, torch.device("cpu"))  # once more while drawn

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from rlkit.config.load import Model
+from rlkit.config.model import Model
 from rlkit.errors import ConfigError
 from rlkit.exploration.count import features as kinds
 from rlkit.exploration.count.hashing import Hash
@@ -163,7 +163,7 @@ class LearnedConfig(Model):
     def build(self, spec: EnvSpec) -> kinds.Pixels:
         return kinds.Pixels(spec, self.side, None)
 
-    def suits(self, warm_up: int) -> None:
+    def validate_for(self, warm_up: int) -> None:
         """Raises ConfigError where `warm_up` random steps are too few to learn codes from."""
         if not Ratio(self.updates_per_step, 0).total(warm_up):
             raise ConfigError(

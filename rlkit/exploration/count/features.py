@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rlkit.errors import ConfigError, SpecError
 from rlkit.replay.frames import FrameLayout
-from rlkit.replay.ring import Extra
+from rlkit.replay.ring import Column
 from rlkit.types import ArraySpec, EnvSpec, Observation
 
 GREY = (0.299, 0.587, 0.114)  # luminance of red, green, blue (ITU-R BT.601)
@@ -246,5 +246,5 @@ def _signal(spec: EnvSpec, name: str) -> ArraySpec:
     return spec.signals[name]
 
 
-def _describe(array: ArraySpec | Extra) -> str:
+def _describe(array: ArraySpec | Column) -> str:
     return f"{np.dtype(array.dtype)} {tuple(array.shape)}"

@@ -15,7 +15,7 @@ from rlkit.exploration.count.hashing import Hash
 from rlkit.learning.optimizers import load_optimizer, optimizer_state
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.inputs import to_tensor
-from rlkit.nn.layers import Style
+from rlkit.nn.layers import LayerFactory
 from rlkit.nn.parameters import flatten_parameters, load_parameters, parameter_state
 from rlkit.nn.weight_norm import initialise_from_data, projection
 from rlkit.pacing import Ratio
@@ -86,7 +86,7 @@ class LearnedCodes:
     ) -> None:
         self._settings = settings
         self._frames, self._hash, self._replay = frames, hashing, replay
-        style = Style.of(settings.network) if settings.network else Style()
+        style = LayerFactory.of(settings.network) if settings.network else LayerFactory()
         self._initial_batch = settings.network.initial_batch if settings.network else 0
         with torch_seeded(streams.seed("autoencoder")):
             self._network = Autoencoder(side, settings.codes, settings.levels, style).to(replay.device)

@@ -1,0 +1,27 @@
+"""The base of all config tables, and of every plug-in's table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Model(BaseModel):
+    """A frozen table of a config; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, strict=True)
+
+
+def _switched(value: Any) -> Any:
+    return ({} if value else None) if isinstance(value, bool) else value
+
+
+SWITCH = BeforeValidator(_switched)
+"""For `Annotated[Table | None, SWITCH]`: true is the table with its defaults and false none, so --set can switch it."""
+
+
+class PluginConfig(Model):
+    """The base of every plug-in's table: which plug-in, by entry-point name or "package.module:attr"."""
+
+    name: str = Field(description='Name of the plug-in, or "package.module:attr".')

@@ -1,0 +1,30 @@
+"""Which device a config means, and how arrays get there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlkit.errors import ConfigError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a config means. Raises ConfigError where the machine has none such."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    device = torch.device(name)
+    missing = {"cuda": not cuda or (device.index or 0) >= torch.cuda.device_count(), "mps": not mps, "cpu": False}
+    if missing[device.type]:
+        raise ConfigError(f"train.device: torch finds no {name!r} on this machine; use 'auto' or 'cpu'")
+    return device
+
+
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """`array` on `device`; shares memory on the CPU."""
+    tensor = torch.from_numpy(array)
+    # From ordinary memory the copy would wait for all that is queued on the GPU.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
