@@ -139,7 +139,9 @@ class NetworkConfig(Model):
         """How many observations of random play the network is initialised from; 0 for none."""
         return (self.weight_norm or WeightNormConfig()).initial_batch if self.weights_are_normalised else 0
 
-    def validate_sizes(self, batch_size: int, random_steps: int, *, at: str = "", steps: str = "learning_starts") -> None:
+    def validate_sizes(
+        self, batch_size: int, random_steps: int, *, at: str = "", steps: str = "learning_starts"
+    ) -> None:
         """Raises ValueError unless the network can learn from such batches, after so many steps of random play.
 
         at: where the tables stand, with a dot ("meta."), and steps: the key of random_steps; both for the message.
