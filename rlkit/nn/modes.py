@@ -17,7 +17,7 @@ def has_modes(module: nn.Module) -> bool:
 
 
 def refuse_single(module: nn.Module, batch_size: int) -> None:
-    """Raises ConfigError where `module` takes statistics of batches of one; built-in layers are checked by the config."""
+    """Raises ConfigError where `module` takes statistics of batches of one; built-in ones are checked by the config."""
     if batch_size < 2 and any(isinstance(part, nn.modules.batchnorm._NormBase) for part in module.modules()):
         raise ConfigError(
             "the encoder normalises by the batch, which of one observation is the observation itself: batch_size = "

@@ -22,7 +22,7 @@ from rlkit.report.plot import aligned, draw, thousands
 from rlkit.report.results import find
 from rlkit.training.evaluation import bootstrap_interval, iqm
 
-DATA = Path(__file__).parents[1] / "docs" / "results" / "data"
+DATA = Path(__file__).parents[2] / "docs" / "results" / "data"
 Write = Callable[..., Path]
 
 

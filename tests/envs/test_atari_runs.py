@@ -15,7 +15,7 @@ from rlkit.config.load import load
 from rlkit.errors import CapacityError
 from rlkit.pacing import Ratio
 
-MEMORY = Path(__file__).parent.parent / "benchmarks" / "memory.py"
+MEMORY = Path(__file__).parents[2] / "benchmarks" / "memory.py"
 EXPERIMENTS = ["atari/dqn", "atari/dqn-dopamine", "atari/double-dqn", "atari/per"]
 
 

@@ -309,7 +309,7 @@ def test_importing_rlkit_is_quick() -> None:
 
 @pytest.mark.parametrize(("name", "episodes", "least"), [("cartpole", 10, 400), ("minatar-breakout", 30, 3)])
 def test_the_trained_policies_in_the_repository_play(name: str, episodes: int, least: float, tmp_path: Path) -> None:
-    run = Path(__file__).parents[1] / "pretrained" / name
+    run = Path(__file__).parents[2] / "pretrained" / name
     assert sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) < 1_000_000
     done = call("evaluate", run, "--episodes", episodes, "--out", tmp_path / "scores.json")
     assert done.exit_code == 0, done.output
