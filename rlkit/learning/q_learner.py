@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from rlkit.exploration.adjustment import Optimism
 from rlkit.learning.optimizers import OptimizerConfig, build_optimizer, load_optimizer, optimizer_state, plain_step
 from rlkit.learning.q_losses import HUBER, SQUARED, double_q_learning, q_learning
 from rlkit.learning.target import TargetConfig
@@ -49,7 +49,7 @@ class Transitions:
     discount: Tensor  # (B,) float32: gamma^steps, 0 where the value ends
     next_obs: tuple[Tensor, ...]  # (B, ...) each, where to bootstrap
     weight: Tensor  # (B,) float32 importance weights
-    optimism: Optimism[Tensor] | None = None  # how the values of next_obs are seen
+    adjustment: Callable[[Tensor], Tensor] | None = None  # of the values (B, A) of next_obs: optimism, a mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +168,9 @@ class QLearner:
     def _td_error(self, q_tm1: Tensor, batch: Transitions) -> Tensor:
         q_t = self._values(self._target, batch.next_obs)  # (B, A)
         q_t_selector = self._values(self._online, batch.next_obs) if self._settings.double else None
-        if batch.optimism is not None:
-            q_t = batch.optimism(q_t)
-            q_t_selector = None if q_t_selector is None else batch.optimism(q_t_selector)
+        if batch.adjustment is not None:
+            q_t = batch.adjustment(q_t)
+            q_t_selector = None if q_t_selector is None else batch.adjustment(q_t_selector)
         if q_t_selector is None:
             return q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t)
         return double_q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t, q_t_selector)

@@ -379,7 +379,7 @@ def test_impossible_settings_are_refused(bonus: dict[str, Any], message: str) ->
 def test_optimism_reaches_the_targets(bounded: bool) -> None:
     run = Run(config(optimism={"bounded": bounded}), LAKE)
     batch = run.agent._replay.sample(16)
-    learned = transitions(batch, 0.9, 0.0, run.bonus).optimism
+    learned = transitions(batch, 0.9, 0.0, run.bonus).adjustment
     expected = run.bonus.bootstrapping(batch.window)
     assert learned is not None
     assert expected is not None
