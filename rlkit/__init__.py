@@ -15,7 +15,7 @@ def __getattr__(name: str) -> Any:
 
         return load_policy
     if name in __all__:
-        import rlkit.runs.api
+        from rlkit.runs import api
 
-        return getattr(rlkit.training, name)
+        return getattr(api, name)
     raise AttributeError(f"module 'rlkit' has no attribute {name!r}")
