@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -203,19 +203,27 @@ class Replay:
         index.sort()
         return index
 
-    def rewrite(self, extras: Callable[..., Mapping[str, NDArray[Any]]]) -> None:
-        """Replaces stored extras of all steps that can be sampled by those that `extras` gives of their transitions.
+    def rewrite(
+        self,
+        names: Collection[str],
+        compute: Callable[[NDArray[Any], NDArray[np.int64], NDArray[Any]], Mapping[str, NDArray[Any]]],
+    ) -> dict[str, NDArray[Any]]:
+        """Recomputes the columns `names` of all sampleable steps and returns everything that `compute` gives.
 
-        It is called with chunks: obs (K, *O), action (K,), next_obs (K, *O), and gives (K, *shape) for some columns.
+        `compute(obs, action, next_obs)` is called with chunks, (K, *O), (K,) and (K, *O), and returns arrays (K, ...)
+        by name. Those in `names` are stored; all of them are returned, (len, ...), in the order of `sampleable`.
         """
         index = self.sampleable()
+        computed = []
         for chunk in np.array_split(index, range(_CHUNK, len(index), _CHUNK)):
             slots = chunk % self._capacity
             steps = (chunk, chunk + self._num_envs)
             before, after = (self._frames.observations(rows).cpu().numpy() for rows in steps)
             action = self._action.gather(to_device(slots, self._device), slots.shape).cpu().numpy()
-            for name, values in extras(before, action, after).items():
-                self._extras[name].write(slots, values)
+            computed.append(compute(before, action, after))
+            for name in names:
+                self._extras[name].write(slots, computed[-1][name])
+        return {name: np.concatenate([arrays[name] for arrays in computed]) for name in computed[0]}
 
     def window(self, index: NDArray[np.int64]) -> Window:
         """The windows that begin at the steps `index` (B,), which must be sampleable."""

@@ -13,7 +13,7 @@ An agent with a replay makes a `CountBonus` beside it and calls
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -67,6 +67,7 @@ class CountBonus:
         self._replay = replay
         self._warm_up = warm_up
         self._names = list(bonus_extras(config))
+        self._visited = "next_digest" if config.of == "successor" else "digest"  # of the state that the bonus is of
         self._features = config.features.build(spec)
         self._hash = config.build_hash(self._features, streams, replay, warm_up)
         self._states = config.counts.build(1)
@@ -170,45 +171,34 @@ class CountBonus:
         self._waiting = []
         self._latest = self._hash(self._newest)
         if self._replay is not None:
-            stored: list[tuple[NDArray[np.int64], ...]] = []
-            self._replay.rewrite(partial(self._columns, names, stored))
-            self._count_anew(*(np.concatenate(part) for part in zip(*stored, strict=True)))
+            self._count_anew(self._replay.rewrite(names, partial(self._columns, names)))
         return metrics
 
-    def _count_anew(self, visited: NDArray[np.int64], before: NDArray[np.int64], action: NDArray[np.int64]) -> None:
-        """Stored visits whose code is new are its count: what was done must not seem never done. (K,) each."""
-        tables = [(self._states, visited, np.zeros_like(action))]
+    def _count_anew(self, stored: Mapping[str, NDArray[np.int64]]) -> None:
+        """Seeds the counts of new codes from stored visits, (K,) each, so that they do not look unvisited."""
+        action = stored["action"]
+        tables = [(self._states, stored[self._visited], np.zeros_like(action))]
         if self._pairs is not None:
-            tables.append((self._pairs, before, action))
+            tables.append((self._pairs, stored["digest"], action))
         for counts, digest, column in tables:
             lacking = np.take_along_axis(counts.look_up(digest), column[:, None], 1)[:, 0] == 0
             if lacking.any():
                 counts.add(digest[lacking], column[lacking])
 
     def _columns(
-        self,
-        names: Sequence[str],
-        stored: list[tuple[NDArray[np.int64], ...]],
-        obs: NDArray[Any],
-        action: NDArray[np.int64],
-        next_obs: NDArray[Any],
+        self, names: Sequence[str], obs: NDArray[Any], action: NDArray[np.int64], next_obs: NDArray[Any]
     ) -> dict[str, NDArray[Any]]:
-        """The columns `names` of stored steps, (K,) each, by today's codes and counts.
-
-        `stored` gets the digests of the states that the bonus is of, those of the states acted in, and the actions.
-        """
-        paid = "next_digest" if self._config.of == "successor" else "digest"
-        wanted = {paid, *names} - {"bonus"} | ({"digest"} if self._pairs is not None else set())
+        """The columns `names` of stored steps by today's codes and counts, and what `_count_anew` reads; (K,) each."""
+        wanted = {self._visited, *names} - {"bonus"} | ({"digest"} if self._pairs is not None else set())
         observations = {"digest": obs, "next_digest": next_obs}
         columns: dict[str, NDArray[Any]] = {
             name: self._hash(self._features(Observation(observations[name], {}, np.zeros(len(obs), np.bool_))))
             for name in wanted
         }
-        stored.append((columns[paid], columns.get("digest", columns[paid]), action))
         if "bonus" in names:
             number = self._number(columns.get("digest"), columns.get("next_digest"), action)
             columns["bonus"] = self._bonus(number - (not self._config.count_first))
-        return {name: columns[name] for name in names}
+        return columns | {"action": action}
 
     def add(self, reward: Tensor, window: Window) -> Tensor:
         """The rewards (B, n) with the bonus of each step."""
