@@ -20,8 +20,8 @@ from pathlib import Path
 
 import click
 
-from rlkit.cli.report import compare as compare_command
-from rlkit.cli.report import plot as plot_command
+from rlkit.cli.compare import compare as compare_command
+from rlkit.cli.plot import plot as plot_command
 from rlkit.report.compare import compare, finished
 from rlkit.report.groups import grouped
 from rlkit.report.pictures import drawn

@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rlkit.cli import main
-from rlkit.cli.many import cores, last_row
+from rlkit.cli.batch import cores
+from rlkit.cli.progress import last_row
 from rlkit.config.load import load
 from rlkit.errors import ConfigError
 from rlkit.runs import launcher as many
@@ -181,7 +182,7 @@ def test_ctrl_c_lets_every_run_write_a_checkpoint_and_the_same_command_goes_on(p
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert "stopped with 0 of 3 runs finished; the same command goes on" in output
+    assert "stopped with 0 of 3 runs finished; the same command resumes the others" in output
     assert "failed" not in output
     for path in metrics:
         assert 0 < RunDirectory(path.parent).checkpoints.steps()[-1] < 40_000

@@ -1,0 +1,58 @@
+"""Many runs, as `rlkit sweep` and `rlkit train --seeds` start them: plan, run, compare."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rlkit.cli.comparison import show_comparison
+from rlkit.cli.console import console, say
+from rlkit.cli.progress import Display
+from rlkit.errors import ConfigError, RlkitError
+
+if TYPE_CHECKING:
+    from rlkit.runs.launcher import Job
+
+
+class Interrupted(RlkitError):
+    """A signal ended the runs after each wrote a checkpoint."""
+
+    def __init__(self, number: int, finished: int, wanted: int) -> None:
+        super().__init__(f"stopped with {finished} of {wanted} runs finished; the same command resumes the others")
+        self.exit_code = 128 + number
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_all(jobs: Sequence[Job], limit: int | None) -> None:
+    """Runs all jobs and shows their comparison; limit: runs at a time, by default as many as there are cores.
+
+    Raises ConfigError before anything starts, Interrupted after a signal, RlkitError where runs failed.
+    """
+    from rlkit.runs.launcher import Runner, plan
+
+    found = plan(jobs)
+    counts = {"finished": found.finished, "to resume": found.to_resume, "to train": found.to_train}
+    console.print(f"{len(jobs)} runs: " + ", ".join(f"{len(some)} {what}" for what, some in counts.items() if some))
+    for note in found.notes:
+        say(note)
+    limit = limit or max(1, cores() // max(job.config.train.threads for job in jobs))
+    with Display(found) as display:
+        outcome = Runner(limit, display.show).run(found)
+    for name, why in outcome.failed.items():
+        console.print(f"[red]failed:[/] {name}: ", end="")
+        console.print(why, markup=False)
+    done = [job.data if job.data is not None else job.run for job in jobs if job in outcome.finished]
+    if done:
+        try:
+            show_comparison(done)
+        except ConfigError as error:  # the extra `report` is not installed: the runs are finished all the same
+            say(f"no table: {error}")
+    if outcome.stopped_by is not None:
+        raise Interrupted(outcome.stopped_by, len(outcome.finished), len(jobs))
+    if outcome.failed:
+        raise RlkitError(f"{len(outcome.failed)} of {len(jobs)} runs failed; the same command tries them again")

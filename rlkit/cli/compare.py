@@ -1,0 +1,36 @@
+"""`rlkit compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rlkit.cli.comparison import show_comparison
+from rlkit.cli.options import GROUP_BY, RUNS, pictures
+from rlkit.errors import ConfigError
+
+
+@click.command()
+@RUNS
+@click.option("--against", type=click.Choice(["dopamine"]), help="Compare with published curves, at equal frames.")
+@GROUP_BY
+@click.option("--y", metavar="KEY", help="Score runs by the mean of this curve over the last sixth of training.")
+@pictures("Also draw the learning curves:")
+def compare(
+    runs: tuple[Path, ...], against: str | None, by: tuple[str, ...], y: str | None, out: tuple[Path, ...]
+) -> None:
+    """Compare the scores of groups of seeds, with intervals and protocols.
+
+    RUNS are run directories, result files, or folders of them; the others are compared with the first group.
+
+    \b
+    rlkit compare runs
+    rlkit compare docs/results/data/minatar-breakout --out curves.png
+    rlkit compare runs --group-by agent.double
+    rlkit compare runs/atari --against dopamine
+    rlkit compare runs --y episode/return      # scores reached during training
+    """
+    if against and y:
+        raise ConfigError("--against compares returns; leave out --y")
+    show_comparison(runs or (Path("runs"),), by, against, out, y)

@@ -1,0 +1,48 @@
+"""`rlkit evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from rlkit.cli.console import console
+from rlkit.cli.options import RUN, SET
+from rlkit.cli.scores import show_scores
+from rlkit.config.load import parse_override
+
+
+@click.command()
+@RUN
+@click.option("--episodes", type=int, help="Number of episodes; default evaluation.final_episodes of the run's config.")
+@click.option("--checkpoint", default="last", show_default=True, help="last, best, or the step of a checkpoint.")
+@click.option("--out", type=click.Path(path_type=Path), help="File for the JSON; default RUN/evaluation.json.")
+@click.option("--video", type=click.Path(path_type=Path), help="An .mp4 file of the first episode.")
+@SET
+def evaluate(
+    run: Path,
+    episodes: int | None,
+    checkpoint: str,
+    out: Path | None,
+    video: Path | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Evaluate RUN's policy in fresh environments and write the scores as JSON.
+
+    \b
+    rlkit evaluate runs/cartpole-seed0
+    rlkit evaluate runs/cartpole-seed0 --checkpoint best --set evaluation.epsilon=0.001
+    rlkit evaluate runs/cartpole-seed0 --episodes 1 --video play.mp4
+    """
+    from rlkit.runs import api
+    from rlkit.runs.checkpoint import write_text
+
+    overrides = dict(map(parse_override, settings))
+    if episodes is not None:
+        overrides["evaluation.final_episodes"] = episodes
+    evaluation = api.evaluate_run(run, checkpoint=checkpoint, overrides=overrides, video=video)
+    show_scores(evaluation.scores.returns, evaluation.protocol)
+    path = out or run / "evaluation.json"
+    write_text(path, json.dumps(evaluation.to_dict()) + "\n")
+    console.print(f"written to {path}" + (f" and {video}" if video else ""), markup=False)

@@ -1,0 +1,54 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from rlkit.errors import ConfigError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PICTURES = (".png", ".svg")
+
+
+def _only_pictures(context: click.Context, option: click.Parameter, files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Raises ConfigError before anything is read or drawn."""
+    for file in files:
+        if file.suffix not in PICTURES:
+            raise ConfigError(f"{file}: pictures are written as {' or '.join(PICTURES)}")
+    return files
+
+
+CONFIG = click.argument("config")
+RUN = click.argument("run", type=click.Path(path_type=Path))
+RUNS = click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+
+SET = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a config value; may be given many times."
+)
+JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time; default: the number of cores.")
+DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder for each finished run's small result file.")
+GROUP_BY = click.option(
+    "--group-by",
+    "by",
+    multiple=True,
+    metavar="KEY",
+    help="Group runs by the value of this config key; default: runs that differ only in the seed form a group.",
+)
+
+
+def pictures(help: str, *, required: bool = False) -> Callable[[F], F]:
+    """The option --out, for files of pictures; may be given several times."""
+    return click.option(
+        "--out",
+        multiple=True,
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        callback=_only_pictures,
+        required=required,
+        help=f"{help} FILE.png or FILE.svg; may be given twice.",
+    )

@@ -1,0 +1,89 @@
+"""Progress bars: of one run in this process, and of many runs in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from rlkit.cli.console import console
+
+if TYPE_CHECKING:
+    from rlkit.runs.launcher import Job, Plan
+    from rlkit.training.trainer import Trainer
+
+TAIL = 8192  # bytes at a metrics file's end that are sure to hold a whole row
+
+
+def _bars(per_second: int) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TextColumn("{task.fields[news]}"), TimeRemainingColumn())  # fmt: skip
+    return Progress(*columns, console=console, refresh_per_second=per_second)
+
+
+@contextmanager
+def progress_bar(steps: int) -> Iterator[Any]:
+    """A callback for the trainer that moves a progress bar."""
+    with _bars(per_second=4) as progress:
+        task = progress.add_task("training", total=steps, news="")
+
+        def show(trainer: Trainer) -> None:
+            recent = trainer.episodes.recent
+            mean = f"return {sum(recent) / len(recent):.1f} over {len(recent)} episodes" if recent else ""
+            progress.update(task, completed=min(trainer.env_steps, steps), news=mean)
+
+        yield show
+
+
+class Display:
+    """One bar for all runs and one for each running one."""
+
+    def __init__(self, found: Plan) -> None:
+        self._total = len(found.finished) + len(found.to_resume) + len(found.to_train)
+        self._progress = _bars(per_second=2)
+        self._runs: dict[str, TaskID] = {}
+        self._ended = len(found.finished)
+
+    def __enter__(self) -> Display:
+        self._progress.start()
+        self._whole = self._progress.add_task("runs", total=self._total, completed=self._ended, news="")
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._progress.stop()
+
+    def show(self, running: Mapping[str, Job]) -> None:
+        for name in [name for name in self._runs if name not in running]:
+            self._progress.remove_task(self._runs.pop(name))
+            self._ended += 1
+            if not console.is_terminal:
+                console.print(f"{self._ended} of {self._total} ended: {name}", markup=False)
+        self._progress.update(self._whole, completed=self._ended)
+        for name, job in running.items():
+            if name not in self._runs:
+                self._runs[name] = self._progress.add_task(name, total=job.config.train.steps, news="")
+            row = last_row(job.run / "metrics.jsonl")
+            news = f"return {row['episode/return']:.1f}" if "episode/return" in row else ""
+            self._progress.update(self._runs[name], completed=row.get("env_steps", 0), news=news)
+
+
+def last_row(path: Path) -> dict[str, Any]:
+    """The newest whole row of a metrics file; {} where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        try:
+            row: dict[str, Any] = json.loads(line)
+        except ValueError:
+            continue
+        return row
+    return {}

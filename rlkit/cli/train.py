@@ -1,0 +1,64 @@
+"""`rlkit train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rlkit.cli.batch import run_all
+from rlkit.cli.options import CONFIG, DATA, JOBS, SET
+from rlkit.cli.progress import progress_bar
+from rlkit.cli.scores import show_finished
+from rlkit.config.load import load, parse_override
+from rlkit.errors import ConfigError
+
+
+@click.command()
+@CONFIG
+@click.option("--run", type=click.Path(path_type=Path), help="Run directory; default runs/CONFIG-seedS.")
+@click.option("--seed", type=int, help="Same as --set train.seed=N.")
+@click.option("--steps", type=int, help="Same as --set train.steps=N.")
+@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps; same as --set train.device=D.")
+@click.option("--seeds", help="Train one run per seed, for example 0-9 or 0,3,5-7; finished runs are skipped.")
+@JOBS
+@DATA
+@SET
+def train(
+    config: str,
+    run: Path | None,
+    seed: int | None,
+    steps: int | None,
+    device: str | None,
+    seeds: str | None,
+    jobs: int | None,
+    data: Path | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Train CONFIG, a TOML file or the name of a packaged one.
+
+    \b
+    rlkit train cartpole
+    rlkit train cartpole --set agent.learning_rate=1e-4 --seed 3
+    rlkit train runs/cartpole-seed0/config.toml     repeats that run
+    rlkit train cartpole --seeds 0-9                ten runs, and a table of them
+    """
+    overrides = dict(map(parse_override, settings))
+    for key, value in (("seed", seed), ("steps", steps), ("device", device)):
+        if value is not None:
+            overrides[f"train.{key}"] = value
+    if seeds is not None:
+        from rlkit.runs.launcher import make_jobs, parse_seeds
+
+        if run is not None or "train.seed" in overrides:
+            raise ConfigError("--seeds makes several runs, each with its own directory; leave out --run and --seed")
+        run_all(make_jobs(config, overrides, parse_seeds(seeds), Path("runs"), data), jobs)
+        return
+    if jobs is not None or data is not None:
+        raise ConfigError("--jobs and --data need --seeds")
+    from rlkit.runs import api
+
+    resolved = load(config, overrides)
+    with progress_bar(resolved.train.steps) as show:
+        finished = api.train(resolved, run=run, on_progress=show)
+    show_finished(finished)
