@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+
 from helpers.command import call
 from helpers.result_files import ResultWriter
-
 from rlkit.report.compare import compare
 from rlkit.report.groups import grouped
 from rlkit.report.plot import draw

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from helpers.result_files import DATA, ResultWriter
 
+from helpers.result_files import DATA, ResultWriter
 from rlkit.errors import ConfigError
 from rlkit.report.groups import grouped
 from rlkit.report.results import find

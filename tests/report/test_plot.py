@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from helpers.command import call
 from helpers.result_files import DATA, ResultWriter
-
 from rlkit.errors import ConfigError
 from rlkit.report.groups import grouped
 from rlkit.report.plot import aligned, draw, thousands

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from helpers.command import call
 from helpers.result_files import ResultWriter
-
 from rlkit.report.compare import finished
 from rlkit.report.results import find
 

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+
 from helpers.command import call
 from helpers.result_files import ResultWriter
-
 from rlkit.errors import ConfigError
 from rlkit.report import scores
 from rlkit.training.evaluation import bootstrap_interval, iqm
