@@ -44,11 +44,11 @@ thirdparty = my_configs
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installed distribution: README's agent, tests/third_party.py, a config, and entry points to them."""
+    """An installed distribution: README's agent, tests/helpers/third_party.py, a config, and entry points to them."""
     site = tmp_path_factory.mktemp("site")
     (agent,) = re.findall(r"```python\n(# my_agent\.py\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (site / "my_agent.py").write_text(agent)
-    (site / "third_party.py").write_text((ROOT / "tests" / "third_party.py").read_text())
+    (site / "third_party.py").write_text((ROOT / "tests" / "helpers" / "third_party.py").read_text())
     (site / "my_configs").mkdir()
     (site / "my_configs" / "__init__.py").touch()
     by_name = CORRIDOR.replace("ENV", "corridor").replace("AGENT", "qtable").replace("SINK", "counting")
@@ -103,8 +103,8 @@ def test_the_readme_trains_its_own_agent(package: Path) -> None:
 
 def test_they_pass_the_conformance_suites(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(package))
-    corridor = plugins.load(plugins.ENVS, "third_party:corridor")
-    check_env(corridor, corridor.config(name="third_party:corridor"))
+    corridor = plugins.load(plugins.ENVS, "helpers.third_party:corridor")
+    check_env(corridor, corridor.config(name="helpers.third_party:corridor"))
     agent = plugins.load(plugins.AGENTS, "my_agent:plugin")
     frozen_lake = gymnasium.config(name="gymnasium", id="FrozenLake-v1")
     check_agent(agent, agent.config(name="my_agent:plugin"), gymnasium, frozen_lake)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Discrete
-from hdqn_worlds import CHAIN, DOORKEY, OBJECTS, STATES, TABLE, config
 from pydantic import ValidationError
 
 import rlkit
@@ -18,6 +17,7 @@ from agents.hdqn import HDQNAgent, HDQNConfig, plugin
 from agents.hdqn.network import controller_network, meta_network
 from agents.hdqn.statistics import LATEST, OptionStatistics
 from envs.gymnasium import plugin as gymnasium
+from helpers.hdqn_worlds import CHAIN, DOORKEY, OBJECTS, STATES, TABLE, config
 from rlkit.agent import AgentContext
 from rlkit.config.load import resolve
 from rlkit.errors import CapacityError, ConfigError, SpecError

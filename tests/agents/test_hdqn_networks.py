@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hdqn_worlds import CHAIN, DOORKEY, OBJECTS, config, merged
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from agents.hdqn import HDQNAgent, HDQNConfig, plugin
 from envs.gymnasium import plugin as gymnasium
+from helpers.hdqn_worlds import CHAIN, DOORKEY, OBJECTS, config, merged
 from rlkit.agent import AgentContext
 from rlkit.devices import to_device
 from rlkit.errors import ConfigError

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hdqn_worlds import CHAIN, DOORKEY, OBJECTS, TABLE, merged
 
 import rlkit
 from agents.hdqn.agent import HDQNAgent
 from agents.hdqn.config import RewardConfig
 from agents.hdqn.critic import intrinsic_reward, relabel, transitions
 from agents.hdqn.options import OptionReturn, allowed_goals, explore, option_over, pick
+from helpers.hdqn_worlds import CHAIN, DOORKEY, OBJECTS, TABLE, merged
 from rlkit.config.load import resolve
 from rlkit.config.tables import Config
 from rlkit.exploration.count.bonus import NoBonus

@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replay_oracle import EXTRAS, NaiveReplay, Stream, World, assert_equal_states, compare, copied, make
 
+from helpers.replay_oracle import EXTRAS, NaiveReplay, Stream, World, assert_equal_states, compare, copied, make
 from rlkit.errors import CapacityError, ConfigError, RlkitError, SpecError
 from rlkit.replay import Column, Prioritised, Replay, replay_bytes
 from rlkit.replay.ring import DeviceColumn, StagedColumn

@@ -22,7 +22,7 @@ from rlkit.metrics.sinks import read_rows
 from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.testing.states import state_hash
 
-CRASH = Path(__file__).with_name("crash.py")
+CRASH = Path(__file__).parents[1] / "helpers" / "crash.py"
 
 PHASES = {"writing": 8, "renaming": 2, "learning": 40, "receiving": 40, "observing": 40, "logging": 2}  # latest kill
 CHECKPOINTED = 45  # calls until the first checkpoint, after 90 steps of two environments

@@ -22,7 +22,7 @@ CHAIN = gymnasium.config(
     name="gymnasium",
     id="rlkit/Chain-v0",
     kwargs={"length": 4},
-    wrappers=("hdqn_worlds:Paying",),
+    wrappers=("helpers.hdqn_worlds:Paying",),
     max_episode_steps=7,
 )
 DOORKEY = gymnasium.config(
