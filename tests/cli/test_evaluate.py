@@ -1,0 +1,45 @@
+"""`rlkit evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.command import call
+
+
+@pytest.mark.parametrize(("checkpoint", "steps"), [("last", 400), ("best", None), ("400", 400)])
+def test_evaluate_states_the_protocol_and_writes_json(small_run: Path, checkpoint: str, steps: int | None) -> None:
+    done = call("evaluate", small_run, "--checkpoint", checkpoint, "--episodes", 7)
+    assert done.exit_code == 0
+    assert "Protocol: " in done.output
+    written = json.loads((small_run / "evaluation.json").read_text())
+    assert len(written["returns"]) == 7
+    assert steps in (None, written["env_steps"])
+    assert written["return_mean"] == pytest.approx(np.mean(written["returns"]))
+    low, high = written["return_iqm_interval_95"]
+    assert low <= written["return_iqm"] <= high
+
+
+def test_evaluating_again_gives_the_final_score(small_run: Path) -> None:
+    call("evaluate", small_run)
+    result = json.loads((small_run / "result.json").read_text())
+    assert json.loads((small_run / "evaluation.json").read_text())["returns"] == result["final"]["returns"]
+
+
+def test_an_unknown_checkpoint_is_refused_with_the_known_ones(small_run: Path) -> None:
+    done = call("evaluate", small_run, "--checkpoint", "123")
+    assert done.exit_code == 2
+    assert "last, best, 400" in done.output
+
+
+@pytest.mark.parametrize(("name", "episodes", "least"), [("cartpole", 10, 400), ("minatar-breakout", 30, 3)])
+def test_the_trained_policies_in_the_repository_play(name: str, episodes: int, least: float, tmp_path: Path) -> None:
+    run = Path(__file__).parents[2] / "pretrained" / name
+    assert sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) < 1_000_000
+    done = call("evaluate", run, "--episodes", episodes, "--out", tmp_path / "scores.json")
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "scores.json").read_text())["return_mean"] >= least

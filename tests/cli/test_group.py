@@ -1,0 +1,57 @@
+"""All commands: help, exit codes, warnings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from helpers.command import call
+from rlkit.cli import main
+
+
+def test_help_has_examples() -> None:
+    assert "rlkit train quickstart" in call("--help").output
+    for command in main.commands:
+        assert f"rlkit {command}" in call(command, "--help").output
+
+
+def test_importing_rlkit_and_asking_for_help_is_quick() -> None:
+    code = """
+import sys
+import rlkit
+from rlkit.cli import main
+for arguments in ["--help"], ["train", "--help"], ["list"], ["list", "configs", "cartpole"]:
+    main(arguments, standalone_mode=False)
+assert not {"torch", "gymnasium", "matplotlib"} & set(sys.modules)
+assert rlkit.train
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("resume", "nowhere"),
+        ("evaluate", "nowhere"),
+        ("view", "nowhere"),
+        ("train", "nowhere"),
+        ("train",),
+        ("list", "agents", "dnq"),
+    ],
+)
+def test_what_is_not_there_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+    assert call(*arguments).exit_code == 2
+
+
+def test_brackets_in_a_warning_are_text() -> None:
+    @main.command("warn", hidden=True)
+    def warn() -> None:
+        warnings.warn_explicit("give [grid] or [random]", UserWarning, "rlkit/cli/x.py", 1, module="rlkit")
+
+    try:
+        assert "give [grid] or [random]" in call("warn").output
+    finally:
+        main.commands.pop("warn")

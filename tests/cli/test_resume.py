@@ -1,0 +1,41 @@
+"""`rlkit resume`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from helpers.command import call
+from rlkit.runs.directory import RunDirectory
+
+
+def test_resuming_a_finished_run_says_how_to_extend_it(small_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run, copy)
+    done = call("resume", copy)
+    assert done.exit_code == 2
+    assert "--steps N" in done.output
+    assert call("resume", copy, "--steps", 500).exit_code == 0
+    assert json.loads((copy / "result.json").read_text())["env_steps"] == 500
+
+
+def test_one_process_at_a_time_may_write(small_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "locked"
+    shutil.copytree(small_run, copy)
+    with RunDirectory.open(copy).lock():
+        done = call("resume", copy, "--steps", 500)
+    assert done.exit_code == 2
+    assert f"pid {os.getpid()}" in done.output
+    assert call("resume", copy, "--steps", 500).exit_code == 0
+
+
+def test_a_run_of_another_agent_is_refused(small_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "other"
+    shutil.copytree(small_run, copy)
+    path = copy / "config.toml"
+    path.write_text(path.read_text().replace("n_step = 1", "n_step = 2"))
+    done = call("resume", copy, "--steps", 500)
+    assert done.exit_code == 2
+    assert "agent.n_step was 1, is 2" in done.output
