@@ -50,7 +50,7 @@ def available_memory(device: torch.device) -> int:
         free: int = torch.cuda.mem_get_info(device)[0]
         # What torch's allocator holds in reserve is taken for others, but not for us.
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    groups = _group_memory(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    groups = group_memory(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
     return min([int(psutil.virtual_memory().available), *groups, *_address_space()])
 
 
@@ -61,7 +61,7 @@ def _address_space() -> Iterator[int]:
         yield max(0, limit - psutil.Process().memory_info().vms)
 
 
-def _group_memory(membership: Path, root: Path) -> Iterator[int]:
+def group_memory(membership: Path, root: Path) -> Iterator[int]:
     """Bytes left under each memory limit of the process's control groups and their parents (Linux, versions 1, 2)."""
     try:
         lines = membership.read_text().splitlines()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch.utils.hooks import RemovableHandle
 
 from helpers.command import call
 from helpers.result_files import ResultWriter
@@ -68,3 +71,23 @@ def vectors() -> Iterator[Vectors]:
         environments.close()
         environments.close()
     assert set(multiprocessing.active_children()) <= before, "worker processes are left over"
+
+
+@pytest.fixture
+def hooks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many of the forward hooks that the test's networks got are still there."""
+    handles: list[RemovableHandle] = []
+    for name in ("register_forward_hook", "register_forward_pre_hook"):
+        register = getattr(torch.nn.Module, name)
+
+        def registered(*arguments: Any, register: Any = register, **options: Any) -> RemovableHandle:
+            handles.append(register(*arguments, **options))
+            return handles[-1]
+
+        monkeypatch.setattr(torch.nn.Module, name, registered)
+
+    def left() -> int:
+        assert handles, "no hook was ever registered"
+        return sum(handle.id in (handle.hooks_dict_ref() or {}) for handle in handles)
+
+    return left

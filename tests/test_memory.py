@@ -25,7 +25,7 @@ def write(folder: Path, **files: object) -> None:
 
 def limits(tmp_path: Path, membership: str) -> list[int]:
     (tmp_path / "membership").write_text(membership)
-    return list(memory._group_memory(tmp_path / "membership", tmp_path / "root"))
+    return list(memory.group_memory(tmp_path / "membership", tmp_path / "root"))
 
 
 def test_version_2_counts_every_group_up_to_the_top(tmp_path: Path) -> None:
@@ -57,12 +57,12 @@ def test_version_1(tmp_path: Path) -> None:
 
 
 def test_no_groups(tmp_path: Path) -> None:
-    assert list(memory._group_memory(tmp_path / "missing", tmp_path)) == []
+    assert list(memory.group_memory(tmp_path / "missing", tmp_path)) == []
     assert 0 < available_memory(CPU) <= psutil.virtual_memory().total
 
 
 def test_the_tightest_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_group_memory", lambda *_: iter([3 * 2**20, 2**20]))
+    monkeypatch.setattr(memory, "group_memory", lambda *_: iter([3 * 2**20, 2**20]))
     assert available_memory(CPU) == 2**20
 
 
@@ -87,7 +87,7 @@ def test_frames_stay_on_the_host_where_a_device_has_no_room_for_them(monkeypatch
 
 def test_a_limit_of_the_process_itself_counts() -> None:
     code = (
-        "import resource, torch; from rlkit.replay.memory import available_memory;"
+        "import resource, torch; from rlkit.memory import available_memory;"
         "before = available_memory(torch.device('cpu'));"
         "resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, resource.getrlimit(resource.RLIMIT_AS)[1]));"
         "print(before, available_memory(torch.device('cpu')))"

@@ -129,10 +129,10 @@ class Recording:
             lines.append(f"value  {self._values.max():.3f}")
         if self._caption:
             lines.append(self._caption)
-        self._video.write(_beside(observation.signals["screen"][0], lines, self._names, self._values, action))
+        self._video.write(beside(observation.signals["screen"][0], lines, self._names, self._values, action))
 
 
-def _beside(
+def beside(
     screen: NDArray[np.uint8],
     lines: list[str],
     names: tuple[str, ...],

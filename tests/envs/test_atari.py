@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from ale_py.vector_env import AtariVectorEnv
 from numpy.typing import NDArray
 
 from envs.atari import AtariConfig, plugin
@@ -242,12 +243,12 @@ def test_a_rendered_game_is_the_same_game_at_the_same_moment() -> None:
 
 
 def test_a_failing_emulator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+    def fail(vector: AtariVectorEnv) -> None:
         raise RuntimeError("the ROM is gone")
 
     environments = made(config("pong"))
     begin(environments)
-    monkeypatch.setattr(environments._vectors[0], "recv", fail)  # type: ignore[attr-defined]
+    monkeypatch.setattr(AtariVectorEnv, "recv", fail)
     with pytest.raises(WorkerError, match="ALE failed: the ROM is gone"):
         step(environments, np.zeros(1, np.int64))
 

@@ -18,7 +18,7 @@ from rlkit.cli import main
 from rlkit.config.load import resolve
 from rlkit.errors import ConfigError
 from rlkit.runs.api import evaluate_run
-from rlkit.runs.video import CHOSEN, FAINT, PANEL, VideoFile, _beside
+from rlkit.runs.video import CHOSEN, FAINT, PANEL, VideoFile, beside
 
 TABLES: dict[str, Any] = {
     "env": {"name": "atari", "game": "breakout", "protocol": "custom", "max_frames": 120},
@@ -64,14 +64,14 @@ def test_the_panel_has_bars_in_proportion_and_marks_what_was_done() -> None:
 
     def lengths(colour: tuple[int, int, int], action: int | None) -> list[int]:
         """How long the bars of one colour are, from top to bottom."""
-        panel = _beside(screen, ["return  1"], ("NOOP", "UP", "DOWN"), values, action)[:, 320 + 128 : 320 + 195]
+        panel = beside(screen, ["return  1"], ("NOOP", "UP", "DOWN"), values, action)[:, 320 + 128 : 320 + 195]
         rows = (panel == colour).all(-1).sum(1)
         return [int(row) for row, before in zip(rows[1:], rows[:-1], strict=True) if row and not before]
 
     assert lengths(CHOSEN, 2) == [33]
     assert lengths(FAINT, 2) == [3, 63]
     assert lengths(CHOSEN, None) == []
-    plain = _beside(screen, [], ("NOOP",), None, None)
+    plain = beside(screen, [], ("NOOP",), None, None)
     assert plain.shape == (420, 320 + PANEL, 3)
 
 
@@ -131,9 +131,9 @@ def test_a_policy_with_goals_says_which(tmp_path: Path) -> None:
     run = rlkit.train(resolve("test", tables), run=tmp_path / "run").path
     seen: list[list[str]] = []
 
-    def beside(screen: NDArray[np.uint8], lines: list[str], *rest: Any) -> NDArray[np.uint8]:
+    def watched(screen: NDArray[np.uint8], lines: list[str], *rest: Any) -> NDArray[np.uint8]:
         seen.append(list(lines))
-        return _beside(screen, lines, *rest)
+        return beside(screen, lines, *rest)
 
     goals: list[int] = []
     act = HDQNPolicy.act
@@ -144,7 +144,7 @@ def test_a_policy_with_goals_says_which(tmp_path: Path) -> None:
         return output
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rlkit.runs.video._beside", beside)
+        patch.setattr("rlkit.runs.video.beside", watched)
         patch.setattr(HDQNPolicy, "act", spy)
         evaluate_run(run, video=tmp_path / "play.mp4")
     said = [lines[-1] for lines in seen]

@@ -48,24 +48,34 @@ class Uniform:
         pass
 
 
-_made: list[Environments] = []
+class Worlds:
+    """Makes environments, and a rollout with its log over them."""
+
+    def __init__(self) -> None:
+        self.made: list[Environments] = []
+
+    def make(self, world: str, num_envs: int) -> Environments:
+        tables = {"env": {"name": "gymnasium", **WORLDS[world]}, "agent": {"name": "random"}, "train": {"steps": 1}}
+        config = resolve(world, tables)
+        self.made.append(plugins.load(plugins.ENVS, "gymnasium").make(config.env, num_envs, Purpose.TRAIN))
+        return self.made[-1]
+
+    def begin(
+        self, world: str, num_envs: int, reseed_after: int, folder: Path | None = None
+    ) -> tuple[Rollout, ActionLog, Uniform]:
+        environments = self.make(world, num_envs)
+        tape = ActionLog(Streams(1), num_envs, reseed_after, folder)
+        rollout = Rollout(environments, tape, np.random.default_rng(3), Mode.EXPLORE)
+        return rollout, tape, Uniform(environments.spec.num_actions)
 
 
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    """Workers left behind would be taken for their own by tests that look for a process's children."""
-    yield
-    while _made:
-        _made.pop().close()
-
-
-def make(world: str, num_envs: int) -> Environments:
-    tables = {"env": {"name": "gymnasium", **WORLDS[world]}, "agent": {"name": "random"}, "train": {"steps": 1}}
-
-    config = resolve(world, tables)
-    environments: Environments = plugins.load(plugins.ENVS, "gymnasium").make(config.env, num_envs, Purpose.TRAIN)
-    _made.append(environments)
-    return environments
+@pytest.fixture
+def worlds() -> Iterator[Worlds]:
+    """Closes what it made: tests that look for a process's children would take workers left behind for their own."""
+    worlds = Worlds()
+    yield worlds
+    for environments in worlds.made:
+        environments.close()
 
 
 def advance(rollout: Rollout, policy: Uniform, steps: int) -> list[tuple]:
@@ -79,23 +89,16 @@ def advance(rollout: Rollout, policy: Uniform, steps: int) -> list[tuple]:
     return rows
 
 
-def begin(world: str, num_envs: int, folder: Path | None, reseed_after: int) -> tuple[Rollout, ActionLog, Uniform]:
-    environments = make(world, num_envs)
-    tape = ActionLog(Streams(1), num_envs, reseed_after, folder)
-    rollout = Rollout(environments, tape, np.random.default_rng(3), Mode.EXPLORE)
-    return rollout, tape, Uniform(environments.spec.num_actions)
-
-
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize(("num_envs", "steps"), [(1, 0), (1, 437), (3, 437)])
-def test_played_back_environments_go_on_identically(world: str, num_envs: int, steps: int) -> None:
-    rollout, tape, policy = begin(world, num_envs, None, reseed_after=50)
+def test_played_back_environments_go_on_identically(worlds: Worlds, world: str, num_envs: int, steps: int) -> None:
+    rollout, tape, policy = worlds.begin(world, num_envs, reseed_after=50)
     rollout.start(policy)
     advance(rollout, policy, steps)
     states = rollout.state_dict(), tape.state_dict()
     expected = advance(rollout, policy, 150)
 
-    again, other_tape, policy = begin(world, num_envs, None, reseed_after=50)
+    again, other_tape, policy = worlds.begin(world, num_envs, reseed_after=50)
     other_tape.load_state_dict(states[1])
     assert again.resume(states[0], other_tape)
     assert advance(again, policy, 150) == expected
@@ -103,18 +106,18 @@ def test_played_back_environments_go_on_identically(world: str, num_envs: int, s
 
 
 @pytest.mark.parametrize("change", ["action", "seed", "obs", "reset obs", "reward", "end"])
-def test_a_difference_anywhere_is_noticed(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    rollout, tape, policy = begin("cartpole", 2, None, reseed_after=10_000)
+def test_a_difference_anywhere_is_noticed(worlds: Worlds, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rollout, tape, policy = worlds.begin("cartpole", 2, reseed_after=10_000)
     rollout.start(policy)
     advance(rollout, policy, 200)
     states = rollout.state_dict(), tape.state_dict()
-    again, other, policy = begin("cartpole", 2, None, reseed_after=10_000)
+    again, other, policy = worlds.begin("cartpole", 2, reseed_after=10_000)
     if change == "action":
         states[1]["actions"][77, 1] ^= 1
     if change == "seed":
         states[1]["resets"][0] += 1
     other.load_state_dict(states[1])
-    environments = again._environments
+    environments = worlds.made[-1]
     receive, reset, calls = environments.receive, environments.reset, iter(range(10_000))
 
     def wrong_receive():
@@ -137,26 +140,26 @@ def test_a_difference_anywhere_is_noticed(change: str, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("world", ["cartpole", "async"])
-def test_environments_that_fail_while_played_back_begin_anew(world: str) -> None:
-    rollout, tape, policy = begin(world, 2, None, reseed_after=10_000)
+def test_environments_that_fail_while_played_back_begin_anew(worlds: Worlds, world: str) -> None:
+    rollout, tape, policy = worlds.begin(world, 2, reseed_after=10_000)
     rollout.start(policy)
     advance(rollout, policy, 50)
     states = rollout.state_dict(), tape.state_dict()
     states[1]["actions"][30, 1] = 7  # CartPole has no such action
-    again, other, policy = begin(world, 2, None, reseed_after=10_000)
+    again, other, policy = worlds.begin(world, 2, reseed_after=10_000)
     other.load_state_dict(states[1])
     assert not again.resume(states[0], other)
     again.start(policy)
     advance(again, policy, 50)
 
 
-def test_closed_tapes_replay_their_episodes(tmp_path: Path) -> None:
-    rollout, tape, policy = begin("minatar", 2, tmp_path, reseed_after=60)
+def test_closed_tapes_replay_their_episodes(worlds: Worlds, tmp_path: Path) -> None:
+    rollout, tape, policy = worlds.begin("minatar", 2, reseed_after=60, folder=tmp_path)
     rollout.start(policy)
     rows = advance(rollout, policy, 500)
     files = sorted(tmp_path.iterdir())
     assert len(files) >= 6
-    environments = make("minatar", 1)
+    environments = worlds.make("minatar", 1)
     everyone = np.array([True])
     for path in files:
         env, first, seed = map(int, re.findall(r"\d+", path.stem))
@@ -173,10 +176,10 @@ def test_closed_tapes_replay_their_episodes(tmp_path: Path) -> None:
     assert len(tape.state_dict()["actions"]) < 500
 
 
-def test_actions_out_of_range_never_reach_the_environments() -> None:
+def test_actions_out_of_range_never_reach_the_environments(worlds: Worlds) -> None:
     from rlkit.errors import RlkitError
 
-    rollout, _, policy = begin("cartpole", 2, None, reseed_after=10)
+    rollout, _, policy = worlds.begin("cartpole", 2, reseed_after=10)
     rollout.start(policy)
     for actions in (np.array([0, 2]), np.array([-1, 0]), np.array([0]), np.array([[0, 1]]), np.array([0.0, 1.0])):
         policy.act = lambda *_, actions=actions: ActorOutput(actions, {}, {})
