@@ -20,6 +20,7 @@ from rlkit import plugins
 from rlkit.config.model import Model, PluginConfig
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
+from rlkit.structure import is_array
 from rlkit.types import Purpose
 from rlkit.vector.driver import VectorEnvironments, describe
 from rlkit.vector.environment import Env, SignalReader, layers
@@ -243,11 +244,15 @@ def _screen(env: Env) -> NDArray[np.uint8]:
 
 
 def _hint(space: spaces.Space[Any]) -> str:
-    if isinstance(space, spaces.Dict) and "image" in space.spaces:
-        return '; add "minigrid.wrappers:ImgObsWrapper" to env.wrappers to see the image alone'
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        return "; a wrapper in env.wrappers must make one array of it, such as gymnasium.wrappers:FlattenObservation"
-    return ""
+    """How to remove what is no array, such as MiniGrid's mission text, from a Dict observation."""
+    if not isinstance(space, spaces.Dict):
+        return ""
+    kept = [name for name, part in space.spaces.items() if is_array(part)]
+    if not kept or len(kept) == len(space.spaces):
+        return ""
+    path = f'path = "gymnasium.wrappers:FilterObservation", kwargs = {{ filter_keys = {kept} }}'
+    image = ' (or "minigrid.wrappers:ImgObsWrapper", for the image alone)' if "image" in kept else ""
+    return f"; keep the rest by {{ {path} }} in env.wrappers{image}"
 
 
 class GymnasiumPlugin:

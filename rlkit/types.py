@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from rlkit.structure import Structure
+
 ActorState: TypeAlias = Mapping[str, NDArray[Any]]
 """What an actor carries from one act to the next, (N, ...) each; a row is renewed by `act` where ``first``."""
 
@@ -64,7 +66,7 @@ class Stack:
 class EnvSpec:
     """All that an agent may know of its environment."""
 
-    observation_space: gym.Space[Any]  # of one environment, after preprocessing
+    observation_space: gym.Space[Any]  # of one environment, after preprocessing; of Dict and Tuple: the flat rows
     num_actions: int
     num_envs: int
     frame_skip: int = 1  # emulator frames a step
@@ -72,6 +74,7 @@ class EnvSpec:
     signals: Mapping[str, ArraySpec] = field(default_factory=dict)  # side information, e.g. {"ram": (128,) uint8}
     action_names: tuple[str, ...] = ()  # one an action where the environment has names for them; for people to read
     world: str = ""  # its name, for goals that belong to one game; "" where the family gives none
+    structure: Structure | None = None  # what lies where in a row, where the environment's space is a Dict or a Tuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlkit.errors import SpecError
+from rlkit.structure import Structure
 
 InputKind: TypeAlias = Literal["auto", "pixels", "codes", "bounds", "raw"]
 
@@ -130,10 +131,26 @@ def build_input(space: gym.Space[Any], kind: InputKind = "auto") -> InputLayer:
         )
     if isinstance(space, gym.spaces.MultiBinary):
         return InputLayer(Scaled(), space.shape, space.shape)
-    raise SpecError(
-        f"observations of {space} are not supported: use Box, Discrete, MultiDiscrete or MultiBinary "
-        "(a wrapper such as FlattenObservation makes one of others)"
-    )
+    raise SpecError(f"observations of {space} are not supported: use Box, Discrete, MultiDiscrete or MultiBinary")
+
+
+class StructuredInput(nn.Module):
+    """Rows (B, size) of a structured observation -> its parts by name, each as `build_input` makes it of its space.
+
+    For networks with an encoder for each part; `shapes` has what they get, without B. Raises SpecError for parts that
+    `build_input` refuses.
+    """
+
+    def __init__(self, structure: Structure) -> None:
+        super().__init__()
+        self._structure = structure
+        layers = [build_input(part.space) for part in structure.parts]
+        self.shapes = {part.name: layer.shape for part, layer in zip(structure.parts, layers, strict=True)}
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        parts = self._structure.split(rows)
+        return {name: layer(part) for layer, (name, part) in zip(self.layers, parts.items(), strict=True)}
 
 
 class _Flattened(nn.Module):

@@ -168,7 +168,7 @@ def describe(config: Config) -> dict[str, str]:
     agent = plugins.load(plugins.AGENTS, config.agent.name).describe(config.agent, spec, train.steps)
     every = f"every {evaluation.every:,} steps, {evaluation.episodes} episodes; " if evaluation.every else ""
     return {
-        "observations": str(spec.observation_space),
+        "observations": str(spec.structure or spec.observation_space),
         "actions": str(spec.num_actions),
         "environments": f"{train.num_envs}, {train.steps:,} steps in total",
         "device": f"{device}, {train.threads} thread(s)",

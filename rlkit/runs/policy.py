@@ -45,8 +45,8 @@ class LoadedPolicy:
         signals: what env.signals gives, for policies that ask for it (h-DQN's goals). Raises SpecError for another
         shape and for a signal that is missing.
         """
-        space = self.spec.observation_space
-        obs = np.asarray(observation, dtype=space.dtype)
+        space, structure = self.spec.observation_space, self.spec.structure
+        obs = np.asarray(observation, dtype=space.dtype) if structure is None else structure.flatten(observation)
         if obs.shape != space.shape:
             raise SpecError(f"the observation has shape {obs.shape}; this policy takes {space.shape} ({space})")
         seen = Observation(

@@ -15,6 +15,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 
 from rlkit.errors import SpecError
+from rlkit.structure import Structure, is_array
 from rlkit.types import ArraySpec, EnvSpec, Stack
 
 Env: TypeAlias = gym.Env[Any, Any]
@@ -27,7 +28,7 @@ SignalReader: TypeAlias = Callable[[Env], Mapping[str, Any]]
 OBS = "obs"
 FAILURE = "failure"
 
-SUPPORTED = "supported are Box of rank 1 and more, Discrete, MultiDiscrete and MultiBinary observations"
+SUPPORTED = "supported are Box of rank 1 and more, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
 
 
 def layers(env: Env) -> Iterator[Env]:
@@ -46,29 +47,35 @@ def describe(make: EnvMaker, num_envs: int, signals: SignalReader | None = None,
     """
     env = make()
     try:
-        _check_spaces(env)
+        structure = _check_spaces(env)
         assert isinstance(env.action_space, spaces.Discrete)
         return EnvSpec(
-            observation_space=env.observation_space,
+            observation_space=env.observation_space if structure is None else structure.space,
             num_actions=int(env.action_space.n),
             num_envs=num_envs,
             frame_skip=frame_skip,
             stack=_stack(env),
             signals={} if signals is None else _signal_specs(env, signals),
+            structure=structure,
         )
     finally:
         env.close()
 
 
-def _check_spaces(env: Env) -> None:
+def _check_spaces(env: Env) -> Structure | None:
+    """Raises SpecError for spaces that are not supported; returns the structure of Dict and Tuple observations."""
     name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     action, obs = env.action_space, env.observation_space
     if not isinstance(action, spaces.Discrete) or action.start != 0:
         raise SpecError(f"{name}: action space {action} is not supported; it must be Discrete, with actions from 0")
-    if isinstance(obs, spaces.Box) and (not obs.shape or 0 in obs.shape):
-        raise SpecError(f"{name}: observation space {obs} has shape {obs.shape}; {SUPPORTED}")
-    if not isinstance(obs, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+    if isinstance(obs, spaces.Dict | spaces.Tuple):
+        try:
+            return Structure.of(obs)
+        except SpecError as error:
+            raise SpecError(f"{name}: observation space {obs}: {error}; {SUPPORTED}") from error
+    if not is_array(obs):
         raise SpecError(f"{name}: observation space {obs} is not supported; {SUPPORTED}")
+    return None
 
 
 def _stack(env: Env) -> Stack | None:
@@ -121,6 +128,7 @@ class SubEnv(Env):
         self._index = index
         self._make = make
         self._obs_space = spec.observation_space
+        self._structure = spec.structure
         self._signals = signals
         self._signal_specs = spec.signals
         self._env: Env | None = None
@@ -150,11 +158,15 @@ class SubEnv(Env):
 
     def _made(self) -> Env:
         env = self._make()
-        if env.observation_space != self._obs_space or env.action_space != self.action_space:
+        obs_space = env.observation_space
+        same = obs_space == self._obs_space if self._structure is None else Structure.of(obs_space) == self._structure
+        if not same or env.action_space != self.action_space:
             raise SpecError(f"its spaces {env.observation_space}, {env.action_space} differ from the first one's")
         return env
 
     def _answer(self, obs: Any) -> Any:
+        if self._structure is not None:
+            obs = self._structure.flatten(obs)
         obs = np.asarray(obs, dtype=self._obs_space.dtype)
         if obs.shape != self._obs_space.shape:
             raise SpecError(f"an observation of shape {obs.shape}; its space says {self._obs_space.shape}")

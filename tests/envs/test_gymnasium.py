@@ -123,8 +123,10 @@ def test_what_does_not_exist_or_work_is_one_clear_line(values: dict, message: st
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"id": "MiniGrid-DoorKey-5x5-v0", "register": ("minigrid",)}, "Dict.*not supported.*add .*ImgObsWrapper"),
-        ({"id": "Blackjack-v1", "max_episode_steps": 9}, "Tuple.*FlattenObservation"),
+        (
+            {"id": "MiniGrid-DoorKey-5x5-v0", "register": ("minigrid",)},
+            "not supported: 'mission' .*FilterObservation.*filter_keys = .'direction', 'image'.*ImgObsWrapper",
+        ),
         ({"id": "Pendulum-v1"}, "Pendulum-v1: action space Box.*must be Discrete"),
     ],
 )

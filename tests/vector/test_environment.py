@@ -20,9 +20,8 @@ from rlkit.vector.environment import EnvFactory, describe
 @pytest.mark.parametrize(
     ("obs", "action", "message"),
     [
-        (spaces.Box(0, 1, ()), None, "shape"),
-        (spaces.Dict({"a": spaces.Discrete(2)}), None, "Dict.*supported are Box"),
-        (spaces.Tuple([spaces.Discrete(2)]), None, "Tuple.*supported are Box"),
+        (spaces.Box(0, 1, ()), None, "supported are Box of rank 1"),
+        (spaces.Dict({"a": spaces.Text(2)}), None, "Toy: .*'a' .Text.*supported are Box"),
         (spaces.Text(5), None, "Text.*supported are Box"),
         (None, spaces.Box(0, 1, (2,)), "Toy: action space Box.*must be Discrete"),
         (None, spaces.MultiDiscrete([2, 2]), "must be Discrete"),

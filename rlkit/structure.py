@@ -1,0 +1,182 @@
+"""Dict and Tuple observations as flat rows: environments flatten them, networks and masks split them again.
+
+The engine sees one array per observation. Of a Dict or Tuple of arrays it is a row with all parts one after the other,
+and `EnvSpec.structure` says what lies where::
+
+    parts = spec.structure.split(observation.obs)                   # in act: {"image": (N, 7, 7, 3), "direction": (N,)}
+    allowed = spec.structure.split(window.next_obs)["action_mask"]  # where the successor is valued: (B, A)
+
+An action mask is such a part: an environment that gives one names it "action_mask", and it is stored with the
+observation that it belongs to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlkit.errors import SpecError
+
+Rows = TypeVar("Rows", NDArray[Any], Tensor)
+Path: TypeAlias = tuple[str | int, ...]
+
+# What a row may consist of, the smallest first: the first that holds every part exactly is taken.
+ROW_DTYPES = ("uint8", "int8", "int16", "int32", "int64", "float32", "float64")
+
+
+def is_array(space: gym.Space[Any]) -> bool:
+    """Whether observations of `space` are arrays that the engine can store."""
+    if isinstance(space, spaces.Box):
+        return math.prod(space.shape) > 0 and len(space.shape) > 0
+    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One array of a structured observation; its values lie in columns start .. stop - 1 of a row."""
+
+    path: Path  # keys of Dicts and places in Tuples, from the outside inwards
+    space: gym.Space[Any]
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """Its path joined by dots: "image", "state.position", "0"."""
+        return ".".join(map(str, self.path))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.space.shape or ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.space.dtype)
+
+    def find(self, observation: Any) -> NDArray[Any]:
+        """This part of a nested observation. Raises SpecError where it is missing or has another shape."""
+        value = observation
+        for key in self.path:
+            try:
+                value = value[key]
+            except (KeyError, IndexError, TypeError) as error:
+                raise SpecError(f"the observation has no {self.name!r}") from error
+        array = np.asarray(value, self.dtype)
+        if array.shape != self.shape:
+            raise SpecError(f"observation {self.name!r} has shape {array.shape}; its space says {self.shape}")
+        return array
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} {self.shape}"
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What lies where in the flat rows of a Dict or Tuple observation."""
+
+    parts: tuple[Part, ...]
+    space: spaces.Box  # of one row, (size,)
+
+    @classmethod
+    def of(cls, space: gym.Space[Any]) -> Structure:
+        """The structure of a Dict or Tuple of arrays, which may be nested.
+
+        A row takes the smallest dtype that holds all parts exactly: uint8 for bytes and small numbers, float32 or
+        float64 where one of them is a float. Raises SpecError for parts that are not arrays and where no dtype holds
+        all of them.
+        """
+        leaves = list(_leaves(space))
+        refused = [f"{'.'.join(map(str, path))!r} ({leaf})" for path, leaf in leaves if not is_array(leaf)]
+        if refused:
+            raise SpecError(f"not supported: {', '.join(refused)}; remove or convert it with a wrapper")
+        parts, start = [], 0
+        for path, leaf in leaves:
+            parts.append(Part(path, leaf, start, start + math.prod(leaf.shape or ())))
+            start = parts[-1].stop
+        names = [part.name for part in parts]
+        if not parts or len(set(names)) < len(names):
+            raise SpecError(f"the parts {names} need different names, and there must be one at least")
+        dtype = _row_dtype(parts)
+        bounds = [_bounds(part) for part in parts]
+        low, high = (np.concatenate([side[end].astype(dtype) for side in bounds]) for end in (0, 1))
+        return cls(tuple(parts), spaces.Box(low, high, dtype=dtype.type))
+
+    def flatten(self, observation: Any) -> NDArray[Any]:
+        """(size,) the row of one nested observation. Raises SpecError where it does not fit the space."""
+        row = np.empty(self.space.shape, self.space.dtype)
+        for part in self.parts:
+            values = part.find(observation).reshape(-1)
+            stored = row[part.start : part.stop]
+            stored[:] = values
+            if part.dtype != row.dtype and part.dtype.kind != "f" and (stored != values).any():
+                raise SpecError(f"observation {part.name!r} has values outside its space {part.space}: {values}")
+        return row
+
+    def split(self, rows: Rows) -> dict[str, Rows]:
+        """The parts of `rows` (..., size) by name, (..., *shape) each, in their own dtypes."""
+        return {part.name: _restored(rows[..., part.start : part.stop], part) for part in self.parts}
+
+    def __str__(self) -> str:
+        return f"{', '.join(map(str, self.parts))}; stored as {self.space.dtype} {self.space.shape}"
+
+
+def _restored(columns: Rows, part: Part) -> Rows:
+    values = columns.reshape(*columns.shape[:-1], *part.shape)
+    if isinstance(values, Tensor):
+        return values.to(torch.from_numpy(np.zeros(0, part.dtype)).dtype)
+    return values.astype(part.dtype, copy=False)
+
+
+def _leaves(space: gym.Space[Any], path: Path = ()) -> Iterator[tuple[Path, gym.Space[Any]]]:
+    if isinstance(space, spaces.Dict):
+        for key, inner in space.spaces.items():
+            yield from _leaves(inner, (*path, key))
+    elif isinstance(space, spaces.Tuple):
+        for place, inner in enumerate(space.spaces):
+            yield from _leaves(inner, (*path, place))
+    else:
+        yield path, space
+
+
+def _bounds(part: Part) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(size,) each: the least and the largest values."""
+    space = part.space
+    if isinstance(space, spaces.Box):
+        return space.low.reshape(-1), space.high.reshape(-1)
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start.reshape(-1), (space.start + space.nvec - 1).reshape(-1)
+    low, count = (space.start, space.n) if isinstance(space, spaces.Discrete) else (0, 2)
+    bounds = np.full((2, part.stop - part.start), low, np.int64)
+    bounds[1] += count - 1
+    return bounds[0], bounds[1]
+
+
+def _row_dtype(parts: list[Part]) -> np.dtype[Any]:
+    for dtype in map(np.dtype, ROW_DTYPES):
+        if all(_holds(dtype, part) for part in parts):
+            return dtype
+    raise SpecError(
+        f"no dtype that torch knows holds all of {', '.join(map(str, parts))} exactly; give the spaces of whole "
+        "numbers narrower bounds (float32 holds them up to 2**24, float64 up to 2**53) or convert one in a wrapper"
+    )
+
+
+def _holds(dtype: np.dtype[Any], part: Part) -> bool:
+    """Whether every value of the part's space is a value of `dtype`."""
+    if part.dtype.kind == "f":
+        return dtype.kind == "f" and dtype.itemsize >= part.dtype.itemsize
+    least, largest = _bounds(part)
+    low, high = int(least.min()), int(largest.max())
+    if dtype.kind == "f":
+        exact = 2 ** (np.finfo(dtype).nmant + 1)  # all whole numbers up to here
+        return bool(-exact <= low and high <= exact)
+    return bool(np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max)
