@@ -12,9 +12,16 @@ from rlkit.errors import ConfigError
 AGENTS = "rlkit.agents"
 ENVS = "rlkit.envs"
 GOALS = "rlkit.goals"
+BONUSES = "rlkit.bonuses"
 SINKS = "rlkit.sinks"
 CONFIGS = "rlkit.configs"
-NEEDED = {AGENTS: ("config", "agent", "policy", "describe"), ENVS: ("config", "make", "protocol"), SINKS: (), GOALS: ()}
+NEEDED = {
+    AGENTS: ("config", "agent", "policy", "describe"),
+    ENVS: ("config", "make", "protocol"),
+    SINKS: (),
+    GOALS: (),
+    BONUSES: (),
+}
 
 
 def installed(group: str) -> dict[str, EntryPoint]:

@@ -11,7 +11,7 @@ from agents.dqn.agent import DQNAgent
 from agents.dqn.config import DQNConfig
 from agents.dqn.policy import DQNPolicy
 from rlkit.agent import AgentContext
-from rlkit.exploration.count.bonus import bonus_extras, build_bonus
+from rlkit.exploration.bonus import Actor, bonus_columns, build_actor, build_bonus
 from rlkit.learning.q_learner import QLearner
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_q_network, describe_network
@@ -30,12 +30,11 @@ class DQNPlugin:
     config = DQNConfig
 
     def policy(self, config: DQNConfig, spec: EnvSpec, device: torch.device) -> DQNPolicy:
-        return _policy(config, spec, device, seed=0)
+        return _policy(config, spec, device, 0, build_actor(config.bonus, spec))
 
     def agent(self, config: DQNConfig, spec: EnvSpec, context: AgentContext) -> DQNAgent:
-        policy = _policy(config, spec, context.device, context.streams.seed("network"))
         priorities = _priorities(config)
-        extras = bonus_extras(config.bonus)
+        extras = bonus_columns(config.bonus)
         size = replay_bytes(config.replay_capacity, spec, extras, priorities)
         require_memory(size, "the replay (agent.replay_capacity)", placed(size, context.device), config.replay_capacity)
         replay = Replay(
@@ -47,16 +46,17 @@ class DQNPlugin:
             rng=context.streams.generator("replay"),
             prioritised=priorities,
         )
-        learner = QLearner(policy.network, config.learner())
         bonus = build_bonus(config.bonus, spec, context.streams.child("bonus"), replay, config.learning_starts)
-        return DQNAgent(config, spec.num_actions, policy, learner, replay, bonus)
+        policy = _policy(config, spec, context.device, context.streams.seed("network"), bonus.actor)
+        learner = QLearner(policy.network, config.learner())
+        return DQNAgent(config, policy, learner, replay, bonus)
 
     def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
-        network = _policy(config, spec, torch.device("cpu"), seed=0).network
-        size = replay_bytes(config.replay_capacity, spec, bonus_extras(config.bonus), _priorities(config))
+        network = _policy(config, spec, torch.device("cpu"), 0, None).network
+        size = replay_bytes(config.replay_capacity, spec, bonus_columns(config.bonus), _priorities(config))
         bonus = {}
         if config.bonus is not None:
-            config.bonus.validate_for(config.bonus.features.build(spec), config.learning_starts)
+            config.bonus.validate_for(spec, config.learning_starts)
             bonus = {"bonus": config.bonus.summary()}
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
@@ -68,15 +68,15 @@ class DQNPlugin:
         }
 
     def networks(self, config: DQNConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
-        network = _policy(config, spec, torch.device("cpu"), seed=0).network
+        network = _policy(config, spec, torch.device("cpu"), 0, None).network
         return {"Q-network": summarise(network, torch.as_tensor(np.asarray(spec.observation_space.sample()))[None])}
 
 
-def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int) -> DQNPolicy:
+def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int, actor: Actor | None) -> DQNPolicy:
     with torch_seeded(seed):
         network = build_q_network(config.network, spec.observation_space, spec.num_actions)
     refuse_single(network, config.batch_size)
-    return DQNPolicy(network.to(device), device)
+    return DQNPolicy(network.to(device), spec.num_actions, device, actor)
 
 
 def _priorities(config: DQNConfig) -> Prioritised | None:

@@ -11,8 +11,7 @@ from torch import Tensor
 from agents.dqn.config import DQNConfig
 from agents.dqn.policy import DQNPolicy
 from rlkit.devices import to_device
-from rlkit.exploration.count.bonus import CountBonus, NoBonus
-from rlkit.exploration.epsilon import epsilon_greedy
+from rlkit.exploration.bonus import Bonus
 from rlkit.learning.q_learner import QLearner, Transitions
 from rlkit.learning.returns import clip_reward, n_step_return
 from rlkit.pacing import Ratio
@@ -20,14 +19,14 @@ from rlkit.replay import Replay
 from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch
 
 
-def transitions(batch: Batch, gamma: float, reward_clip: float, bonus: CountBonus | NoBonus) -> Transitions:
-    """What to learn from a batch of windows: rewards clipped one by one, each with its bonus, then summed."""
+def transitions(batch: Batch, gamma: float, reward_clip: float, bonus: Bonus) -> Transitions:
+    """What to learn from a batch of windows: each reward is clipped and gets its bonus, then they are summed."""
     window = batch.window
     reward = bonus.add(clip_reward(window.reward, reward_clip), window)  # (B, n)
     total, discount = n_step_return(reward, window.discount, window.steps, gamma)  # (B,) each
-    optimism = bonus.bootstrapping(window)  # (B, A) or None
+    adjustment = bonus.bootstrapping(window)  # of (B, A), or None
     action = window.action[:, 0]
-    return Transitions((window.obs,), action, total, discount, (window.next_obs,), batch.weight, optimism)
+    return Transitions((window.obs,), action, total, discount, (window.next_obs,), batch.weight, adjustment)
 
 
 class DQNAgent:
@@ -36,20 +35,19 @@ class DQNAgent:
     def __init__(
         self,
         config: DQNConfig,
-        num_actions: int,
         policy: DQNPolicy,
         learner: QLearner,
         replay: Replay,
-        bonus: CountBonus | NoBonus,
+        bonus: Bonus,
     ) -> None:
         self._config = config
-        self._num_actions = num_actions
         self._policy = policy
         self._learner = learner
         self._replay = replay
-        self._bonus = bonus
+        self.bonus = bonus
         self._pacing = Ratio(config.updates_per_step, config.learning_starts)
         self._env_steps = 0
+        self._policy.epsilon = self.epsilon
 
     @property
     def updates(self) -> int:
@@ -69,13 +67,12 @@ class DQNAgent:
             return self._policy.act(observation, state, rng, mode)
 
         def greedy() -> NDArray[np.int64]:
-            return self._policy.greedy(self._newest(observation), self._bonus.acting(observation))
+            return self._policy.greedy(self._newest(observation), self.bonus.acting(observation))
 
-        action = epsilon_greedy(self.epsilon, greedy, len(observation.obs), self._num_actions, rng)
-        return ActorOutput(action, {}, {})
+        return self._policy.explore(greedy, len(observation.obs), rng)
 
     def _newest(self, observation: Observation) -> NDArray[Any] | Tensor:
-        """What to act on. A replay on another device has all of it but the beginnings of episodes."""
+        """The newest observations; a replay on another device has all but those that begin episodes."""
         if not self._replay.keeps_newest:
             return observation.obs
         newest = self._replay.newest()
@@ -85,12 +82,13 @@ class DQNAgent:
         return newest
 
     def observe(self, step: StepBatch) -> None:
-        self._replay.add(step, self._bonus.observe(step))
+        self._replay.add(step, self.bonus.observe(step))
         self._env_steps += len(step.action)
+        self._policy.epsilon = self.epsilon
 
     def learn(self) -> Metrics:
-        """Makes the updates owed and gives the newest of each metric."""
-        counted = self._bonus.learn()
+        """Makes the updates that are due; returns the newest value of each metric."""
+        counted = self.bonus.learn()
         metrics: dict[str, Tensor] = {}
         owed = self._pacing.total(self._env_steps) - self._learner.updates
         if owed and not self._learner.updates:
@@ -100,7 +98,7 @@ class DQNAgent:
         return {**counted, **metrics} if counted else metrics
 
     def _initialise(self) -> None:
-        """Fits what is initialised from data to random play; a resumed run knows by its updates that it was done."""
+        """Data-dependent initialisation from random play; a resumed run knows by its updates that it is done."""
         if self._config.network.initial_batch:
             batch = self._replay.sample(self._config.network.initial_batch)
             self._learner.initialise((batch.window.obs,))
@@ -110,7 +108,7 @@ class DQNAgent:
         prioritised = config.prioritised
         beta = prioritised.beta_at(self._learner.updates) if prioritised else 0.0
         batch = self._replay.sample(config.batch_size, beta)
-        output = self._learner.update(transitions(batch, config.discount, config.reward_clip, self._bonus))
+        output = self._learner.update(transitions(batch, config.discount, config.reward_clip, self.bonus))
         if prioritised:
             self._replay.update_priorities(batch.index, output.td_error)
         return output.metrics
@@ -119,7 +117,7 @@ class DQNAgent:
         readings: dict[str, Any] = {
             "explore/epsilon": self.epsilon,
             "replay/fill": float(self._replay.fill),
-            **self._bonus.gauges(),
+            **self.bonus.gauges(),
         }
         if self._config.prioritised:
             readings["replay/beta"] = self._config.prioritised.beta_at(self._learner.updates)
@@ -130,7 +128,7 @@ class DQNAgent:
             "policy": self._policy.state_dict(),
             "learner": self._learner.state_dict(),
             "replay": self._replay.state_dict(),
-            "bonus": self._bonus.state_dict(),
+            "bonus": self.bonus.state_dict(),
             "env_steps": self._env_steps,
         }
 
@@ -138,8 +136,9 @@ class DQNAgent:
         self._policy.load_policy_state(state["policy"])
         self._learner.load_state_dict(state["learner"])
         self._replay.load_state_dict(state["replay"])
-        self._bonus.load_state_dict(state["bonus"])
+        self.bonus.load_state_dict(state["bonus"])
         self._env_steps = int(state["env_steps"])
+        self._policy.epsilon = self.epsilon
 
     def load_policy_state(self, state: State) -> None:
         self._policy.load_policy_state(state)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from rlkit.config.model import SWITCH, Model, PluginConfig
-from rlkit.exploration.count.config import BonusConfig
+from rlkit.exploration.bonus import BonusTable
 from rlkit.exploration.epsilon import EpsilonConfig
 from rlkit.learning.gradient import GradientConfig
 from rlkit.learning.optimizers import OptimizerConfig
@@ -112,8 +112,10 @@ class DQNConfig(PluginConfig, GradientConfig):
     prioritised: Annotated[PrioritisedConfig | None, SWITCH] = Field(
         None, description="Prioritised replay; false or left out: uniform, true: with its defaults."
     )
-    bonus: Annotated[BonusConfig | None, SWITCH] = Field(
-        None, description="Count-based exploration; false or left out: none, true: with its defaults."
+    bonus: BonusTable = Field(
+        None,
+        description='Exploration bonus, of the kind that its `type` names; false or left out: none; true: "count" with '
+        "its defaults.",
     )
 
     @model_validator(mode="after")

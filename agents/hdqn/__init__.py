@@ -11,10 +11,11 @@ import torch
 from agents.hdqn.agent import HDQNAgent, Level
 from agents.hdqn.config import HDQNConfig
 from agents.hdqn.network import controller_network, meta_network
+from agents.hdqn.options import OptionRules
 from agents.hdqn.policy import HDQNPolicy
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
-from rlkit.exploration.count.bonus import CountBonus, NoBonus, bonus_extras, build_bonus
+from rlkit.exploration.bonus import Actor, Bonus, bonus_columns, build_actor, build_bonus
 from rlkit.goals import build_goals
 from rlkit.learning.q_learner import QLearner
 from rlkit.nn.modes import refuse_single
@@ -44,12 +45,11 @@ class HDQNPlugin:
     config = HDQNConfig
 
     def policy(self, config: HDQNConfig, spec: EnvSpec, device: torch.device) -> HDQNPolicy:
-        return _policy(config, spec, device, seeds=(0, 0))
+        return _policy(config, spec, device, (0, 0), build_actor(config.controller.bonus, spec))
 
     def agent(self, config: HDQNConfig, spec: EnvSpec, context: AgentContext) -> HDQNAgent:
         streams, device = context.streams, context.device
-        policy = _policy(config, spec, device, (streams.seed("meta network"), streams.seed("network")))
-        count = len(policy.goals.names)
+        count = len(build_goals(config.goals, spec).names)
         extras, columns = _extras(config, count), _columns(config, count)
         _require_room(config, spec, extras, columns, device)
         replay = Replay(
@@ -65,13 +65,15 @@ class HDQNPlugin:
         starts = config.controller.learning_starts
         meta_bonus = _meta_bonus(config, spec, streams)
         bonus = build_bonus(config.controller.bonus, spec, streams.child("bonus"), replay, starts)
+        seeds = streams.seed("meta network"), streams.seed("network")
+        policy = _policy(config, spec, device, seeds, bonus.actor)
         controller = Level(QLearner(policy.controller, config.controller.learner()), bonus)
         meta = Level(QLearner(policy.meta, config.meta.learner()), meta_bonus)
         rng = streams.generator("hindsight")
-        return HDQNAgent(config, spec.num_actions, spec.num_envs, policy, controller, meta, replay, store, rng, device)
+        return HDQNAgent(config, spec.num_envs, policy, controller, meta, replay, store, rng, device)
 
     def describe(self, config: HDQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
-        policy = _policy(config, spec, torch.device("cpu"), seeds=(0, 0))
+        policy = _policy(config, spec, torch.device("cpu"), (0, 0), None)
         names = policy.goals.names
         extras, columns = _extras(config, len(names)), _columns(config, len(names))
         size = replay_bytes(config.controller.replay_capacity, spec, extras, hindsight=_hindsight(config))
@@ -79,7 +81,7 @@ class HDQNPlugin:
         bonuses = {}
         starts = config.controller.learning_starts
         if config.controller.bonus is not None:
-            config.controller.bonus.validate_for(config.controller.bonus.features.build(spec), starts)
+            config.controller.bonus.validate_for(spec, starts)
             bonuses["controller's bonus"] = config.controller.bonus.summary()
         if config.meta.bonus is not None:
             _meta_bonus(config, spec, Streams(0))
@@ -97,13 +99,15 @@ class HDQNPlugin:
         }
 
     def networks(self, config: HDQNConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
-        policy = _policy(config, spec, torch.device("cpu"), seeds=(0, 0))
+        policy = _policy(config, spec, torch.device("cpu"), (0, 0), None)
         obs = torch.as_tensor(np.asarray(spec.observation_space.sample()))[None]
         goal = torch.zeros(1, dtype=torch.int64)
         return {"meta-controller": summarise(policy.meta, obs), "controller": summarise(policy.controller, obs, goal)}
 
 
-def _policy(config: HDQNConfig, spec: EnvSpec, device: torch.device, seeds: tuple[int, int]) -> HDQNPolicy:
+def _policy(
+    config: HDQNConfig, spec: EnvSpec, device: torch.device, seeds: tuple[int, int], actor: Actor | None
+) -> HDQNPolicy:
     goals = build_goals(config.goals, spec)
     with torch_seeded(seeds[0]):
         meta = meta_network(config.meta.network, spec, goals).to(device)
@@ -111,29 +115,30 @@ def _policy(config: HDQNConfig, spec: EnvSpec, device: torch.device, seeds: tupl
         controller = controller_network(config.controller.network, spec, goals).to(device)
     refuse_single(meta, config.meta.batch_size)
     refuse_single(controller, config.controller.batch_size)
-    return HDQNPolicy(meta, controller, goals, config.max_option_steps, config.repeat_goals, device)
+    rules = OptionRules(config.max_option_steps, config.repeat_goals)
+    return HDQNPolicy(meta, controller, goals, rules, spec.num_actions, device, actor)
 
 
-def _meta_bonus(config: HDQNConfig, spec: EnvSpec, streams: Streams) -> CountBonus | NoBonus:
-    """Without warm-up or replay, so that codes which are fitted, and change thereby, are refused."""
+def _meta_bonus(config: HDQNConfig, spec: EnvSpec, streams: Streams) -> Bonus:
+    """Built without warm-up and replay, so that a hash that has to be fitted is refused."""
     try:
         return build_bonus(config.meta.bonus, spec, streams.child("meta bonus"), None, 0)
     except ConfigError as error:
         raise ConfigError(
-            f"agent.meta.bonus: options keep the codes they got, which must not change: {error}"
+            f"agent.meta.bonus: options keep the codes they were stored with, so codes must not change: {error}"
         ) from error
 
 
 def _extras(config: HDQNConfig, goals: int) -> dict[str, Column]:
-    """The controller's columns: the goal, the bits of what each step achieved, and had achieved before it."""
-    held = {"held": Column((goals,), np.bool_, host=True)} if config.controller.hindsight else {}
+    """The controller's columns: the goal, which goals each step achieved, and which were achieved before it."""
+    before = {"achieved_before": Column((goals,), np.bool_, host=True)} if config.controller.hindsight else {}
     goal, achieved = Column((), np.int64, host=True), Column((goals,), np.bool_)
-    return {"goal": goal, "achieved": achieved, **held, **bonus_extras(config.controller.bonus)}
+    return {"goal": goal, "achieved": achieved, **before, **bonus_columns(config.controller.bonus)}
 
 
 def _columns(config: HDQNConfig, goals: int) -> dict[str, Column]:
     """The meta-controller's columns: which goals may follow an option."""
-    return {"allowed": Column((goals,), np.bool_, host=True), **bonus_extras(config.meta.bonus)}
+    return {"allowed": Column((goals,), np.bool_, host=True), **bonus_columns(config.meta.bonus)}
 
 
 def _hindsight(config: HDQNConfig) -> Hindsight | None:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from agents.hdqn.config import HDQNConfig
 from agents.hdqn.critic import intrinsic_reward, relabel, transitions
-from agents.hdqn.options import Bools, Ints, OptionReturn, clipped, explore, option_over, reaches
-from agents.hdqn.policy import FORBIDDEN, HDQNPolicy
+from agents.hdqn.options import Bools, Ints, OptionReturn, clipped, reaches
+from agents.hdqn.policy import HDQNPolicy
 from agents.hdqn.statistics import OptionStatistics
 from rlkit.devices import to_device
-from rlkit.exploration.adjustment import Optimism
-from rlkit.exploration.count.bonus import CountBonus, NoBonus
+from rlkit.exploration.adjustment import mask, on_device
+from rlkit.exploration.bonus import Bonus, bonus_columns
 from rlkit.learning.q_learner import QLearner, Transitions
 from rlkit.pacing import Ratio
 from rlkit.replay import OptionStore, Replay
@@ -28,7 +28,7 @@ class Level:
     """A learner, and the bonus that its rewards get."""
 
     learner: QLearner
-    bonus: CountBonus | NoBonus
+    bonus: Bonus
 
 
 class HDQNAgent:
@@ -37,7 +37,6 @@ class HDQNAgent:
     def __init__(
         self,
         config: HDQNConfig,
-        num_actions: int,
         num_envs: int,
         policy: HDQNPolicy,
         controller: Level,
@@ -49,7 +48,6 @@ class HDQNAgent:
     ) -> None:
         """rng: which windows are relabelled, and with which goals."""
         self._config = config
-        self._num_actions = num_actions
         self._policy = policy
         self._controller = controller
         self._meta = meta
@@ -61,12 +59,12 @@ class HDQNAgent:
         self._meta_pacing = Ratio(config.meta.updates_per_option, config.meta.learning_starts)
         self._env_steps = 0
         discount = config.meta.discount
-        self._accounts = OptionReturn(discount, config.option_discount, np.zeros(num_envs), np.ones(num_envs))
-        self._marks: dict[str, NDArray[Any]] = {}  # (N,) the meta-controller's bonus: where options began, or are now
-        paid = config.meta.bonus.of if config.meta.bonus else "state"
-        self._newest = {"next_digest", "bonus"} if paid == "successor" else {"next_digest"}  # marks of where they are
+        self._returns = OptionReturn(discount, config.option_discount, np.zeros(num_envs), np.ones(num_envs))
+        self._marks: dict[str, NDArray[Any]] = {}  # (N,) the meta bonus's columns for options in progress
+        self._latest = {name for name, column in bonus_columns(config.meta.bonus).items() if column.latest}
         self._statistics = OptionStatistics(policy.goals.names, num_envs)
         self._metrics: dict[str, float] = {}
+        self._schedule()
 
     @property
     def updates(self) -> int:
@@ -93,46 +91,37 @@ class HDQNAgent:
         return self._policy.initial_state(num_envs)
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
-        """Hands observe the goals, the ages of their options, and what was achieved before the step."""
         if mode is Mode.EVALUATE:
             return self._policy.act(observation, state, rng, mode)
-        obs, count = observation.obs, len(observation.obs)
-        coins = rng.random((2, count))  # drawn whether an option is over or not
+        return self._policy.explore(observation, state, rng, lambda: self._controller.bonus.acting(observation))
 
-        def choose(allowed: Bools) -> Ints:
-            epsilon = np.full(count, self.meta_epsilon())
-            return explore(epsilon, lambda: self._policy.greedy_goal(obs, allowed), allowed, coins)
-
-        def greedy() -> Ints:
-            return self._policy.greedy_action(obs, goal, self._controller.bonus.acting(observation))
-
-        goal, age, held = self._policy.options(observation, state, choose)
-        everything = np.ones((count, self._num_actions), np.bool_)
-        action = explore(self.epsilon()[goal], greedy, everything, rng.random((2, count)))
-        return ActorOutput(action, {"goal": goal, "age": age + 1}, {"goal": goal, "age": age, "held": held})
+    def _schedule(self) -> None:
+        """Hands the present exploration rates to the policy."""
+        self._policy.epsilon, self._policy.meta_epsilon = self.epsilon(), self.meta_epsilon()
 
     def observe(self, step: StepBatch) -> None:
         goal, age = step.extras["goal"], step.extras["age"]
         achieved = self._policy.goals.achieved(step.after)  # (N, G)
-        over = option_over(goal, age + 1, achieved, step.ended, self._config.max_option_steps)
-        held = step.extras["held"]
+        over = self._policy.rules.over(goal, age + 1, achieved, step.ended)
+        before = step.extras["achieved_before"]
         columns = {"goal": goal, "achieved": achieved, **self._controller.bonus.observe(step)}
         if self._config.controller.hindsight is not None:
-            columns["held"] = held
+            columns["achieved_before"] = before
         self._replay.add(step, columns, cut=over)
         reached = reaches(goal, achieved)
         intrinsic = intrinsic_reward(reached, step.discount, self._config.controller.reward).astype(np.float64)
-        self._metrics = self._statistics.observe(step.before.first, age == 0, intrinsic, achieved & ~held, step.ended)
+        self._metrics = self._statistics.observe(step.before.first, age == 0, intrinsic, achieved & ~before, step.ended)
         self._account(step, age == 0, over, goal, achieved)
-        idle = (age == 0) & reaches(goal, held)  # nothing else was left to choose
-        self._statistics.finish(over, idle, goal, age + 1, reached, self._accounts.total)
+        idle = (age == 0) & reaches(goal, before)  # nothing else was left to choose
+        self._statistics.finish(over, idle, goal, age + 1, reached, self._returns.total)
         self._env_steps += len(step.action)
+        self._schedule()
 
     def _account(self, step: StepBatch, begins: Bools, over: Bools, goal: Ints, achieved: Bools) -> None:
         """The meta-controller's half: what options bring, and those that are over into its store."""
-        self._accounts.add(begins, clipped(step, self._config.meta.reward_clip), step.discount)
+        self._returns.add(begins, clipped(step, self._config.meta.reward_clip), step.discount)
         for name, mark in self._meta.bonus.observe(step).items():
-            self._marks[name] = np.where(begins | (name in self._newest), mark, self._marks.get(name, mark))
+            self._marks[name] = np.where(begins | (name in self._latest), mark, self._marks.get(name, mark))
         if self._env_steps < self._config.pretraining_steps:
             return
         placed = np.flatnonzero(begins & (step.before.first | self._store.unplaced))
@@ -142,16 +131,16 @@ class HDQNAgent:
         if len(ends):
             options = {
                 "choice": goal,
-                "reward": self._accounts.total,
-                "discount": self._accounts.factor(),
-                "allowed": self._policy.allowed(achieved, goal),
+                "reward": self._returns.total,
+                "discount": self._returns.factor(),
+                "allowed": self._policy.rules.allowed(achieved, goal),
                 **self._marks,
             }
             columns = {name: column[ends] for name, column in options.items()}
             self._store.add(ends, step.after.obs[ends], columns, step.ended[ends])
 
     def learn(self) -> Metrics:
-        """Makes the updates owed on both levels and gives the metrics of the last ones that were measured."""
+        """Makes the updates that are due on both levels; returns the newest metrics."""
         metrics: dict[str, Any] = dict(self._metrics)
         self._metrics = {}
         metrics |= _named("controller", self._controller.bonus.learn()) | _named("meta", self._meta.bonus.learn())
@@ -163,6 +152,7 @@ class HDQNAgent:
         owed = self._meta_pacing.total(self._store.total) - self._meta.learner.updates
         for _ in range(owed if len(self._store) and not self._meta_waits else 0):
             metrics |= _named("meta", self._meta_update())
+        self._schedule()
         return metrics
 
     @property
@@ -195,18 +185,17 @@ class HDQNAgent:
         hindsight = self._config.controller.hindsight
         if hindsight is None:
             return goal
-        # what was achieved already when the step was taken is no goal to learn about
-        candidates = self._replay.later(batch.index) & ~np.asarray(batch.window.extras["held"])[:, 0]
+        # a goal that was achieved before the step is none to learn about
+        candidates = self._replay.later(batch.index) & ~np.asarray(batch.window.extras["achieved_before"])[:, 0]
         return relabel(goal, candidates, self._rng.random((2, len(goal))), hindsight.share)
 
     def _meta_update(self) -> Metrics:
         window = self._store.sample(self._config.meta.batch_size)
         reward = self._meta.bonus.add(window.reward, window)[:, 0]
-        allowed = torch.as_tensor(window.extras["allowed"])[:, 0]  # (B, G)
-        mask = torch.where(allowed, 0.0, float(FORBIDDEN)).to(self._device)
+        allowed = on_device(mask(np.asarray(window.extras["allowed"])[:, 0]), self._device)  # of (B, G)
         weight = torch.ones(len(reward), device=self._device)
         action, discount = window.action[:, 0], window.discount[:, 0]
-        made = Transitions((window.obs,), action, reward, discount, (window.next_obs,), weight, Optimism(mask))
+        made = Transitions((window.obs,), action, reward, discount, (window.next_obs,), weight, allowed)
         return self._meta.learner.update(made).metrics
 
     def caption(self, state: ActorState) -> list[str]:
@@ -232,7 +221,7 @@ class HDQNAgent:
             "meta": _level_state(self._meta),
             "replay": self._replay.state_dict(),
             "store": self._store.state_dict(),
-            "accounts": self._accounts.state_dict(),
+            "accounts": self._returns.state_dict(),
             "marks": dict(self._marks),
             "statistics": self._statistics.state_dict(),
             "metrics": dict(self._metrics),
@@ -247,12 +236,13 @@ class HDQNAgent:
             level.bonus.load_state_dict(state[name]["bonus"])
         self._replay.load_state_dict(state["replay"])
         self._store.load_state_dict(state["store"])
-        self._accounts.load_state_dict(state["accounts"])
+        self._returns.load_state_dict(state["accounts"])
         self._marks = {name: mark.copy() for name, mark in state["marks"].items()}
         self._statistics.load_state_dict(state["statistics"])
         self._metrics = dict(state["metrics"])
         self._rng.bit_generator.state = state["rng"]
         self._env_steps = int(state["env_steps"])
+        self._schedule()
 
     def load_policy_state(self, state: State) -> None:
         self._policy.load_policy_state(state)

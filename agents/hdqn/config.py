@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from rlkit.config.model import SWITCH, Model, PluginConfig
-from rlkit.exploration.count.config import BonusConfig
+from rlkit.exploration.bonus import BonusTable
 from rlkit.exploration.epsilon import EpsilonConfig
 from rlkit.goals import GoalsConfig
 from rlkit.learning.gradient import GradientConfig
@@ -34,8 +34,10 @@ class LevelConfig(GradientConfig):
     )
     target: TargetConfig = Field(TargetConfig(), description="The target network.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="The gradient step.")
-    bonus: Annotated[BonusConfig | None, SWITCH] = Field(
-        None, description="Count-based exploration on this level; false or left out: none, true: with its defaults."
+    bonus: BonusTable = Field(
+        None,
+        description="Exploration bonus on this level, of the kind that its `type` names; false or left out: none; "
+        'true: "count" with its defaults.',
     )
 
     def learner(self) -> LearnerSettings:
@@ -145,11 +147,11 @@ class MetaConfig(LevelConfig):
     )
 
     @model_validator(mode="after")
-    def _counts_states(self) -> Self:
-        if self.bonus is not None and (self.bonus.of == "pair" or self.bonus.optimism is not None):
+    def _bonus_needs_no_actions(self) -> Self:
+        if self.bonus is not None and self.bonus.needs_actions:
             raise ValueError(
-                'meta.bonus counts states, not actions: give of = "state" (where an option begins) or "successor" '
-                "(where it ends), and no optimism"
+                'meta.bonus counts states, not actions: set count_of = "state" (where an option begins) or '
+                '"successor" (where it ends), and no optimism'
             )
         return self
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agents.hdqn.config import RewardConfig
 from agents.hdqn.options import pick
-from rlkit.exploration.count.bonus import CountBonus, NoBonus
+from rlkit.exploration.bonus import Bonus
 from rlkit.learning.q_learner import Transitions
 from rlkit.learning.returns import n_step_return
 from rlkit.types import Batch
@@ -38,9 +38,7 @@ def relabel(
     return np.where(exchanged, pick(candidates, coins[1]), goal)
 
 
-def transitions(
-    batch: Batch, goal: Tensor, gamma: float, config: RewardConfig, bonus: CountBonus | NoBonus
-) -> Transitions:
+def transitions(batch: Batch, goal: Tensor, gamma: float, config: RewardConfig, bonus: Bonus) -> Transitions:
     """What a controller learns from windows under the goals `goal` (B,), those of the time or others.
 
     Reaching the goal ends the controller's problem: nothing is bootstrapped from there, though the episode goes on.
@@ -50,6 +48,6 @@ def transitions(
     reached = achieved.gather(2, goal[:, None, None].expand(-1, achieved.shape[1], 1)).squeeze(2)  # (B, n)
     reward = bonus.add(intrinsic_reward(reached, window.discount, config), window)
     total, discount = n_step_return(reward, window.discount * ~reached, window.steps, gamma)  # (B,) each
-    optimism = bonus.bootstrapping(window)
+    adjustment = bonus.bootstrapping(window)
     action = window.action[:, 0]
-    return Transitions((window.obs, goal), action, total, discount, (window.next_obs, goal), batch.weight, optimism)
+    return Transitions((window.obs, goal), action, total, discount, (window.next_obs, goal), batch.weight, adjustment)

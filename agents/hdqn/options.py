@@ -18,6 +18,22 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class OptionRules:
+    """When options end, and which goals may follow."""
+
+    max_steps: int  # 0: no limit
+    repeat_goals: bool  # whether the same goal may be chosen twice in a row
+
+    def over(self, goal: Ints, age: Ints, achieved: Bools, ended: Bools) -> Bools:
+        """(N,); see `option_over`."""
+        return option_over(goal, age, achieved, ended, self.max_steps)
+
+    def allowed(self, achieved: Bools, previous: Ints) -> Bools:
+        """(N, G); see `allowed_goals`."""
+        return allowed_goals(achieved, previous, self.repeat_goals)
+
+
 def reaches(goal: Ints, achieved: Bools) -> Bools:
     """(N,): whether each goal (N,) is among the achieved ones (N, G)."""
     hit: Bools = achieved[np.arange(len(goal)), goal]

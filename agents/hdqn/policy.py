@@ -1,4 +1,4 @@
-"""The greedy policy of the two networks: which goal, and which action towards it."""
+"""The policy of the two networks: which goal, and which action towards it; greedy, or exploring."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ import torch
 from numpy.typing import NDArray
 
 from agents.hdqn.network import GoalQNetwork
-from agents.hdqn.options import Bools, Ints, allowed_goals, option_over
-from rlkit.exploration.adjustment import Optimism
+from agents.hdqn.options import Bools, Ints, OptionRules, explore
+from rlkit.exploration.adjustment import Adjustment, mask
+from rlkit.exploration.bonus import Actor
 from rlkit.goals import GoalSpace
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.qnetwork import QNetwork
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
-FORBIDDEN = np.float32(-np.inf)
-"""Added to the value of a goal that may not be chosen."""
-
 
 class HDQNPolicy:
     """Keeps a goal until its option is over, then takes the allowed one of the highest value; likewise actions.
 
-    Its actor state: "goal" (N,), and "age" (N,), the steps that the option has run when the next observation comes.
+    Explores epsilon-greedily on both levels. Its actor state: "goal" (N,), and "age" (N,), the steps that the option
+    will have run when the next observation comes.
     """
 
     def __init__(
@@ -33,26 +32,62 @@ class HDQNPolicy:
         meta: QNetwork,
         controller: GoalQNetwork,
         goals: GoalSpace,
-        max_option_steps: int,
-        repeat_goals: bool,
+        rules: OptionRules,
+        num_actions: int,
         device: torch.device,
+        actor: Actor | None,
     ) -> None:
+        """actor: what exploring reads of the controller's bonus."""
         self.meta = meta
         self.controller = controller
         self.goals = goals
-        self._max_steps = max_option_steps
-        self._repeat = repeat_goals
+        self.actor = actor
+        self.epsilon: NDArray[np.float64] | None = np.ones(len(goals.names))  # (G,) of actions; None: not known
+        self.meta_epsilon = 1.0  # the probability of a random goal when exploring
+        self.rules = rules
+        self._num_actions = num_actions
         self._device = device
 
     def initial_state(self, num_envs: int) -> ActorState:
         return {"goal": np.zeros(num_envs, np.int64), "age": np.zeros(num_envs, np.int64)}
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
-        """Greedy on both levels; only an agent explores, so Mode.EXPLORE raises ValueError."""
-        if mode is not Mode.EVALUATE:
-            raise ValueError("a bare h-DQN policy does not explore; ask the agent, or use Mode.EVALUATE")
+        if mode is Mode.EXPLORE:
+            return self.explore(observation, state, rng, lambda: self.actor(observation) if self.actor else None)
         goal, age, _ = self.options(observation, state, lambda allowed: self.greedy_goal(observation.obs, allowed))
         return ActorOutput(self.greedy_action(observation.obs, goal), {"goal": goal, "age": age + 1}, {})
+
+    def explore(
+        self,
+        observation: Observation,
+        state: ActorState,
+        rng: np.random.Generator,
+        adjustment: Callable[[], Adjustment[NDArray[np.float32]] | None],
+    ) -> ActorOutput:
+        """Epsilon-greedy on both levels. `adjustment` of the action values (N, A) is asked for if some are needed.
+
+        The extras: goals, ages of their options, and the goals achieved before the step. Raises ValueError if epsilon
+        is not known.
+        """
+        if self.epsilon is None:
+            raise ValueError("this policy was saved by rlkit 0.1.0, without what exploring needs: use Mode.EVALUATE")
+        obs, count = observation.obs, len(observation.obs)
+        coins = rng.random((2, count))  # drawn whether an option is over or not
+
+        def choose(allowed: Bools) -> Ints:
+            epsilon = np.full(count, self.meta_epsilon)
+            return explore(epsilon, lambda: self.greedy_goal(obs, allowed), allowed, coins)
+
+        goal, age, before = self.options(observation, state, choose)
+        everything = np.ones((count, self._num_actions), np.bool_)
+        action = explore(
+            self.epsilon[goal],
+            lambda: self.greedy_action(obs, goal, adjustment()),
+            everything,
+            rng.random((2, count)),
+        )
+        extras = {"goal": goal, "age": age, "achieved_before": before}
+        return ActorOutput(action, {"goal": goal, "age": age + 1}, extras)
 
     def options(
         self, observation: Observation, state: ActorState, choose: Callable[[Bools], Ints]
@@ -63,30 +98,26 @@ class HDQNPolicy:
         over, and there alone its answer counts.
         """
         achieved = self.goals.achieved(observation)
-        over = option_over(state["goal"], state["age"], achieved, observation.first, self._max_steps)
+        over = self.rules.over(state["goal"], state["age"], achieved, observation.first)
         if not over.any():
             return state["goal"], state["age"], achieved
         previous = np.where(observation.first, -1, state["goal"])
-        chosen = choose(self.allowed(achieved, previous))
+        chosen = choose(self.rules.allowed(achieved, previous))
         return np.where(over, chosen, state["goal"]), np.where(over, 0, state["age"]), achieved
 
-    def allowed(self, achieved: Bools, previous: Ints) -> Bools:
-        """(N, G) which goals may be chosen; see `allowed_goals`."""
-        return allowed_goals(achieved, previous, self._repeat)
-
     def greedy_goal(self, obs: NDArray[Any], allowed: Bools) -> Ints:
-        """(N,) the allowed goals of the highest value for observations (N, *O), the first among equals."""
+        """(N,) the allowed goals of the highest value for observations (N, *O), the first of equals."""
         with torch.inference_mode():
             q = self.meta(to_tensor(obs, self._device)).cpu().numpy()  # (N, G)
-        goal: Ints = np.where(allowed, q, FORBIDDEN).argmax(1)
+        goal: Ints = mask(allowed)(q).argmax(1)
         return goal
 
     def greedy_action(
-        self, obs: NDArray[Any], goal: Ints, optimism: Optimism[NDArray[np.float32]] | None = None
+        self, obs: NDArray[Any], goal: Ints, adjustment: Adjustment[NDArray[np.float32]] | None = None
     ) -> Ints:
-        """(N,) the actions of the highest value under goals (N,), as an optimist sees it, the first among equals."""
+        """(N,) the actions of the highest adjusted value under goals (N,), the first of equals."""
         q = self._action_values(obs, goal)
-        action: Ints = (q if optimism is None else optimism(q)).argmax(1)
+        action: Ints = (q if adjustment is None else adjustment(q)).argmax(1)
         return action
 
     def _action_values(self, obs: NDArray[Any], goal: Ints) -> NDArray[np.float32]:
@@ -106,8 +137,17 @@ class HDQNPolicy:
         return [f"goal  {self.goals.names[number]}" for number in state["goal"].tolist()]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"meta": parameter_state(self.meta), "controller": parameter_state(self.controller)}
+        return {
+            "meta": parameter_state(self.meta),
+            "controller": parameter_state(self.controller),
+            "epsilon": self.epsilon,
+            "meta_epsilon": self.meta_epsilon,
+            "actor": None if self.actor is None else self.actor.state_dict(),
+        }
 
     def load_policy_state(self, state: State) -> None:
         load_parameters(self.meta, state["meta"], "the meta-controller's state")
         load_parameters(self.controller, state["controller"], "the controller's state")
+        self.epsilon, self.meta_epsilon = state.get("epsilon"), state.get("meta_epsilon", 1.0)
+        if self.actor is not None and state.get("actor") is not None:
+            self.actor.load_state_dict(state["actor"])

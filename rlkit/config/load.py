@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError, create_model
 
 from rlkit import plugins
-from rlkit.config.model import Model
+from rlkit.config.model import Model, NestedError
 from rlkit.config.tables import Config, EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
 
@@ -124,7 +124,7 @@ def resolve(label: str, tables: Mapping[str, Any]) -> Config:
         # JSON mode, since strict checking of Python values would refuse a list for a tuple
         parsed = whole.model_validate_json(json.dumps(tables, default=str))
     except ValidationError as error:
-        problems += [explain(dict(detail), whole) for detail in error.errors(include_url=False)]
+        problems += explanations(error, whole)
     if problems:
         raise ConfigError(
             f"{label}: " + ("" if len(problems) == 1 else f"{len(problems)} problems:\n  ") + "\n  ".join(problems)
@@ -132,10 +132,22 @@ def resolve(label: str, tables: Mapping[str, Any]) -> Config:
     return Config(label, **{name: getattr(parsed, name) for name in ("env", "agent", "train", "evaluation")})
 
 
-def explain(detail: Mapping[str, Any], root: type[BaseModel]) -> str:
+def explanations(error: ValidationError, root: type[BaseModel], at: tuple[str, ...] = ()) -> list[str]:
+    """One line for each of pydantic's errors, including those of nested tables; `at`: the table that `root` is of."""
+    lines = []
+    for detail in error.errors(include_url=False):
+        inner = detail.get("ctx", {}).get("error")
+        if isinstance(inner, NestedError):
+            lines += explanations(inner.error, inner.model, (*at, *map(str, detail["loc"])))
+        else:
+            lines.append(explain(dict(detail), root, at))
+    return lines
+
+
+def explain(detail: Mapping[str, Any], root: type[BaseModel], at: tuple[str, ...] = ()) -> str:
     """One line for one of pydantic's errors: the dotted key, what is wrong, what is allowed."""
     location = [str(part) for part in detail["loc"]]
-    key = ".".join(location)
+    key = ".".join([*at, *location])
     if detail["type"] == "extra_forbidden":
         allowed = _fields_at(root, location[:-1])
         return f"{key}: unknown key{plugins.nearest(location[-1], allowed)}; allowed: {', '.join(allowed)}"

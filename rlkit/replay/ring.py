@@ -25,12 +25,14 @@ class Column:
     """Declares a column that is stored with each step and returned with each window, (B, n, *shape).
 
     `host` keeps it as NumPy on the host and hands it out as such: for 64-bit digests, which are looked up in tables
-    there. Otherwise it is a tensor on the replay's device.
+    there. Otherwise it is a tensor on the replay's device. `latest` says that the column describes where a step led:
+    of several steps that are stored as one option, the last one's value is kept, not the first one's.
     """
 
     shape: tuple[int, ...]
     dtype: DTypeLike
     host: bool = False
+    latest: bool = False
 
     @property
     def row_bytes(self) -> int:

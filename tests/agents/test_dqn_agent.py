@@ -14,7 +14,7 @@ from agents.dqn.config import PrioritisedConfig
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
 from rlkit.errors import CapacityError, ConfigError, SpecError
-from rlkit.exploration.count.bonus import NoBonus
+from rlkit.exploration.bonus import NoBonus
 from rlkit.nn.weight_norm import length_and_direction, normalised_layers
 from rlkit.seeding import Streams
 from rlkit.testing.agents import check_agent
@@ -82,7 +82,7 @@ def step(spec: EnvSpec, number: int = 0) -> StepBatch:
         (config(), CARTPOLE),
         (config(**ALL), CARTPOLE),
         (config(**ALL, learning_starts=70, bonus={"hash": {"type": "simhash"}, "optimism": {}}), CARTPOLE),
-        (config(bonus={"of": "pair", "counts": {"type": "sketch", "primes": (101, 103)}}), LAKE),
+        (config(bonus={"count_of": "pair", "counts": {"type": "sketch", "primes": (101, 103)}}), LAKE),
         (config(bonus={"timing": "insert", "hash": {"type": "simhash", "bias": True}}), CARTPOLE),
         (config(network={"hidden": ()}, optimizer={"type": "rmsprop", "centered": True}), LAKE),
         (config(network={"encoder": "minatar", "hidden": (8,)}, loss="squared", batch_size=4), BREAKOUT),

@@ -43,7 +43,7 @@ ALL: dict[str, Any] = {
         "reward": {"goal": 2.0, "step_cost": 0.1, "death": 1.0},
         "bonus": {"optimism": {}},
     },
-    "meta": {"double": True, "reward_clip": 0.5, "bonus": {"of": "successor"}},
+    "meta": {"double": True, "reward_clip": 0.5, "bonus": {"count_of": "successor"}},
 }
 
 
@@ -63,7 +63,12 @@ def fresh(chosen: HDQNConfig, spec: EnvSpec, seed: int = 0) -> HDQNAgent:
         (config(), CHAIN),
         (config(controller={"network": TABLE, "optimizer": {"type": "sgd"}}, meta={"network": {"hidden": ()}}), CHAIN),
         (config(**ALL), CHAIN),
-        (config(meta={"bonus": {"of": "state", "timing": "insert"}}, controller={"bonus": {"of": "pair"}}), CHAIN),
+        (
+            config(
+                meta={"bonus": {"count_of": "state", "timing": "insert"}}, controller={"bonus": {"count_of": "pair"}}
+            ),
+            CHAIN,
+        ),
         (config(goals=OBJECTS, max_option_steps=9, controller={"hindsight": {"which": "final"}}), DOORKEY),
         (config(goals=CELLS, max_option_steps=9, controller={"network": {"encoder": "minatar"}}), DOORKEY),
     ],
@@ -78,7 +83,7 @@ def see(*places: int, first: bool = False) -> Observation:
 
 
 def step(before: int, action: int, after: int, first: bool, goal: int, age: int, ended: bool = False) -> StepBatch:
-    extras = {"goal": np.array([goal]), "age": np.array([age]), "held": np.eye(6, dtype=np.bool_)[[before]]}
+    extras = {"goal": np.array([goal]), "age": np.array([age]), "achieved_before": np.eye(6, dtype=np.bool_)[[before]]}
     one, ends = np.ones(1, np.float32), np.array([ended])
     return StepBatch(
         see(before, first=first),
@@ -227,7 +232,7 @@ def test_a_goal_achieved_already_says_nothing_of_how_well_it_is_reached() -> Non
     agent = fresh(config(goals={**STATES, "kwargs": {"states": [3]}}, controller={"epsilon_by": "success"}), WORLD)
     for number in range(LATEST + 1):
         made = step(2, 1, 2, number == 0, 0, 0)
-        made.extras["held"] = np.array([[True]])
+        made.extras["achieved_before"] = np.array([[True]])
         agent.observe(made)
     assert agent._statistics.options == LATEST + 1
     assert "goal_success/s3" not in agent.gauges()
@@ -376,7 +381,7 @@ class sides:
         ({"option_discount": "none"}, "'paper' or 'smdp'"),
         ({"controller": {"n_step": 5, "replay_capacity": 5}}, "n_step = 5 must be smaller than replay_capacity = 5"),
         ({"controller": {"hindsight": {"share": 1.5}}}, "hindsight.share"),
-        ({"meta": {"bonus": {"of": "pair"}}}, "meta.bonus counts states, not actions"),
+        ({"meta": {"bonus": {"count_of": "pair"}}}, "meta.bonus counts states, not actions"),
         ({"meta": {"bonus": {"optimism": {}}}}, "meta.bonus counts states, not actions"),
         ({"max_option_steps": -1}, "max_option_steps"),
         (

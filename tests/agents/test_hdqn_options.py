@@ -18,7 +18,7 @@ from agents.hdqn.options import OptionReturn, allowed_goals, explore, option_ove
 from helpers.hdqn_worlds import CHAIN, DOORKEY, OBJECTS, TABLE, merged
 from rlkit.config.load import resolve
 from rlkit.config.tables import Config
-from rlkit.exploration.count.bonus import NoBonus
+from rlkit.exploration.bonus import NoBonus
 from rlkit.types import Batch, StepBatch, Window
 
 
@@ -287,7 +287,7 @@ def test_options_of_pretraining_are_left_out_and_rewards_clipped(
 def test_the_meta_controller_s_bonus_is_of_where_options_begin_or_end(
     of: str, timing: str, tmp_path: Path, watched: Watched
 ) -> None:
-    bonus = {"of": of, "timing": timing, "hash": {"type": "exact"}, "beta": 1.0}
+    bonus = {"count_of": of, "timing": timing, "hash": {"type": "exact"}, "beta": 1.0}
     rlkit.train(settings(CHAIN, 1, "paper", agent={"meta": {"bonus": bonus}}), run=tmp_path / "run")
     visits: dict[int, int] = {}
     paid = []  # the bonus of each step when it was made

@@ -9,13 +9,15 @@ from pydantic import Field, field_validator
 from rlkit.config.model import Model
 from rlkit.errors import ConfigError
 from rlkit.exploration.count import features as kinds
-from rlkit.exploration.count.hashing import Hash
-from rlkit.exploration.count.learned import LearnedCodes, LearnedSettings, applicable
+from rlkit.exploration.count.autoencoder import BitEncoder
+from rlkit.exploration.count.hashing import Codes, Hash
+from rlkit.exploration.count.learned import FrozenCodes, LearnedCodes, LearnedSettings, applicable
 from rlkit.nn.config import NetworkConfig
+from rlkit.nn.layers import LayerFactory
 from rlkit.pacing import Ratio
 from rlkit.plugins import import_object
 from rlkit.replay import Replay
-from rlkit.seeding import Streams
+from rlkit.seeding import Streams, torch_seeded
 from rlkit.types import EnvSpec
 
 _SOURCE = Field(
@@ -182,6 +184,12 @@ class LearnedConfig(Model):
         assert isinstance(frames, kinds.Pixels)
         settings = LearnedSettings(**self.model_dump(exclude={"type", "side", "network"}), network=self.network)
         return LearnedCodes(settings, self.side, frames, hashing, replay, streams)
+
+    def build_frozen(self, hashing: Codes) -> FrozenCodes:
+        """The same hash without what learns it, for acting; its state has to be loaded."""
+        style = LayerFactory.of(self.network) if self.network else LayerFactory()
+        with torch_seeded(0):  # leaves torch's global generator as it was
+            return FrozenCodes(BitEncoder(self.side, self.codes, style), hashing)
 
 
 FeaturesConfig = Annotated[

@@ -1,4 +1,4 @@
-"""Codes of states: which observations count as the same one, as 64-bit digests."""
+"""Hashes: which observations count as the same state, as 64-bit digests."""
 
 from __future__ import annotations
 
@@ -11,26 +11,17 @@ from numpy.typing import NDArray
 from rlkit.types import Metrics, State
 
 GRID = 1024.0  # inputs and projections are whole multiples of 1/GRID: their float64 sums are exact in any order
-CONSTANT = 1e-6  # spread that is no more than this share of a feature's size is taken for none
+CONSTANT = 1e-6  # a spread up to this fraction of a feature's size counts as 0
 LARGEST_SUM = 2.0**39  # of inputs on the grid: times a projection of at most 2^13, and with the offset of inputs whose
 # norm is below 2^28, it stays below 2^53
 
 
-class Hash(Protocol):
+class Codes(Protocol):
     """Features (K, d) → int64 digests (K,); a row's digest does not depend on the other rows."""
 
     @property
     def ready(self) -> bool:
-        """False while it must be fitted first."""
-
-    def due(self, steps: int) -> bool:
-        """Whether it is to be fitted, perhaps again, `steps` environment steps after the random warm-up."""
-
-    def learn(self, env_steps: int) -> Metrics:
-        """Makes the updates owed for the steps so far, if it learns; digests stay what they are until `fit`."""
-
-    def fit(self, features: NDArray[Any]) -> Metrics:
-        """Changes what digests are. features: of the random warm-up, (W, d), at the first fit, and later none."""
+        """False until it is fitted, if it must be."""
 
     def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]: ...
 
@@ -39,10 +30,27 @@ class Hash(Protocol):
     def load_state_dict(self, state: State) -> None: ...
 
 
-def digest(rows: NDArray[Any]) -> NDArray[np.int64]:
-    """(K,) 64-bit digests (BLAKE2b) of the bytes of each row; equal rows and only these have equal digests.
+class Hash(Codes, Protocol):
+    """Codes that may be fitted, perhaps again and again."""
 
-    Two of a million different rows share a digest with a probability of 3e-8.
+    @property
+    def codes(self) -> Codes:
+        """What gives the digests now, without what learns them; shares memory."""
+
+    def due(self, steps: int) -> bool:
+        """Whether it is to be fitted `steps` environment steps after the random warm-up."""
+
+    def learn(self, env_steps: int) -> Metrics:
+        """Makes the updates that are due, if it learns; digests do not change until `fit`."""
+
+    def fit(self, features: NDArray[Any]) -> Metrics:
+        """Refits the hash. features: of the random warm-up, (W, d), at the first fit; later (0, d)."""
+
+
+def digest(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """(K,) 64-bit digests (BLAKE2b) of the bytes of each row; equal rows have equal digests.
+
+    The probability that two of a million different rows share a digest is 3e-8.
     """
     rows = np.ascontiguousarray(rows)
     joined = b"".join([hashlib.blake2b(row, digest_size=8).digest() for row in rows])
@@ -50,9 +58,13 @@ def digest(rows: NDArray[Any]) -> NDArray[np.int64]:
 
 
 class ExactHash:
-    """Every state has its own code: the digest of its features as they are."""
+    """Gives every state its own code: the digest of its features."""
 
     ready = True
+
+    @property
+    def codes(self) -> Codes:
+        return self
 
     def due(self, steps: int) -> bool:
         return False
@@ -75,18 +87,19 @@ class ExactHash:
 
 
 class SimHash:
-    """The signs of k random projections (Charikar 2002; Tang et al. 2017, equation 2), each bit 1 where > 0.
+    """The signs of k random projections (Charikar 2002; Tang et al. 2017, equation 2); bits are 1 where > 0.
 
-    Features are centred first, since codes of inputs that all lie on one side of the origin hardly differ: by
-    `midpoint`, half of their range, or else by their mean over the warm-up, float features also divided by their
-    standard deviation there; then both stay as they are, since moving ones would move the codes.
+    Features are centred first, because codes of inputs that all lie on one side of the origin hardly differ. The centre
+    is `midpoint`, half of their range, or else their mean over the warm-up; float features are then also divided by
+    their standard deviation over the warm-up. Centre and scale are fixed from then on, because changing them would
+    change the codes.
 
-    Differs from the paper in that inputs and projection are rounded to multiples of 1/1024, inputs limited to a size
-    that is never met by centred ones, and summed in float64: the sums are exact, so the same state has the same code in
-    whatever batch it comes, which float32 does not give.
+    Differs from the paper: inputs and projection are rounded to multiples of 1/1024, inputs are clipped to a size that
+    centred inputs never reach, and sums are in float64. The sums are therefore exact, and a state has the same code in
+    every batch; with float32 it might not.
 
-    bias: adds a random offset to each projection, as far out as inputs lie; without it hyperplanes pass through the
-    centre, and two-dimensional inputs get at most 2 k codes.
+    bias: adds a random offset to each projection, of the size of the inputs. Without it all hyperplanes pass through
+    the centre, and two-dimensional inputs get at most 2 k codes.
     """
 
     def __init__(
@@ -101,6 +114,10 @@ class SimHash:
         self._norm = 0.0 if midpoint is None else float(np.sqrt((midpoint**2).sum() / 3))  # of uniform inputs
 
     @property
+    def codes(self) -> Codes:
+        return self
+
+    @property
     def ready(self) -> bool:
         return self._shift is not None
 
@@ -111,12 +128,12 @@ class SimHash:
         return {}
 
     def fit(self, features: NDArray[Any]) -> Metrics:
-        """Takes the centre from the features."""
+        """Sets the centre and the scale from the features."""
         values = features.astype(np.float64)
         self._shift = values.mean(0)
         if features.dtype.kind == "f":
             spread = values.std(0)
-            varied = spread > CONSTANT * np.abs(values).max(0)  # a mean is rounded: a constant has some spread, too
+            varied = spread > CONSTANT * np.abs(values).max(0)  # rounding gives a constant some spread
             self._scale = 1.0 / np.where(varied, spread, 1.0)
         self._norm = float(np.sqrt(((values - self._shift) ** 2 * self._scale**2).sum(1).mean()))
         return {}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rlkit.exploration.count.autoencoder import Autoencoder, BitEncoder, code_loss
 from rlkit.exploration.count.features import Pixels
-from rlkit.exploration.count.hashing import Hash
+from rlkit.exploration.count.hashing import Codes, Hash
 from rlkit.learning.optimizers import load_optimizer, optimizer_state
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.inputs import to_tensor
@@ -41,7 +41,7 @@ def applicable(network: NetworkConfig) -> NetworkConfig:
     reasons = {
         "layer": "takes statistics of each frame, which no frozen weights could stand for",
         "group": "takes statistics of each frame, which no frozen weights could stand for",
-        "spectral": "is made for the last hidden layer of a Q-network, which an autoencoder has not",
+        "spectral": "is made for the last hidden layer of a Q-network, which an autoencoder lacks",
     }
     if network.normalisation in reasons:
         raise ValueError(
@@ -71,12 +71,36 @@ class LearnedSettings:
     network: NetworkConfig | None = None
 
 
-class LearnedCodes:
-    """A hash of grey frames: the bits of a frozen encoder, and of these another hash.
+class FrozenCodes:
+    """Digests of grey frames: the bits of a frozen encoder, and another hash of these bits."""
 
-    The autoencoder learns all the time, by updates owed for environment steps from the first one on. The encoder that
-    codes are taken from follows at each `fit`, and stands still in between: codes that moved with every update would
-    make known states new ones.
+    def __init__(self, encoder: BitEncoder, hashing: Codes) -> None:
+        """hashing: of the bits, (K, codes) uint8."""
+        self.encoder, self.hashing = encoder, hashing
+        self.ready = False  # until the encoder has copied an autoencoder
+
+    def bits(self, features: NDArray[Any]) -> NDArray[np.uint8]:
+        """The code itself, (K, codes) of 0 and 1, of frames (K, side * side)."""
+        bits: NDArray[np.uint8] = self.encoder(to_tensor(features, _HOST)).numpy().astype(np.uint8)
+        return bits
+
+    def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]:
+        return self.hashing(self.bits(features))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"hash": self.hashing.state_dict(), "encoder": parameter_state(self.encoder), "ready": self.ready}
+
+    def load_state_dict(self, state: State) -> None:
+        self.hashing.load_state_dict(state["hash"])
+        load_parameters(self.encoder, state["encoder"], "the encoder's state")
+        self.ready = bool(state["ready"])
+
+
+class LearnedCodes:
+    """A hash of grey frames that an autoencoder learns.
+
+    The autoencoder learns from the first environment step on. The encoder that gives the codes is copied from it at
+    each `fit` and does not change in between, because known states would otherwise become new ones at every update.
 
     frames: how observations become frames. hashing: of the bits, (K, codes) uint8.
     """
@@ -85,12 +109,13 @@ class LearnedCodes:
         self, settings: LearnedSettings, side: int, frames: Pixels, hashing: Hash, replay: Replay, streams: Streams
     ) -> None:
         self._settings = settings
-        self._frames, self._hash, self._replay = frames, hashing, replay
+        self._frames, self._replay = frames, replay
         style = LayerFactory.of(settings.network) if settings.network else LayerFactory()
         self._initial_batch = settings.network.initial_batch if settings.network else 0
         with torch_seeded(streams.seed("autoencoder")):
             self._network = Autoencoder(side, settings.codes, settings.levels, style).to(replay.device)
-            self._encoder = BitEncoder(side, settings.codes, style)  # on the host, where acting waits for no device
+            encoder = BitEncoder(side, settings.codes, style)  # on the host, so that acting never waits for a device
+        self.codes = FrozenCodes(encoder, hashing)
         self._weights, self._gradient = flatten_parameters(self._network)
         self._project = projection(self._network)
         self._optimizer = torch.optim.Adam([self._weights], settings.learning_rate, fused=True)
@@ -107,7 +132,7 @@ class LearnedCodes:
 
     @property
     def ready(self) -> bool:
-        return self._fits > 0
+        return self.codes.ready
 
     def due(self, steps: int) -> bool:
         return steps >= self._fits * self._settings.refit_every
@@ -150,29 +175,25 @@ class LearnedCodes:
         return loss.detach()
 
     def fit(self, features: NDArray[Any]) -> Metrics:
-        """Codes are from now on those that the autoencoder has learned until now."""
+        """Copies the encoder: codes are from now on those that the autoencoder has learned."""
         before = self(self._watched) if self.ready else None
-        self._encoder.follow(self._network)
+        self.codes.encoder.follow(self._network)
+        self.codes.ready = True
         self._fits += 1
         if before is None:
             self._watched = features[:WATCHED].copy()
             return {}
         return {"explore/codes_changed": float((self(self._watched) != before).mean())}
 
-    def bits(self, features: NDArray[Any]) -> NDArray[np.uint8]:
-        """The code itself, (K, codes) of 0 and 1, of frames (K, side * side)."""
-        bits: NDArray[np.uint8] = self._encoder(to_tensor(features, _HOST)).numpy().astype(np.uint8)
-        return bits
-
     def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]:
-        return self._hash(self.bits(features))
+        return self.codes(features)
 
     def state_dict(self) -> dict[str, Any]:
         """Shares memory."""
         return {
-            "hash": self._hash.state_dict(),
+            "hash": self.codes.hashing.state_dict(),
             "network": parameter_state(self._network),
-            "encoder": parameter_state(self._encoder),
+            "encoder": parameter_state(self.codes.encoder),
             "optimizer": optimizer_state(self._optimizer),
             "noise": self._noise.get_state(),
             "updates": self._updates,
@@ -182,9 +203,8 @@ class LearnedCodes:
 
     def load_state_dict(self, state: State) -> None:
         """Takes over a state, copied. Raises ConfigError where it is of another autoencoder."""
-        self._hash.load_state_dict(state["hash"])
+        self.codes.load_state_dict({**state, "ready": state["fits"] > 0})
         load_parameters(self._network, state["network"], "the autoencoder's state")
-        load_parameters(self._encoder, state["encoder"], "the encoder's state")
         load_optimizer(self._optimizer, state["optimizer"])
         self._noise.set_state(torch.as_tensor(state["noise"]))
         self._updates, self._fits = int(state["updates"]), int(state["fits"])

@@ -13,6 +13,7 @@ from agents.dqn import DQNAgent, DQNConfig, plugin
 from agents.dqn.agent import transitions
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
+from rlkit.config.load import resolve
 from rlkit.errors import CapacityError, ConfigError, SpecError
 from rlkit.exploration.count.bonus import CountBonus
 from rlkit.seeding import Streams
@@ -68,7 +69,7 @@ class Run:
 
     @property
     def bonus(self) -> CountBonus:
-        bonus = self.agent._bonus
+        bonus = self.agent.bonus
         assert isinstance(bonus, CountBonus)
         return bonus
 
@@ -98,11 +99,11 @@ class Run:
         """The codes of states, by the hash as it is now."""
         space = self.environments.spec.observation_space
         obs = np.stack([np.frombuffer(key, space.dtype).reshape(space.shape) for key in keys])
-        return self.bonus._hash(self.bonus._features(Observation(obs, {}, np.zeros(len(obs), np.bool_))))
+        return self.bonus.visits.hash(self.bonus.visits.features(Observation(obs, {}, np.zeros(len(obs), np.bool_))))
 
 
 @pytest.mark.parametrize("num_envs", [1, 5])
-@pytest.mark.parametrize("chosen", [{}, {"of": "successor"}, {"of": "pair"}, {"hash": SIMHASH}], ids=str)
+@pytest.mark.parametrize("chosen", [{}, {"count_of": "successor"}, {"count_of": "pair"}, {"hash": SIMHASH}], ids=str)
 @pytest.mark.parametrize("env", [LAKE, TAXI, CART], ids=lambda env: env.id)
 def test_every_visit_is_counted_once(env: Any, chosen: dict[str, Any], num_envs: int) -> None:
     run = Run(config(**chosen), env, num_envs)
@@ -111,16 +112,16 @@ def test_every_visit_is_counted_once(env: Any, chosen: dict[str, Any], num_envs:
     codes: Counter[int] = Counter()
     for code, times in zip(run.digests(list(states)).tolist(), states.values(), strict=True):
         codes[code] += times  # several states may share a code of simhash
-    counts = run.bonus._states.look_up(np.array(list(codes)))[:, 0]
+    counts = run.bonus.visits.states.look_up(np.array(list(codes)))[:, 0]
     assert dict(zip(codes, counts.tolist(), strict=True)) == codes
-    assert run.bonus._states.distinct == len(codes)
-    if "of" in chosen and chosen["of"] == "pair":
+    assert run.bonus.visits.states.distinct == len(codes)
+    if chosen.get("count_of") == "pair":
         codes = Counter()
         for code, (key, times) in zip(run.digests([key for key, _ in pairs]).tolist(), pairs.items(), strict=True):
             codes[code, key[1]] += times
-        assert run.bonus._pairs is not None
+        assert run.bonus.visits.pairs is not None
         for (code, action), times in codes.items():
-            assert run.bonus._pairs.look_up(np.array([code]))[0, action] == times
+            assert run.bonus.visits.pairs.look_up(np.array([code]))[0, action] == times
 
 
 @pytest.mark.parametrize("num_envs", [1, 5])
@@ -149,7 +150,7 @@ def test_codes_belong_to_the_steps_of_their_window(hashing: dict[str, Any], num_
 
 @pytest.mark.parametrize("of", ["state", "successor", "pair"])
 def test_the_bonus_is_beta_over_the_root_of_todays_count(of: str) -> None:
-    run = Run(config(of=of), LAKE)
+    run = Run(config(count_of=of), LAKE)
     states, pairs = run.recount()
     replay = run.agent._replay
     window = replay.window(replay.sampleable())
@@ -235,7 +236,7 @@ def test_evaluation_counts_nothing_and_sees_no_optimism() -> None:
 
 
 def test_what_it_says_of_itself() -> None:
-    run = Run(config(of="successor"), LAKE)
+    run = Run(config(count_of="successor"), LAKE)
     states, _ = run.recount()
     bonuses, first_visits, returns, total = [], [], [], 0.0
     counts: Counter[bytes] = Counter()
@@ -266,7 +267,7 @@ def test_what_it_says_of_itself() -> None:
 @pytest.mark.parametrize(("of", "share"), [("successor", 0.2), ("pair", 1.0)])
 def test_what_several_environments_find_at_once_is_found(of: str, share: float) -> None:
     """Five begin in the same state and take the same step: two of ten visits are first ones, and every pair is new."""
-    run = Run(config(of=of), LAKE, 5, steps=0)
+    run = Run(config(count_of=of), LAKE, 5, steps=0)
     here, there, no = np.zeros(5, np.int64), np.ones(5, np.int64), np.zeros(5, np.bool_)
     ones = np.ones(5, np.float32)
     before = Observation(here, {}, ~no)
@@ -302,7 +303,13 @@ def test_it_says_little_in_the_warm_up() -> None:
 @pytest.mark.parametrize(
     ("bonus", "message"),
     [
-        ({"hash": SIMHASH, "features": {"type": "function", "function": "tests.exploration.test_bonus:parity"}}, ""),
+        (
+            {
+                "hash": SIMHASH,
+                "features": {"type": "function", "function": "exploration.count.test_bonus:parity"},
+            },
+            "",
+        ),
         ({"features": {"type": "pixels"}}, "grey or colour frames"),
         ({"features": {"type": "bass"}}, "grey or colour frames"),
         ({"features": {"type": "bytes", "bytes": [{"byte": 3}]}}, 'no signal "ram"'),
@@ -314,7 +321,7 @@ def test_what_does_not_fit_is_refused(bonus: dict[str, Any], message: str) -> No
         with pytest.raises(SpecError, match=message):
             Run(config(**bonus), CART, steps=0)
     else:
-        assert Run(config(**bonus), CART).bonus._states.distinct <= 2
+        assert Run(config(**bonus), CART).bonus.visits.states.distinct <= 2
 
 
 def broken(obs: Any, signals: Any) -> Any:
@@ -325,9 +332,9 @@ def broken(obs: Any, signals: Any) -> Any:
     ("bonus", "error", "message"),
     [
         (
-            {"features": {"type": "function", "function": "tests.exploration.test_bonus:broken"}},
+            {"features": {"type": "function", "function": "exploration.count.test_bonus:broken"}},
             ConfigError,
-            'features.function "tests.exploration.test_bonus:broken" failed: KeyError',
+            'features.function "exploration.count.test_bonus:broken" failed: KeyError',
         ),
         ({"counts": {"type": "sketch", "primes": (10**13,)}}, CapacityError, "a sketch of counts .* available"),
         ({"hash": SIMHASH}, CapacityError, r"centring 4 features by 1,000,000,000,000 random steps .* available"),
@@ -343,9 +350,9 @@ def test_what_fails_or_does_not_fit_is_said(bonus: dict[str, Any], error: type[E
 def test_a_projection_that_does_not_fit_into_memory_is_refused() -> None:
     chosen = config(hash={"type": "simhash", "bits": 4096}).bonus
     assert chosen is not None
-    features = chosen.features.build(EnvSpec(gym.spaces.Discrete(10**9), num_actions=2, num_envs=1))
+    spec = EnvSpec(gym.spaces.Discrete(10**9), num_actions=2, num_envs=1)
     with pytest.raises(CapacityError, match=r"projecting 1,000,000,000 features to 4,096 bits .* available"):
-        chosen.validate_for(features, 100)
+        chosen.validate_for(spec, 100)
 
 
 def test_centring_needs_random_play_first() -> None:
@@ -362,17 +369,21 @@ def parity(obs: Any, signals: Any) -> Any:
 @pytest.mark.parametrize(
     ("bonus", "message"),
     [
-        ({"beta": -0.1}, "beta.*greater than or equal to 0"),
-        ({"hash": {"type": "simhash", "bits": 0}}, "hash.bits.*greater than or equal to 1"),
-        ({"hash": {"type": "simhash", "bits": 4097}}, "hash.bits.*less than or equal to 4096"),
-        ({"count_first": False}, "count_first = false needs bonus.timing"),
-        ({"features": {"type": "nothing"}}, "features.*'nothing'"),
-        ({"of": "action"}, "of.*'state', 'successor' or 'pair'"),
+        ({"beta": -0.1}, ".beta: .*greater than or equal to 0"),
+        ({"hash": {"type": "simhash", "bits": 0}}, ".hash.bits: .*greater than or equal to 1"),
+        ({"hash": {"type": "simhash", "bits": 4097}}, ".hash.bits: .*less than or equal to 4096"),
+        ({"count_first": False}, ": bonus.count_first = false needs bonus.timing"),
+        ({"features": {"type": "nothing"}}, ".features: .*'nothing'"),
+        ({"type": "nothing"}, ": type: no plug-in 'nothing' among the bonuses"),
+        ({"typo": 1}, ".typo: unknown key.*; allowed: beta, .*timing"),
+        ({"count_of": "action"}, ".count_of: .*'state', 'successor' or 'pair'"),
     ],
 )
 def test_impossible_settings_are_refused(bonus: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=f"(?s)bonus.{message}"):
-        config(**bonus)
+    agent = {"name": "dqn", "bonus": bonus}
+    tables = {"env": {"name": "gymnasium", "id": "CartPole-v1"}, "agent": agent, "train": {"steps": 1}}
+    with pytest.raises(ConfigError, match=f"^x: agent.bonus{message}"):
+        resolve("x", tables)
 
 
 @pytest.mark.parametrize("bounded", [False, True])

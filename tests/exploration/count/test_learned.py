@@ -16,9 +16,10 @@ from agents.dqn import DQNAgent, DQNConfig, plugin
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError, SpecError
+from rlkit.exploration.bonus import build_bonus
 from rlkit.exploration.count import learned
 from rlkit.exploration.count.autoencoder import GRID, Autoencoder, BitEncoder, code_loss
-from rlkit.exploration.count.bonus import CountBonus, build_bonus
+from rlkit.exploration.count.bonus import CountBonus
 from rlkit.exploration.count.learned import LearnedCodes
 from rlkit.seeding import Streams, torch_seeded
 from rlkit.testing.agents import check_agent
@@ -64,10 +65,10 @@ class Run:
         finally:
             environments.close()
         self.num_envs, self.env = num_envs, env
-        bonus = self.agent._bonus
+        bonus = self.agent.bonus
         assert isinstance(bonus, CountBonus)
-        assert isinstance(bonus._hash, LearnedCodes)
-        self.bonus, self.codes = bonus, bonus._hash
+        assert isinstance(bonus.visits.hash, LearnedCodes)
+        self.bonus, self.codes = bonus, bonus.visits.hash
 
     def steps(self, count: int) -> Iterator[tuple[StepBatch, Metrics]]:
         """Steps, observed and learned from."""
@@ -88,8 +89,8 @@ class Run:
         """Of observations, one by one, by the encoder of now or another."""
         encoder = encoder or self.codes._encoder
         single = (Observation(row[None], {}, np.zeros(1, np.bool_)) for row in np.asarray(obs))
-        bits = [encoder(torch.from_numpy(self.bonus._features(row))).numpy() for row in single]
-        return self.codes._hash(np.concatenate(bits).astype(np.uint8))
+        bits = [encoder(torch.from_numpy(self.bonus.visits.features(row))).numpy() for row in single]
+        return self.codes.codes.hashing(np.concatenate(bits).astype(np.uint8))
 
     def check_replay(self) -> None:
         """What is stored with every step that can be sampled are the codes of now."""
@@ -256,13 +257,13 @@ def test_updates_are_those_owed_and_fits_are_those_due(num_envs: int) -> None:
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
-@pytest.mark.parametrize("bonus", [{}, {"of": "successor"}, {"of": "pair", "optimism": {}}], ids=str)
+@pytest.mark.parametrize("bonus", [{}, {"count_of": "successor"}, {"count_of": "pair", "optimism": {}}], ids=str)
 def test_all_stored_digests_are_those_of_the_latest_fit(bonus: dict[str, Any], num_envs: int) -> None:
     """Those that were there at the fit, and those that came after it; the newest observation's among them."""
     run = Run(config(**bonus), num_envs)
     fits, changed = 0, []
     for step, metrics in run.steps(180 // num_envs):
-        np.testing.assert_array_equal(run.bonus._newest, run.bonus._features(step.after))
+        np.testing.assert_array_equal(run.bonus._newest, run.bonus.visits.features(step.after))
         if not run.codes.ready:
             continue
         if run.codes._fits > fits:
@@ -297,14 +298,14 @@ def test_every_visit_is_counted_once_by_the_code_of_its_time(num_envs: int) -> N
                 again += len(recounted)
             earlier, fits = copy.deepcopy(run.codes._encoder), run.codes._fits
     codes = np.array(list(expected))
-    np.testing.assert_array_equal(run.bonus._states.look_up(codes)[:, 0], list(expected.values()))
-    assert run.bonus._states.distinct == len(expected) > 5
+    np.testing.assert_array_equal(run.bonus.visits.states.look_up(codes)[:, 0], list(expected.values()))
+    assert run.bonus.visits.states.distinct == len(expected) > 5
     assert again > 0
 
 
 @pytest.mark.parametrize(
     "bonus",
-    [{"optimism": {}}, {"of": "successor", "optimism": {}}, {"of": "pair"}, {"timing": "insert"}],
+    [{"optimism": {}}, {"count_of": "successor", "optimism": {}}, {"count_of": "pair"}, {"timing": "insert"}],
     ids=str,
 )
 def test_what_is_stored_never_seems_never_done(bonus: dict[str, Any]) -> None:
@@ -316,10 +317,10 @@ def test_what_is_stored_never_seems_never_done(bonus: dict[str, Any]) -> None:
             fits = run.codes._fits
             window = replay.window(replay.sampleable())
             here, there = run.digests(window.obs), run.digests(window.next_obs)
-            visited = there if bonus.get("of") == "successor" else here
-            assert (run.bonus._states.look_up(visited) > 0).all()
-            if run.bonus._pairs is not None:
-                assert (np.take_along_axis(run.bonus._pairs.look_up(here), window.action.numpy(), 1) > 0).all()
+            visited = there if bonus.get("count_of") == "successor" else here
+            assert (run.bonus.visits.states.look_up(visited) > 0).all()
+            if run.bonus.visits.pairs is not None:
+                assert (np.take_along_axis(run.bonus.visits.pairs.look_up(here), window.action.numpy(), 1) > 0).all()
     assert fits >= 3
 
 
@@ -402,7 +403,7 @@ def test_a_bonus_stored_at_insertion_stays() -> None:
 @pytest.mark.parametrize("count_first", [True, False])
 @pytest.mark.parametrize("of", ["state", "successor"])
 def test_the_warm_ups_steps_get_the_bonus_that_was_not_known_yet(of: str, count_first: bool) -> None:
-    run = Run(config(timing="insert", of=of, count_first=count_first))
+    run = Run(config(timing="insert", count_of=of, count_first=count_first))
     steps = [step for step, _ in run.steps(WARM_UP)]
     visited = [obs for step in steps for obs in (*step.before.obs[step.before.first], *step.after.obs)]
     counts = Counter(run.digests(visited).tolist())

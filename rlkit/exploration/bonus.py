@@ -1,0 +1,171 @@
+"""What an exploration bonus is, to an agent: a protocol, its config, and no bonus at all.
+
+An agent with a replay makes a bonus beside it by `build_bonus` and calls
+
+    q = adjusted(bonus.acting(observation), q)     in `act` when it explores
+    columns = bonus.observe(step)                  in `observe`, to be stored: replay.add(step, columns)
+    metrics = bonus.learn()                        in `learn`, before it samples
+    reward = bonus.add(reward, window)             after rewards are clipped, before they are summed over n steps
+    q = adjusted(bonus.bootstrapping(window), q)   where the value of `next_obs` is estimated
+
+Evaluation never calls a bonus, and the rewards in steps stay as the environment gave them. A bonus plugs in by the
+entry-point group ``rlkit.bonuses``, or by "module:attr", as a subclass of `BonusConfig`: `type` in the table names it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from torch import Tensor
+
+from rlkit import plugins
+from rlkit.config.model import Model, NestedError
+from rlkit.errors import ConfigError
+from rlkit.exploration.adjustment import Adjustment
+from rlkit.replay import Column, Replay
+from rlkit.seeding import Streams
+from rlkit.types import EnvSpec, Metrics, Observation, State, StepBatch, Window
+
+
+class Actor(Protocol):
+    """The part of a bonus that acting reads. It needs no replay and learns nothing, so it goes with a policy alone."""
+
+    def __call__(self, observation: Observation) -> Adjustment[NDArray[np.float32]] | None:
+        """The adjustment of action values (N, A) in these observations; None for none."""
+
+    def state_dict(self) -> State:
+        """What the adjustments depend on. May share memory."""
+
+    def load_state_dict(self, state: State) -> None: ...
+
+
+class Bonus(Protocol):
+    """Pays for exploration. A subclass must define `observe` and `add`; the other methods default to doing nothing."""
+
+    @property
+    def actor(self) -> Actor | None:
+        """What acting reads, shared with this bonus; None if the bonus does not change how the agent acts."""
+        return None
+
+    def acting(self, observation: Observation) -> Adjustment[NDArray[np.float32]] | None:
+        """The adjustment of action values (N, A) in the observations that follow the newest step."""
+        return None if self.actor is None else self.actor(observation)
+
+    def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
+        """Takes in a training step; returns the columns to store with it, (N, ...) each, as `BonusConfig.columns`."""
+        ...
+
+    def learn(self) -> Metrics:
+        """Makes the updates that are due before the next update of the agent; returns metrics."""
+        return {}
+
+    def add(self, reward: Tensor, window: Window) -> Tensor:
+        """The rewards (B, n) with the bonus of each step added."""
+        ...
+
+    def bootstrapping(self, window: Window) -> Adjustment[Tensor] | None:
+        """The adjustment of the action values (B, A) of `window.next_obs`."""
+        return None
+
+    def gauges(self) -> Metrics:
+        """Readings of the moment, for the log."""
+        return {}
+
+    def state_dict(self) -> State:
+        """Everything that future bonuses depend on. May share memory."""
+        return {}
+
+    def load_state_dict(self, state: State) -> None:
+        """Takes over a state_dict of a bonus of the same config."""
+        return
+
+
+class NoBonus(Bonus):
+    """Stands for no bonus: counts nothing and changes nothing."""
+
+    def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
+        return {}
+
+    def add(self, reward: Tensor, window: Window) -> Tensor:
+        return reward
+
+
+class BonusConfig(Model):
+    """The base of every table `bonus`; a subclass describes its bonus and builds it."""
+
+    type: str = Field("count", description='Kind of the bonus, or "package.module:attr".')
+
+    @property
+    def needs_actions(self) -> bool:
+        """Whether the bonus depends on the actions of steps; then no meta-controller can have it."""
+        return False
+
+    def columns(self) -> dict[str, Column]:
+        """The columns that `Bonus.observe` returns, for the replay to store."""
+        return {}
+
+    def validate_for(self, spec: EnvSpec, warm_up: int) -> None:
+        """Raises SpecError, ConfigError or CapacityError if the bonus cannot work on such observations.
+
+        warm_up: environment steps of random play before the agent's first update.
+        """
+
+    def summary(self) -> str:
+        """One line for `rlkit check`."""
+        return self.type
+
+    def build(self, spec: EnvSpec, streams: Streams, replay: Replay | None, warm_up: int) -> Bonus:
+        """The bonus.
+
+        replay: stores `columns()`; None if the agent itself keeps what `observe` returns. Raises as `validate_for`.
+        """
+        raise NotImplementedError
+
+    def build_actor(self, spec: EnvSpec) -> Actor | None:
+        """What acting reads, without the bonus; its state comes by `load_state_dict`."""
+        return None
+
+
+def _parsed(value: Any) -> Any:
+    """A table as the config of its `type`; true is the count bonus with its defaults, false none."""
+    if isinstance(value, bool):
+        value = {} if value else None
+    if not isinstance(value, Mapping):
+        return value
+    name = value.get("type", "count")
+    try:
+        config = plugins.load(plugins.BONUSES, str(name))
+    except ConfigError as error:
+        raise ValueError(f"type: {error}") from error
+    if not (isinstance(config, type) and issubclass(config, BonusConfig)):
+        raise ValueError(f"type: {name!r} is not a subclass of rlkit.BonusConfig")
+    try:
+        return config.model_validate_json(json.dumps({**value, "type": name}, default=str))
+    except ValidationError as error:
+        raise NestedError(config, error) from error
+
+
+BonusTable = Annotated[SerializeAsAny[BonusConfig] | None, BeforeValidator(_parsed)]
+"""The type of an agent's field `bonus`: the table of any kind of bonus, true, or false for none."""
+
+
+def bonus_columns(config: BonusConfig | None) -> dict[str, Column]:
+    """The columns that a replay must store for a bonus."""
+    return {} if config is None else config.columns()
+
+
+def build_bonus(
+    config: BonusConfig | None, spec: EnvSpec, streams: Streams, replay: Replay | None, warm_up: int
+) -> Bonus:
+    """The bonus of a config; arguments and errors as of `BonusConfig.build`."""
+    return NoBonus() if config is None else config.build(spec, streams, replay, warm_up)
+
+
+def build_actor(config: BonusConfig | None, spec: EnvSpec) -> Actor | None:
+    """What acting reads of the bonus of a config."""
+    return None if config is None else config.build_actor(spec)

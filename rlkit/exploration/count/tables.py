@@ -1,0 +1,158 @@
+"""The table `bonus` of type "count": what it says."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from rlkit.config.model import SWITCH, Model
+from rlkit.exploration.bonus import BonusConfig
+from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, SketchCounts
+from rlkit.exploration.count.feature_config import FeaturesConfig, VectorConfig
+from rlkit.exploration.count.hashing import ExactHash, Hash, SimHash
+from rlkit.replay import Column
+
+
+class HashConfig(Model):
+    """The table `hash`: which features count as the same state."""
+
+    type: Literal["exact", "simhash"] = Field(
+        "exact", description="exact: each state is its own; simhash: those with the same signs of random projections."
+    )
+    bits: int = Field(
+        32,
+        ge=1,
+        le=4096,
+        description="Projections of simhash, k. 1: two codes; large: every state its own (Tang: 256).",
+    )
+    bias: bool = Field(
+        False, description="Random offsets for simhash's projections; worth it where features are few (2 or 3 numbers)."
+    )
+
+    def build(self, size: int, midpoint: NDArray[Any] | None, rng: np.random.Generator) -> Hash:
+        """For rows of `size` numbers, half of whose range is `midpoint` (None: not known)."""
+        if self.type == "exact":
+            return ExactHash()
+        return SimHash(size, self.bits, bias=self.bias, midpoint=midpoint, rng=rng)
+
+
+class CountsConfig(Model):
+    """The table `counts`: where counts are kept."""
+
+    type: Literal["exact", "sketch"] = Field(
+        "exact",
+        description="exact: about 160 bytes for each distinct code; sketch: fixed memory, never counts too few.",
+    )
+    primes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        PRIMES,
+        min_length=1,
+        strict=False,  # a list, as TOML has it; the switch above this table makes pydantic forget that it read JSON
+        description="Sizes of the sketch's tables, 4 bytes a cell (Tang et al.: six primes below 1e6).",
+    )
+    conservative: bool = Field(False, description="Raise only the smallest cells of a sketch: fewer counted too much.")
+
+    def build(self, columns: int) -> Counts:
+        if self.type == "exact":
+            return ExactCounts(columns)
+        return SketchCounts(columns, self.primes, conservative=self.conservative)
+
+
+class OptimismConfig(Model):
+    """The table `optimism`: higher values of rarely tried actions, where actions are chosen and bootstrapped from.
+
+    OPIQ, Rashid et al. 2020, equations 6 and 7: a bonus paid on visited states says nothing of actions never tried.
+    """
+
+    scale: float = Field(
+        0.1,
+        ge=0.0,
+        description="C, in units of value. 0: none (bounded: rarely tried actions are avoided); far above all returns: "
+        "actions are tried by turns.",
+    )
+    exponent: float = Field(
+        0.5, gt=0.0, description="M: how fast optimism fades with the count n. Large: only untried actions gain."
+    )
+    bounded: bool = Field(
+        False,
+        description="false: C / (n(s, a) + 1)^M is added to Q (OPIQ); true: Q is drawn towards C, all the way where n "
+        "is 0, as in R-max, so that what a network makes of untried actions counts for nothing.",
+    )
+
+
+class CountTable(BonusConfig):
+    """The table `bonus`: beta / sqrt(n) for rarely visited states, n their count (Tang et al. 2017, equation 1)."""
+
+    type: Literal["count"] = Field("count", description="Kind of the bonus: visit counts.")
+    beta: float = Field(
+        0.1,
+        ge=0.0,
+        description="Size of the bonus of a first visit, in units of (clipped) reward (Tang et al.: 0.01). 0: none is "
+        "paid; too large: the goal is not worth stopping for.",
+    )
+    count_of: Literal["state", "successor", "pair"] = Field(
+        "state",
+        description="What n counts: visits of the state acted in (Tang et al.), of the state that follows, or of the "
+        "pair of state and action.",
+    )
+    timing: Literal["sample", "insert"] = Field(
+        "sample",
+        description="sample: by today's counts each time a step is learned from; insert: by the counts when it was "
+        "made (in the random warm-up: at its end), stored with it.",
+    )
+    count_first: bool = Field(
+        True,
+        description="With timing = insert: whether n includes the visit itself (Tang et al., Algorithm 1), or only "
+        "those before (their parallel code), at least 1.",
+    )
+    features: FeaturesConfig = Field(VectorConfig(), description="What states are told apart by.")
+    hash: HashConfig = Field(HashConfig(), description="Which features count as the same state.")
+    counts: CountsConfig = Field(CountsConfig(), description="Where counts are kept.")
+    optimism: Annotated[OptimismConfig | None, SWITCH] = Field(
+        None, description="Optimism about untried actions; false or left out: none, true: with its defaults."
+    )
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _vector_unless_said(cls, features: Any) -> Any:
+        return {"type": "vector", **features} if isinstance(features, dict) else features
+
+    @model_validator(mode="after")
+    def _applies(self) -> Self:
+        if not self.count_first and self.timing == "sample":
+            raise ValueError('bonus.count_first = false needs bonus.timing = "insert": later all visits are counted')
+        return self
+
+    @property
+    def needs_actions(self) -> bool:
+        return self.count_of == "pair" or self.optimism is not None
+
+    def columns(self) -> dict[str, Column]:
+        """Digests to look up when rewards are read, or the bonus itself."""
+        names = {"next_digest"} if self.optimism else set()
+        if self.timing == "insert":
+            names.add("bonus")
+        else:
+            names.add("next_digest" if self.count_of == "successor" else "digest")
+        every = {
+            "bonus": Column((), np.float32, latest=self.count_of == "successor"),
+            "digest": Column((), np.int64, host=True),
+            "next_digest": Column((), np.int64, host=True, latest=True),
+        }
+        return {name: every[name] for name in sorted(names)}
+
+    def summary(self) -> str:
+        """What is paid for what, how states are told apart, and where they are counted."""
+        paid = f"{self.beta:g} / sqrt(n) of the {self.count_of}" if self.beta else "none paid"
+        hashed = f", simhash of {self.hash.bits} bits" if self.hash.type == "simhash" else ""
+        tables = 1 + self.needs_actions  # of states, and of pairs
+        size = f", {tables * 4 * sum(self.counts.primes) / 1e6:.1f} MB" if self.counts.type == "sketch" else ""
+        source = getattr(self.features, "source", None)
+        told = f"{self.features.type} of {source or 'observations'}{hashed}"
+        text = f"{paid}; {told}; {self.counts.type} counts{size}"
+        if self.optimism is None:
+            return text
+        way = "drawn towards" if self.optimism.bounded else "raised by"
+        return f"{text}; values of untried actions {way} {self.optimism.scale:g}"
