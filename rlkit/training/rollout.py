@@ -40,6 +40,16 @@ class Rollout:
         self._extras: Mapping[str, NDArray[Any]] = {}
         self._ended = np.zeros(self._num_envs, dtype=np.bool_)
 
+    @property
+    def observation(self) -> Observation:
+        """What the next act sees."""
+        return self._observation
+
+    @property
+    def actor_state(self) -> ActorState:
+        """What the next act is given."""
+        return self._state
+
     def start(self, policy: Policy) -> None:
         """Begins an episode everywhere, from new seeds."""
         everyone = np.ones(self._num_envs, dtype=np.bool_)
