@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.hdqn_worlds import CHAIN
-from helpers.hdqn_worlds import config as hdqn_config
 
 from agents.dqn import DQNConfig
 from agents.dqn import plugin as dqn
 from agents.hdqn import plugin as hdqn
 from envs.gymnasium import plugin as gymnasium
+from helpers.hdqn_worlds import CHAIN
+from helpers.hdqn_worlds import config as hdqn_config
 from rlkit.agent import AgentContext
 from rlkit.seeding import Streams
 from rlkit.testing.states import snapshot

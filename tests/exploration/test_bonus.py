@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.far_bonus import FarBonus
-from helpers.hdqn_worlds import CHAIN
-from helpers.hdqn_worlds import config as hdqn_config
 
 from agents.dqn import DQNConfig
 from agents.dqn import plugin as dqn
 from agents.dqn.agent import transitions
 from agents.hdqn import plugin as hdqn
 from envs.gymnasium import plugin as gymnasium
+from helpers.far_bonus import FarBonus
+from helpers.hdqn_worlds import CHAIN
+from helpers.hdqn_worlds import config as hdqn_config
 from rlkit.config.load import resolve
 from rlkit.errors import ConfigError
 from rlkit.testing import check_agent
