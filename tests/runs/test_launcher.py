@@ -21,7 +21,7 @@ from rlkit.config.load import load
 from rlkit.errors import ConfigError
 from rlkit.runs import launcher as many
 from rlkit.runs.directory import RunDirectory
-from rlkit.runs.launcher import LARGEST, Runner, group_name, make_jobs, parse_seeds, plan, small
+from rlkit.runs.launcher import LARGEST, Plan, Runner, group_name, make_jobs, parse_seeds, plan, small
 from rlkit.runs.sweep import load_sweep
 
 CONFIG = """
@@ -203,17 +203,16 @@ def test_a_file_in_place_of_the_data_folder_is_refused_before_anything_runs(plac
     assert not (place / "runs").exists()
 
 
-def test_a_signal_that_comes_when_a_run_has_just_ended_does_not_hide_it(place: Path) -> None:
+def test_a_signal_that_comes_when_a_run_has_just_ended_does_not_hide_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process dies of the signal."""
     (job,) = make_jobs("small.toml", {}, [0], Path("runs"), Path("data"))
     assert call("train", "small.toml", "--seeds", "0").exit_code == 0
-    job.run.with_name(f"{job.name}.log").write_text("Aborted!")
-    runner = Runner(1, lambda running: None)
-    with subprocess.Popen(["false"]) as process:
-        process.wait()
-    runner._running[job.name] = job, process
-    runner._signal = signal.SIGINT
-    runner._collect_ended()
-    assert runner.outcome.finished == [job]
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: popen(["sleep", "60"], **options))
+    runner = Runner(1, lambda running: os.kill(os.getpid(), signal.SIGINT) if running else None, every=0.05)
+    assert runner.run(Plan(to_resume=[job])).finished == [job]
     assert job.data is not None
     assert job.data.exists()
     assert [path.name for path in (place / "runs").iterdir()] == [job.name]
