@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -61,13 +61,17 @@ def _tables_in(annotation: Any) -> set[type[BaseModel]]:
     return {table for part in get_args(annotation) for table in _tables_in(part)}
 
 
-def all_tables(config: type[BaseModel]) -> set[type[BaseModel]]:
-    """The classes of all tables that a config can hold, itself included."""
-    found, new = set(), {config}
+def all_tables(
+    config: type[BaseModel], kinds: Mapping[type[BaseModel], Collection[type[BaseModel]]]
+) -> set[type[BaseModel]]:
+    """The classes of all tables that a config can hold, itself included; `kinds`: those that stand in for a base."""
+    found: set[type[BaseModel]] = set()
+    new = {config}
     while new:
         found |= new
         fields = [field for table in new for field in table.model_fields.values()]
-        new = {table for field in fields for table in _tables_in(field.annotation)} - found
+        new = {table for field in fields for table in _tables_in(field.annotation)}
+        new = {kind for table in new for kind in kinds.get(table, (table,))} - found
     return found
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
@@ -98,3 +99,46 @@ def live(agent: Agent, line: Line, turns: int, seed: int = 0) -> tuple[list[list
         actions.append(output.action.tolist())
     names |= set(agent.learn())
     return actions, names
+
+
+class Places:
+    """A goal space: some places of the line, told by a signal, whatever is shown."""
+
+    def __init__(self, spec: EnvSpec, places: Sequence[int] = (2, 4, 5)) -> None:
+        self.names = [f"place {place}" for place in places]
+        self._places = np.array(places)
+
+    def achieved(self, observation: Observation) -> NDArray[np.bool_]:
+        here: NDArray[np.bool_] = observation.signals["memory"][:, :1] == self._places
+        return here
+
+    def encode(self, goal: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.eye(len(self.names), dtype=np.float32)[goal]
+
+
+class Sides(Places):
+    """Another goal space: the left, and the right."""
+
+    def __init__(self, spec: EnvSpec, places: Sequence[int] = (1, PLACES - 1)) -> None:
+        super().__init__(spec, places)
+
+
+class Doubled(torch.nn.Module):
+    """An encoder of a user's own."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.output_size = 2 * int(np.prod(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat((x, -x), 1).flatten(1)
+
+
+def tenths(obs: NDArray[Any], signals: Any) -> NDArray[Any]:
+    """Features of a user's own."""
+    return np.rint(10 * obs.reshape(len(obs), -1)[:, :1])
+
+
+def halves(obs: NDArray[Any], signals: Any) -> NDArray[Any]:
+    """Other features."""
+    return np.rint(2 * obs.reshape(len(obs), -1)[:, :1])

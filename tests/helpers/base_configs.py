@@ -1,0 +1,180 @@
+"""Base configs of every agent, small enough that an agent lives through forty steps in a twentieth of a second.
+
+Between them every table stands in some config, beside the keys that it needs to make a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from agents import dqn, hdqn, random
+from helpers.line_world import Line, line_spec, live
+from rlkit.agent import AgentContext, AgentPlugin
+from rlkit.seeding import Streams
+from rlkit.testing.states import state_hash
+from rlkit.types import EnvSpec
+
+WORLD = "helpers.line_world"
+TURNS = 16  # of two environments
+REPEATED = "epsilon", "meta_epsilon", "capacity"
+"""Leaves of a state that repeat a key: only what comes of it counts."""
+
+BYTES = ({"byte": 0, "min": 0, "size": 2}, {"byte": 1, "min": 3, "size": 20})
+LEARNED = {"side": 9, "codes": 6, "levels": 4, "penalty": 2.0, "batch_size": 4, "updates_per_step": 0.3}
+BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "counting": (
+        "vector",
+        {
+            "count_of": "successor",
+            "beta": 0.4,
+            "hash": {"type": "simhash", "bits": 4},
+            "counts": {"type": "sketch", "primes": (3, 5)},
+            "optimism": {"scale": 0.7},
+        },
+    ),
+    "inserted": ("number", {"timing": "insert", "counts": {"type": "sketch", "primes": (3, 5)}}),
+    "pixels": ("image", {"features": {"type": "pixels", "side": 5}, "hash": {"type": "simhash"}}),
+    "bass": ("image", {"features": {"type": "bass", "cell": 3, "bins": 8}}),
+    "bytes": ("number", {"features": {"type": "bytes", "bytes": BYTES, "source": "memory"}}),
+    "function": ("vector", {"features": {"type": "function", "function": f"{WORLD}:tenths"}}),
+}
+LEARNING = {
+    "learned": {**LEARNED, "refit_every": 10, "network": {"normalisation": "batch"}},
+    "learned by weight": {
+        **LEARNED,
+        "refit_every": 10,
+        "network": {"normalisation": "weight", "weight_norm": {"initial_batch": 6}},
+    },
+}
+"""Codes that are learned: beside an agent with a replay of frames."""
+
+IMPALA = {"encoder": "impala", "width": 0.125, "hidden": (6,), "input": "pixels", "normalisation": "group", "groups": 2}
+WEIGHT = {"hidden": (6, 6), "normalisation": "weight", "weight_norm": {"initial_batch": 6}}
+LEVEL = {
+    "learning_rate": 0.05,
+    "batch_size": 4,
+    "max_grad_norm": 0.1,
+    "network": {"hidden": (8,)},
+    "target": {"every": 3},
+}
+AVERAGED = {"target": {"every": 1, "tau": 0.2}}
+EPSILON = {"start": 0.8, "end": 0.1, "steps": 20}
+SHALLOW = {"image": {"input": "pixels", "hidden": (4,)}, "vector": {"hidden": (8,)}, "number": {"hidden": ()}}
+
+
+@dataclass
+class Base:
+    """A config, and the environments that it is for."""
+
+    plugin: AgentPlugin[Any]
+    spec: EnvSpec
+    config: BaseModel
+
+    def trace(self, config: BaseModel) -> str:
+        """A hash of all that an agent with this config is and did after some steps. Raises what refuses it."""
+        agent = self.plugin.agent(config, self.spec, AgentContext(Streams(1), torch.device("cpu")))
+        actions, names = live(agent, Line(self.spec), TURNS)
+        whole = {"agent": agent.state_dict(), "actions": actions, "metrics": sorted(names)}
+        return state_hash(whole, ignore=REPEATED)
+
+    @cached_property
+    def unchanged(self) -> str:
+        return self.trace(self.config)
+
+
+def dqn_base(shown: str = "vector", **changes: Any) -> Base:
+    """DQN, with n-step returns beyond 1, so that everything that limits them does."""
+    values = {**LEVEL, "learning_starts": 8, "replay_capacity": 34, "updates_per_step": 0.3, "n_step": 3}
+    values |= {"network": SHALLOW[shown], "epsilon": EPSILON, "reward_clip": 2.0}
+    return Base(dqn.plugin, line_spec(shown), dqn.DQNConfig(name="dqn", **(values | changes)))
+
+
+def hdqn_base(
+    shown: str = "vector", num_envs: int = 2, controller: Any = None, meta: Any = None, **changes: Any
+) -> Base:
+    network = SHALLOW[shown]
+    tables = {
+        "controller": {
+            **LEVEL,
+            "learning_starts": 8,
+            "replay_capacity": 34,
+            "updates_per_step": 0.3,
+            "n_step": 3,
+            "network": network,
+            "epsilon": EPSILON,
+            "reward": {"step_cost": 0.2, "death": 1.5},
+            **(controller or {}),
+        },
+        "meta": {
+            **LEVEL,
+            "learning_starts": 2,
+            "capacity": 30,
+            "network": network,
+            "epsilon": EPSILON,
+            "updates_per_option": 0.5,
+            **(meta or {}),
+        },
+    }
+    values = {"goals": {"name": f"{WORLD}:Places"}, "max_option_steps": 3, **tables, **changes}
+    return Base(hdqn.plugin, line_spec(shown, num_envs), hdqn.HDQNConfig(name="hdqn", **values))
+
+
+def bonus_bases() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, what is shown, and the table `bonus`."""
+    for name, (shown, bonus) in BONUSES.items():
+        yield name, shown, bonus
+    for name, features in LEARNING.items():
+        yield name, "image", {"features": {"type": "learned", **features}, "hash": {"type": "simhash"}}
+
+
+BASES: dict[str, dict[str, Base]] = {
+    "random": {"plain": Base(random.plugin, line_spec("vector"), random.RandomConfig(name="random"))},
+    "dqn": {
+        "plain": dqn_base(prioritised={"beta_updates": 12}),
+        "averaged": dqn_base(**AVERAGED, optimizer={"type": "rmsprop"}),
+        "weight": dqn_base(network=WEIGHT),
+        "impala": dqn_base("image", network=IMPALA, updates_per_step=0.1),
+        **{name: dqn_base(shown, bonus=bonus) for name, shown, bonus in bonus_bases()},
+    },
+    "hdqn": {
+        "plain": hdqn_base(controller={"hindsight": {"share": 0.6}}),
+        "averaged": hdqn_base(
+            controller={**AVERAGED, "optimizer": {"type": "rmsprop"}}, meta={**AVERAGED, "optimizer": {"type": "sgd"}}
+        ),
+        "trained before": hdqn_base(
+            pretraining_steps=12,
+            option_discount="smdp",
+            repeat_goals=False,
+            meta={"optimizer": {"type": "rmsprop"}},
+        ),
+        "mastered": hdqn_base(
+            num_envs=10,
+            max_option_steps=1,
+            goals={"name": f"{WORLD}:Places", "kwargs": {"places": (3,)}},
+            controller={
+                "epsilon_by": "success",
+                "mastered": 0.05,
+                "replay_capacity": 100,
+                "epsilon": {"steps": 10_000, "start": 0.8, "end": 0.1},
+            },
+        ),
+        "weight": hdqn_base(controller={"network": WEIGHT}, meta={"network": WEIGHT}),
+        "impala": hdqn_base(
+            "image",
+            controller={"network": IMPALA, "updates_per_step": 0.1},
+            meta={"network": IMPALA, "updates_per_option": 0.2},
+        ),
+        **{name: hdqn_base(shown, controller={"bonus": bonus}) for name, shown, bonus in bonus_bases()},
+        **{
+            f"options {name}": hdqn_base(shown, meta={"bonus": bonus})
+            for name, (shown, bonus) in BONUSES.items()
+            if name != "counting"
+        },
+    },
+}
