@@ -41,17 +41,17 @@ class DQNAgent:
         bonus: Bonus,
     ) -> None:
         self._config = config
-        self._policy = policy
-        self._learner = learner
-        self._replay = replay
+        self.policy = policy
+        self.learner = learner
+        self.replay = replay
         self.bonus = bonus
         self._pacing = Ratio(config.updates_per_step, config.learning_starts)
         self._env_steps = 0
-        self._policy.epsilon = self.epsilon
+        self.policy.epsilon = self.epsilon
 
     @property
     def updates(self) -> int:
-        return self._learner.updates
+        return self.learner.updates
 
     @property
     def epsilon(self) -> float:
@@ -64,34 +64,34 @@ class DQNAgent:
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
         if mode is Mode.EVALUATE:
-            return self._policy.act(observation, state, rng, mode)
+            return self.policy.act(observation, state, rng, mode)
 
         def greedy() -> NDArray[np.int64]:
-            return self._policy.greedy(self._newest(observation), self.bonus.acting(observation))
+            return self.policy.greedy(self._newest(observation), self.bonus.acting(observation))
 
-        return self._policy.explore(greedy, len(observation.obs), rng)
+        return self.policy.explore(greedy, len(observation.obs), rng)
 
     def _newest(self, observation: Observation) -> NDArray[Any] | Tensor:
         """The newest observations; a replay on another device has all but those that begin episodes."""
-        if not self._replay.keeps_newest:
+        if not self.replay.keeps_newest:
             return observation.obs
-        newest = self._replay.newest()
+        newest = self.replay.newest()
         begun = np.flatnonzero(observation.first)
         if len(begun):
             newest[to_device(begun, newest.device)] = to_device(observation.obs[begun], newest.device)
         return newest
 
     def observe(self, step: StepBatch) -> None:
-        self._replay.add(step, self.bonus.observe(step))
+        self.replay.add(step, self.bonus.observe(step))
         self._env_steps += len(step.action)
-        self._policy.epsilon = self.epsilon
+        self.policy.epsilon = self.epsilon
 
     def learn(self) -> Metrics:
         """Makes the updates that are due; returns the newest value of each metric."""
         counted = self.bonus.learn()
         metrics: dict[str, Tensor] = {}
-        owed = self._pacing.total(self._env_steps) - self._learner.updates
-        if owed and not self._learner.updates:
+        owed = self._pacing.total(self._env_steps) - self.learner.updates
+        if owed and not self.learner.updates:
             self._initialise()
         for _ in range(owed):
             metrics |= self._update()
@@ -100,45 +100,45 @@ class DQNAgent:
     def _initialise(self) -> None:
         """Data-dependent initialisation from random play; a resumed run knows by its updates that it is done."""
         if self._config.network.initial_batch:
-            batch = self._replay.sample(self._config.network.initial_batch)
-            self._learner.initialise((batch.window.obs,))
+            batch = self.replay.sample(self._config.network.initial_batch)
+            self.learner.initialise((batch.window.obs,))
 
     def _update(self) -> dict[str, Tensor]:
         config = self._config
         prioritised = config.prioritised
-        beta = prioritised.beta_at(self._learner.updates) if prioritised else 0.0
-        batch = self._replay.sample(config.batch_size, beta)
-        output = self._learner.update(transitions(batch, config.discount, config.reward_clip, self.bonus))
+        beta = prioritised.beta_at(self.learner.updates) if prioritised else 0.0
+        batch = self.replay.sample(config.batch_size, beta)
+        output = self.learner.update(transitions(batch, config.discount, config.reward_clip, self.bonus))
         if prioritised:
-            self._replay.update_priorities(batch.index, output.td_error)
+            self.replay.update_priorities(batch.index, output.td_error)
         return output.metrics
 
     def gauges(self) -> Metrics:
         readings: dict[str, Any] = {
             "explore/epsilon": self.epsilon,
-            "replay/fill": float(self._replay.fill),
+            "replay/fill": float(self.replay.fill),
             **self.bonus.gauges(),
         }
         if self._config.prioritised:
-            readings["replay/beta"] = self._config.prioritised.beta_at(self._learner.updates)
+            readings["replay/beta"] = self._config.prioritised.beta_at(self.learner.updates)
         return readings
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "policy": self._policy.state_dict(),
-            "learner": self._learner.state_dict(),
-            "replay": self._replay.state_dict(),
+            "policy": self.policy.state_dict(),
+            "learner": self.learner.state_dict(),
+            "replay": self.replay.state_dict(),
             "bonus": self.bonus.state_dict(),
             "env_steps": self._env_steps,
         }
 
     def load_state_dict(self, state: State) -> None:
-        self._policy.load_policy_state(state["policy"])
-        self._learner.load_state_dict(state["learner"])
-        self._replay.load_state_dict(state["replay"])
+        self.policy.load_policy_state(state["policy"])
+        self.learner.load_state_dict(state["learner"])
+        self.replay.load_state_dict(state["replay"])
         self.bonus.load_state_dict(state["bonus"])
         self._env_steps = int(state["env_steps"])
-        self._policy.epsilon = self.epsilon
+        self.policy.epsilon = self.epsilon
 
     def load_policy_state(self, state: State) -> None:
-        self._policy.load_policy_state(state)
+        self.policy.load_policy_state(state)

@@ -48,11 +48,11 @@ class HDQNAgent:
     ) -> None:
         """rng: which windows are relabelled, and with which goals."""
         self._config = config
-        self._policy = policy
-        self._controller = controller
-        self._meta = meta
-        self._replay = replay
-        self._store = store
+        self.policy = policy
+        self.controller = controller
+        self.meta = meta
+        self.replay = replay
+        self.store = store
         self._rng = rng
         self._device = device
         self._pacing = Ratio(config.controller.updates_per_step, config.controller.learning_starts)
@@ -69,14 +69,14 @@ class HDQNAgent:
     @property
     def updates(self) -> int:
         """The controller's; the meta-controller's are paced in options."""
-        return self._controller.learner.updates
+        return self.controller.learner.updates
 
     def epsilon(self) -> NDArray[np.float64]:
         """(G,) the probability of a random action now under each goal: 1 until learning starts."""
         config = self._config.controller
         steps = self._env_steps - config.learning_starts
         value = 1.0 if steps < 0 else config.epsilon.value(steps)
-        everywhere = np.full(len(self._policy.goals.names), value)
+        everywhere = np.full(len(self.policy.goals.names), value)
         if config.epsilon_by == "schedule" or steps < 0:
             return everywhere
         return np.where(self._statistics.mastered(config.mastered), config.epsilon.end, everywhere)
@@ -84,30 +84,30 @@ class HDQNAgent:
     def meta_epsilon(self) -> float:
         """The probability of a random goal now: 1 until the meta-controller learns."""
         steps = self._env_steps - self._config.pretraining_steps
-        waits = steps < 0 or self._store.total < self._config.meta.learning_starts or self._meta_waits
+        waits = steps < 0 or self.store.total < self._config.meta.learning_starts or self._meta_waits
         return 1.0 if waits else self._config.meta.epsilon.value(steps)
 
     def initial_state(self, num_envs: int) -> ActorState:
-        return self._policy.initial_state(num_envs)
+        return self.policy.initial_state(num_envs)
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
         if mode is Mode.EVALUATE:
-            return self._policy.act(observation, state, rng, mode)
-        return self._policy.explore(observation, state, rng, lambda: self._controller.bonus.acting(observation))
+            return self.policy.act(observation, state, rng, mode)
+        return self.policy.explore(observation, state, rng, lambda: self.controller.bonus.acting(observation))
 
     def _schedule(self) -> None:
         """Hands the present exploration rates to the policy."""
-        self._policy.epsilon, self._policy.meta_epsilon = self.epsilon(), self.meta_epsilon()
+        self.policy.epsilon, self.policy.meta_epsilon = self.epsilon(), self.meta_epsilon()
 
     def observe(self, step: StepBatch) -> None:
         goal, age = step.extras["goal"], step.extras["age"]
-        achieved = self._policy.goals.achieved(step.after)  # (N, G)
-        over = self._policy.rules.over(goal, age + 1, achieved, step.ended)
+        achieved = self.policy.goals.achieved(step.after)  # (N, G)
+        over = self.policy.rules.over(goal, age + 1, achieved, step.ended)
         before = step.extras["achieved_before"]
-        columns = {"goal": goal, "achieved": achieved, **self._controller.bonus.observe(step)}
+        columns = {"goal": goal, "achieved": achieved, **self.controller.bonus.observe(step)}
         if self._config.controller.hindsight is not None:
             columns["achieved_before"] = before
-        self._replay.add(step, columns, cut=over)
+        self.replay.add(step, columns, cut=over)
         reached = reaches(goal, achieved)
         intrinsic = intrinsic_reward(reached, step.discount, self._config.controller.reward).astype(np.float64)
         self._metrics = self._statistics.observe(step.before.first, age == 0, intrinsic, achieved & ~before, step.ended)
@@ -120,37 +120,37 @@ class HDQNAgent:
     def _account(self, step: StepBatch, begins: Bools, over: Bools, goal: Ints, achieved: Bools) -> None:
         """The meta-controller's half: what options bring, and those that are over into its store."""
         self._returns.add(begins, clipped(step, self._config.meta.reward_clip), step.discount)
-        for name, mark in self._meta.bonus.observe(step).items():
+        for name, mark in self.meta.bonus.observe(step).items():
             self._marks[name] = np.where(begins | (name in self._latest), mark, self._marks.get(name, mark))
         if self._env_steps < self._config.pretraining_steps:
             return
-        placed = np.flatnonzero(begins & (step.before.first | self._store.unplaced))
+        placed = np.flatnonzero(begins & (step.before.first | self.store.unplaced))
         if len(placed):
-            self._store.begin(placed, step.before.obs[placed])
+            self.store.begin(placed, step.before.obs[placed])
         ends = np.flatnonzero(over)
         if len(ends):
             options = {
                 "choice": goal,
                 "reward": self._returns.total,
                 "discount": self._returns.factor(),
-                "allowed": self._policy.rules.allowed(achieved, goal),
+                "allowed": self.policy.rules.allowed(achieved, goal),
                 **self._marks,
             }
             columns = {name: column[ends] for name, column in options.items()}
-            self._store.add(ends, step.after.obs[ends], columns, step.ended[ends])
+            self.store.add(ends, step.after.obs[ends], columns, step.ended[ends])
 
     def learn(self) -> Metrics:
         """Makes the updates that are due on both levels; returns the newest metrics."""
         metrics: dict[str, Any] = dict(self._metrics)
         self._metrics = {}
-        metrics |= _named("controller", self._controller.bonus.learn()) | _named("meta", self._meta.bonus.learn())
-        owed = self._pacing.total(self._env_steps) - self._controller.learner.updates
-        if owed and not self._controller.learner.updates:
+        metrics |= _named("controller", self.controller.bonus.learn()) | _named("meta", self.meta.bonus.learn())
+        owed = self._pacing.total(self._env_steps) - self.controller.learner.updates
+        if owed and not self.controller.learner.updates:
             self._initialise()
         for _ in range(owed):
             metrics |= _named("controller", self._update())
-        owed = self._meta_pacing.total(self._store.total) - self._meta.learner.updates
-        for _ in range(owed if len(self._store) and not self._meta_waits else 0):
+        owed = self._meta_pacing.total(self.store.total) - self.meta.learner.updates
+        for _ in range(owed if len(self.store) and not self._meta_waits else 0):
             metrics |= _named("meta", self._meta_update())
         self._schedule()
         return metrics
@@ -158,7 +158,7 @@ class HDQNAgent:
     @property
     def _meta_waits(self) -> bool:
         """Whether the meta-controller's network is still to be initialised from data."""
-        return self._config.meta.network.initial_batch > 0 and not self._controller.learner.updates
+        return self._config.meta.network.initial_batch > 0 and not self.controller.learner.updates
 
     def _initialise(self) -> None:
         """Fits what is initialised from data to random play, on both levels, before the controller's first update.
@@ -166,17 +166,17 @@ class HDQNAgent:
         So a resumed run knows by the controller's updates that it was done.
         """
         if size := self._config.controller.network.initial_batch:
-            window = self._replay.sample(size).window
+            window = self.replay.sample(size).window
             goal = np.ascontiguousarray(np.asarray(window.extras["goal"])[:, 0])  # those of the time: (B,)
-            self._controller.learner.initialise((window.obs, to_device(goal, self._device)))
+            self.controller.learner.initialise((window.obs, to_device(goal, self._device)))
         if size := self._config.meta.network.initial_batch:
-            self._meta.learner.initialise((self._replay.sample(size).window.obs,))
+            self.meta.learner.initialise((self.replay.sample(size).window.obs,))
 
     def _update(self) -> Metrics:
         config = self._config.controller
-        batch = self._replay.sample(config.batch_size)
+        batch = self.replay.sample(config.batch_size)
         goal = to_device(self._goals(batch), self._device)
-        level = self._controller
+        level = self.controller
         return level.learner.update(transitions(batch, goal, config.discount, config.reward, level.bonus)).metrics
 
     def _goals(self, batch: Batch) -> Ints:
@@ -186,41 +186,41 @@ class HDQNAgent:
         if hindsight is None:
             return goal
         # a goal that was achieved before the step is none to learn about
-        candidates = self._replay.later(batch.index) & ~np.asarray(batch.window.extras["achieved_before"])[:, 0]
+        candidates = self.replay.later(batch.index) & ~np.asarray(batch.window.extras["achieved_before"])[:, 0]
         return relabel(goal, candidates, self._rng.random((2, len(goal))), hindsight.share)
 
     def _meta_update(self) -> Metrics:
-        window = self._store.sample(self._config.meta.batch_size)
-        reward = self._meta.bonus.add(window.reward, window)[:, 0]
+        window = self.store.sample(self._config.meta.batch_size)
+        reward = self.meta.bonus.add(window.reward, window)[:, 0]
         allowed = on_device(mask(np.asarray(window.extras["allowed"])[:, 0]), self._device)  # of (B, G)
         weight = torch.ones(len(reward), device=self._device)
         action, discount = window.action[:, 0], window.discount[:, 0]
         made = Transitions((window.obs,), action, reward, discount, (window.next_obs,), weight, allowed)
-        return self._meta.learner.update(made).metrics
+        return self.meta.learner.update(made).metrics
 
     def caption(self, state: ActorState) -> list[str]:
-        return self._policy.caption(state)
+        return self.policy.caption(state)
 
     def gauges(self) -> Metrics:
         epsilon = self.epsilon()
         return {
             "explore/epsilon": float(epsilon.mean()),
             "explore/meta_epsilon": self.meta_epsilon(),
-            "replay/fill": float(self._replay.fill),
-            "replay/options": float(self._store.fill),
-            "progress/meta_updates": float(self._meta.learner.updates),
+            "replay/fill": float(self.replay.fill),
+            "replay/options": float(self.store.fill),
+            "progress/meta_updates": float(self.meta.learner.updates),
             **self._statistics.gauges(),
-            **_named("controller", self._controller.bonus.gauges()),
-            **_named("meta", self._meta.bonus.gauges()),
+            **_named("controller", self.controller.bonus.gauges()),
+            **_named("meta", self.meta.bonus.gauges()),
         }
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "policy": self._policy.state_dict(),
-            "controller": _level_state(self._controller),
-            "meta": _level_state(self._meta),
-            "replay": self._replay.state_dict(),
-            "store": self._store.state_dict(),
+            "policy": self.policy.state_dict(),
+            "controller": _level_state(self.controller),
+            "meta": _level_state(self.meta),
+            "replay": self.replay.state_dict(),
+            "store": self.store.state_dict(),
             "accounts": self._returns.state_dict(),
             "marks": dict(self._marks),
             "statistics": self._statistics.state_dict(),
@@ -230,12 +230,12 @@ class HDQNAgent:
         }
 
     def load_state_dict(self, state: State) -> None:
-        self._policy.load_policy_state(state["policy"])
-        for level, name in ((self._controller, "controller"), (self._meta, "meta")):
+        self.policy.load_policy_state(state["policy"])
+        for level, name in ((self.controller, "controller"), (self.meta, "meta")):
             level.learner.load_state_dict(state[name]["learner"])
             level.bonus.load_state_dict(state[name]["bonus"])
-        self._replay.load_state_dict(state["replay"])
-        self._store.load_state_dict(state["store"])
+        self.replay.load_state_dict(state["replay"])
+        self.store.load_state_dict(state["store"])
         self._returns.load_state_dict(state["accounts"])
         self._marks = {name: mark.copy() for name, mark in state["marks"].items()}
         self._statistics.load_state_dict(state["statistics"])
@@ -245,7 +245,7 @@ class HDQNAgent:
         self._schedule()
 
     def load_policy_state(self, state: State) -> None:
-        self._policy.load_policy_state(state)
+        self.policy.load_policy_state(state)
 
 
 def _level_state(level: Level) -> dict[str, Any]:

@@ -130,15 +130,8 @@ def test_acting_is_batched_and_greedy_where_coins_say_so() -> None:
     explore = agent.act(seen, {}, np.random.default_rng(0), Mode.EXPLORE)
     greedy = agent.act(seen, {}, np.random.default_rng(1), Mode.EVALUATE)
     np.testing.assert_array_equal(explore.action, greedy.action)
-    values = agent._policy.network(torch.from_numpy(seen.obs))
+    values = agent.policy.network(torch.from_numpy(seen.obs))
     np.testing.assert_array_equal(greedy.action, values.argmax(1).numpy())
-
-
-def test_a_bare_policy_does_not_explore() -> None:
-    spec = spec_of()
-    policy = plugin.policy(config(), spec, CPU)
-    with pytest.raises(ValueError, match="EVALUATE"):
-        policy.act(step(spec).before, {}, np.random.default_rng(0), Mode.EXPLORE)
 
 
 def test_parameters_follow_from_the_seed_alone() -> None:
@@ -187,7 +180,7 @@ def test_gauges_read_the_moment() -> None:
     for number in range(30):
         agent.observe(step(spec, number))
     assert dict(agent.gauges()) == pytest.approx(
-        {"explore/epsilon": 1 - 0.9 * 10 / 60, "replay/fill": agent._replay.fill, "replay/beta": 0.5}
+        {"explore/epsilon": 1 - 0.9 * 10 / 60, "replay/fill": agent.replay.fill, "replay/beta": 0.5}
     )
 
 
@@ -268,13 +261,13 @@ def test_the_network_is_fitted_to_random_play_once_before_the_first_update() -> 
     agent = _lived(fresh(config(network=WEIGHT, learning_rate=1e-12), spec), spec, 0, 40)
     assert agent.updates > 1
     with torch.inference_mode():
-        q = agent._policy.network(agent._replay.sample(200).window.obs)
+        q = agent.policy.network(agent.replay.sample(200).window.obs)
     assert q.std(0).tolist() == pytest.approx([0.1, 0.1], rel=0.4)  # of 16 observations, looked at on others
     assert not any(torch.allclose(g, before) for g, before in zip(_scales(agent), scales, strict=True))
 
 
 def _scales(agent: DQNAgent) -> list[torch.Tensor]:
-    return [length_and_direction(layer)[0] for layer, _ in normalised_layers(agent._policy.network)]
+    return [length_and_direction(layer)[0] for layer, _ in normalised_layers(agent.policy.network)]
 
 
 def test_adjustable_clipping_divides_by_the_learning_rate() -> None:
@@ -333,7 +326,7 @@ def test_every_field_is_described() -> None:
 
 def _value_of(agent: DQNAgent, obs: int) -> np.ndarray:
     with torch.inference_mode():
-        return agent._policy.network(torch.tensor([obs])).numpy()[0]
+        return agent.policy.network(torch.tensor([obs])).numpy()[0]
 
 
 @pytest.mark.parametrize("changes", [{}, {"n_step": 3}, {"double": True, "prioritised": True}], ids=str)

@@ -104,9 +104,9 @@ def set_values(agent: HDQNAgent, meta: Any = None, controller: Any = None) -> No
     """Tables: Q2[s][g], and Q1[g][s][a]."""
     with torch.no_grad():
         if meta is not None:
-            agent._policy.meta.head[0].weight.copy_(torch.tensor(meta).T)
+            agent.policy.meta.head[0].weight.copy_(torch.tensor(meta).T)
         if controller is not None:
-            agent._policy.controller.head[0].weight.copy_(torch.tensor(controller).permute(0, 2, 1).reshape(12, 6))
+            agent.policy.controller.head[0].weight.copy_(torch.tensor(controller).permute(0, 2, 1).reshape(12, 6))
 
 
 GREEDY = {"start": 0.0, "end": 0.0}
@@ -132,12 +132,12 @@ def test_a_goal_is_kept_until_its_option_is_over() -> None:
         ages.append(int(output.extras["age"][0]))
         actions.append(int(output.action[0]))
         before = {"goal": output.extras["goal"], "age": output.extras["age"]}
-        alone = agent._policy.act(see(place), before, np.random.default_rng(0), Mode.EVALUATE)
+        alone = agent.policy.act(see(place), before, np.random.default_rng(0), Mode.EVALUATE)
         assert alone.action.tolist() == output.action.tolist()
     assert goals == [3, 3, 1, 1, 1]  # s4 until s4 is reached; s2 then, which is far
     assert ages == [0, 1, 0, 1, 2]
     assert actions == [0, 0, 0, 0, 0]
-    assert agent._policy.caption(state) == ["goal  s2"]
+    assert agent.policy.caption(state) == ["goal  s2"]
     set_values(agent, np.tile(np.array([0, 0, 0, 0, 9, 0], np.float32), (6, 1)))
     right = agent.act(see(1, first=True), agent.initial_state(1), np.random.default_rng(0), Mode.EXPLORE)
     assert (int(right.extras["goal"][0]), int(right.action[0])) == (4, 1)
@@ -149,10 +149,10 @@ def test_the_next_goal_s_value_is_that_of_an_allowed_one() -> None:
     values = np.zeros((6, 6), np.float32)
     values[2] = [1, 2, 9, 3, 4, 5]
     set_values(agent, values)
-    agent._meta.learner.target.load_state_dict(agent._policy.meta.state_dict())
+    agent.meta.learner.target.load_state_dict(agent.policy.meta.state_dict())
     agent.observe(step(1, 1, 2, True, goal=2, age=0))
     agent.learn()
-    found = agent._policy.meta(torch.tensor([1]))[0, 2].item()
+    found = agent.policy.meta(torch.tensor([1]))[0, 2].item()
     assert found == pytest.approx(0.5 * 5)
 
 
@@ -166,7 +166,7 @@ def replace_meta(chosen: HDQNConfig, **values: Any) -> HDQNConfig:
 def test_pretraining_is_the_controller_s_alone() -> None:
     agent = fresh(config(pretraining_steps=100, meta={"epsilon": GREEDY, "learning_starts": 0}), WORLD)
     rng, state, place, first = np.random.default_rng(0), agent.initial_state(1), 1, True
-    before = agent._policy.meta.head[0].weight.clone()
+    before = agent.policy.meta.head[0].weight.clone()
     epsilons = []
     for _ in range(300):
         epsilons.append(agent.meta_epsilon())
@@ -177,13 +177,13 @@ def test_pretraining_is_the_controller_s_alone() -> None:
         agent.learn()
         state, place, first = output.state, after or 1, after == 0
         if agent._env_steps <= 100:
-            assert agent._store.total == 0
-            assert torch.equal(before, agent._policy.meta.head[0].weight)
+            assert agent.store.total == 0
+            assert torch.equal(before, agent.policy.meta.head[0].weight)
     assert agent.updates > 0
-    assert agent._store.total > 20
+    assert agent.store.total > 20
     assert epsilons[:100] == [1.0] * 100
     assert epsilons[100:] == [0.0] * 200
-    assert not torch.equal(before, agent._policy.meta.head[0].weight)
+    assert not torch.equal(before, agent.policy.meta.head[0].weight)
 
 
 def test_mastered_goals_are_explored_less() -> None:
@@ -285,7 +285,7 @@ def test_hindsight_is_learned_from() -> None:
                 agent.observe(step(place, 1, place + 1, place == 1, goal=5, age=place - 1, ended=place == 3))
                 agent.learn()
         with torch.inference_mode():
-            q = agent._policy.controller(torch.tensor([1, 2, 3]), torch.tensor([3, 3, 3]))[:, 1]
+            q = agent.policy.controller(torch.tensor([1, 2, 3]), torch.tensor([3, 3, 3]))[:, 1]
         assert q.tolist() == (pytest.approx([0.99, 1.0, 0.0], abs=0.15) if share else [0.0, 0.0, 0.0])
 
 
@@ -397,12 +397,6 @@ def test_impossible_configs(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError) as error:
         config(**changes)
     assert says in str(error.value)
-
-
-def test_a_bare_policy_does_not_explore() -> None:
-    policy = plugin.policy(config(), WORLD, CPU)
-    with pytest.raises(ValueError, match="EVALUATE"):
-        policy.act(see(1), policy.initial_state(1), np.random.default_rng(0), Mode.EXPLORE)
 
 
 def _all_fields(model: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -118,7 +118,7 @@ def test_both_levels_start_with_mean_0_and_variance_1(controller: Any, meta: Any
     chosen = levels(controller, meta)
     agent, second = fresh(chosen), fresh(chosen)
     lived(agent, FIRST - 1)
-    assert agent.updates == agent._meta.learner.updates == 0
+    assert agent.updates == agent.meta.learner.updates == 0
     for _ in play(agent, 1):
         second.load_state_dict(snapshot(agent.state_dict()))
         agent.learn()
@@ -129,7 +129,7 @@ def test_both_levels_start_with_mean_0_and_variance_1(controller: Any, meta: Any
     assert len(goal.unique()) > 1
     seen = {"controller": (window.obs, goal), "meta": (second._replay.sample(size).window.obs,)}
     for (name, inputs), count in zip(seen.items(), layers, strict=True):
-        online, learner = getattr(agent._policy, name), getattr(agent, f"_{name}").learner
+        online, learner = getattr(agent.policy, name), getattr(agent, name).learner
         with torch.no_grad():
             torch.testing.assert_close(learner.target(*inputs), online(*inputs), atol=1e-5, rtol=0)
         found = pre_activations(online, *inputs)
@@ -148,14 +148,14 @@ def test_a_meta_controller_waits_for_random_play_and_then_catches_up() -> None:
     """Its goals are random as long; a plain one beside a normalised controller does not wait."""
     agent, plain = fresh(levels()), fresh(levels(upper={"hidden": (16,)}))
     lived(agent, FIRST - 1)
-    owed = agent._meta_pacing.total(agent._store.total)
-    assert agent._meta.learner.updates == 0
+    owed = agent._meta_pacing.total(agent.store.total)
+    assert agent.meta.learner.updates == 0
     assert agent.meta_epsilon() == 1.0
     assert owed > 10
     scales: list[list[Tensor]] = []
     for _ in play(agent, 20):
         agent.learn()
-        assert agent._meta.learner.updates == agent._meta_pacing.total(agent._store.total) >= owed
+        assert agent.meta.learner.updates == agent._meta_pacing.total(agent.store.total) >= owed
         scales.append([length_and_direction(layer)[0].detach().clone() for layer in _layers(agent)])
     assert agent.meta_epsilon() < 1.0
     for first, last in zip(scales[0], scales[-1], strict=True):  # fitted once
@@ -166,7 +166,7 @@ def test_a_meta_controller_waits_for_random_play_and_then_catches_up() -> None:
 
 
 def _layers(agent: HDQNAgent) -> list[nn.Module]:
-    both = nn.ModuleList((agent._policy.controller, agent._policy.meta))
+    both = nn.ModuleList((agent.policy.controller, agent.policy.meta))
     return [layer for layer, _ in normalised_layers(both)]
 
 
@@ -186,7 +186,7 @@ def test_resuming_around_the_initialisation(stopped: int) -> None:
     for step in steps[stopped:]:
         resumed.observe(step)
         resumed.learn()
-    assert agent._meta.learner.updates > 10
+    assert agent.meta.learner.updates > 10
     assert difference(snapshot(agent.state_dict()), snapshot(resumed.state_dict())) is None
 
 

@@ -232,7 +232,7 @@ def check_store(
     """The store of options holds exactly those of the tape that began in its step `first` or later."""
     gamma = 0.9
     assert watched.agent is not None
-    store = watched.agent._store
+    store = watched.agent.store
     found = store.window(np.flatnonzero(store._playable))  # nothing was overwritten: in the order of their beginnings
     recomputed = recompute(watched.tape, achieves, max_steps)
     expected = [option for options in recomputed for option in options if option.began >= first]
@@ -303,8 +303,8 @@ def test_the_meta_controller_s_bonus_is_of_where_options_begin_or_end(
         wanted.append(visits[place] ** -0.5 if timing == "sample" else paid[turn])
     agent = watched.agent
     assert agent is not None
-    found = agent._store.window(np.flatnonzero(agent._store._playable))
-    got = agent._meta.bonus.add(torch.zeros_like(found.reward), found)[:, 0]
+    found = agent.store.window(np.flatnonzero(agent.store._playable))
+    got = agent.meta.bonus.add(torch.zeros_like(found.reward), found)[:, 0]
     np.testing.assert_allclose(got, wanted, rtol=1e-6)  # one environment: in order
 
 
@@ -327,7 +327,7 @@ def test_windows_stay_within_their_option(tmp_path: Path, watched: Watched) -> N
     rlkit.train(settings(CHAIN, 5, "paper"), run=tmp_path / "run")
     agent = watched.agent
     assert agent is not None
-    replay, gamma = agent._replay, 0.99
+    replay, gamma = agent.replay, 0.99
     index = replay.sampleable()
     assert len(index) == 600
     windows = replay.window(index)
@@ -361,6 +361,6 @@ def test_goals_are_those_that_may_be_chosen(tmp_path: Path, watched: Watched) ->
         assert all(end or one.goal != other.goal for one, other, end in pairs), env
     agent = watched.agent
     assert agent is not None
-    window = agent._store.window(np.flatnonzero(agent._store._playable))
+    window = agent.store.window(np.flatnonzero(agent.store._playable))
     for goal, after, allowed in zip(window.action[:, 0], window.next_obs, window.extras["allowed"][:, 0], strict=True):
         assert set(np.flatnonzero(~allowed)) == {int(goal), int(after)}

@@ -113,17 +113,17 @@ class LearnedCodes:
         style = LayerFactory.of(settings.network) if settings.network else LayerFactory()
         self._initial_batch = settings.network.initial_batch if settings.network else 0
         with torch_seeded(streams.seed("autoencoder")):
-            self._network = Autoencoder(side, settings.codes, settings.levels, style).to(replay.device)
+            self.network = Autoencoder(side, settings.codes, settings.levels, style).to(replay.device)
             encoder = BitEncoder(side, settings.codes, style)  # on the host, so that acting never waits for a device
         self.codes = FrozenCodes(encoder, hashing)
-        self._weights, self._gradient = flatten_parameters(self._network)
-        self._project = projection(self._network)
+        self._weights, self._gradient = flatten_parameters(self.network)
+        self._project = projection(self.network)
         self._optimizer = torch.optim.Adam([self._weights], settings.learning_rate, fused=True)
         self._noise = torch.Generator().manual_seed(streams.seed("noise"))
         self._pacing = Ratio(settings.updates_per_step, 0)
         self._updates = 0
-        self._fits = 0
-        self._watched = np.zeros((0, frames.size), np.uint8)
+        self.fits = 0
+        self.watched = np.zeros((0, frames.size), np.uint8)
 
     @property
     def updates(self) -> int:
@@ -135,7 +135,7 @@ class LearnedCodes:
         return self.codes.ready
 
     def due(self, steps: int) -> bool:
-        return steps >= self._fits * self._settings.refit_every
+        return steps >= self.fits * self._settings.refit_every
 
     def learn(self, env_steps: int) -> Metrics:
         """A weight-normalised network makes no update before there are `initial_batch` steps, then all those owed."""
@@ -151,7 +151,7 @@ class LearnedCodes:
         """Fits what is initialised from data to random play; a resumed run knows by its updates that it was done."""
         if self._initial_batch:
             frames = self._sample(self._initial_batch)
-            initialise_from_data(self._network, lambda: self._network.decode(self._network.encode(frames)))
+            initialise_from_data(self.network, lambda: self.network.decode(self.network.encode(frames)))
 
     def _sample(self, size: int) -> torch.Tensor:
         """Frames of the replay, (size, side * side) uint8 on its device."""
@@ -162,9 +162,9 @@ class LearnedCodes:
         """One step down the gradient of equation 4 on frames of the replay; the loss before it, ()."""
         settings, device = self._settings, self._replay.device
         frames = self._sample(settings.batch_size)
-        code = self._network.encode(frames)  # (B, K)
+        code = self.network.encode(frames)  # (B, K)
         noise = torch.rand(code.shape, generator=self._noise).mul_(2).sub_(1).mul_(settings.noise)
-        logits = self._network.decode(code + noise.to(device, non_blocking=True))
+        logits = self.network.decode(code + noise.to(device, non_blocking=True))
         loss = code_loss(logits, frames, code, settings.penalty)
         self._gradient.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -176,14 +176,14 @@ class LearnedCodes:
 
     def fit(self, features: NDArray[Any]) -> Metrics:
         """Copies the encoder: codes are from now on those that the autoencoder has learned."""
-        before = self(self._watched) if self.ready else None
-        self.codes.encoder.follow(self._network)
+        before = self(self.watched) if self.ready else None
+        self.codes.encoder.follow(self.network)
         self.codes.ready = True
-        self._fits += 1
+        self.fits += 1
         if before is None:
-            self._watched = features[:WATCHED].copy()
+            self.watched = features[:WATCHED].copy()
             return {}
-        return {"explore/codes_changed": float((self(self._watched) != before).mean())}
+        return {"explore/codes_changed": float((self(self.watched) != before).mean())}
 
     def __call__(self, features: NDArray[Any]) -> NDArray[np.int64]:
         return self.codes(features)
@@ -192,20 +192,20 @@ class LearnedCodes:
         """Shares memory."""
         return {
             "hash": self.codes.hashing.state_dict(),
-            "network": parameter_state(self._network),
+            "network": parameter_state(self.network),
             "encoder": parameter_state(self.codes.encoder),
             "optimizer": optimizer_state(self._optimizer),
             "noise": self._noise.get_state(),
             "updates": self._updates,
-            "fits": self._fits,
-            "watched": self._watched,
+            "fits": self.fits,
+            "watched": self.watched,
         }
 
     def load_state_dict(self, state: State) -> None:
         """Takes over a state, copied. Raises ConfigError where it is of another autoencoder."""
         self.codes.load_state_dict({**state, "ready": state["fits"] > 0})
-        load_parameters(self._network, state["network"], "the autoencoder's state")
+        load_parameters(self.network, state["network"], "the autoencoder's state")
         load_optimizer(self._optimizer, state["optimizer"])
         self._noise.set_state(torch.as_tensor(state["noise"]))
-        self._updates, self._fits = int(state["updates"]), int(state["fits"])
-        self._watched = state["watched"].copy()
+        self._updates, self.fits = int(state["updates"]), int(state["fits"])
+        self.watched = state["watched"].copy()

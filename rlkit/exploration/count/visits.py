@@ -52,8 +52,8 @@ class VisitCounter:
         self._warm_up = warm_up
         self._env_steps = 0
         self._waiting: list[Moment] = []
-        self._newest: NDArray[Any] = np.zeros((num_envs, features.size))  # features of the newest observations
-        self._latest = np.zeros(num_envs, np.int64)  # (N,) their digests
+        self.newest: NDArray[Any] = np.zeros((num_envs, features.size))  # features of the newest observations
+        self.latest = np.zeros(num_envs, np.int64)  # (N,) their digests
 
     def digest(self, obs: NDArray[Any]) -> NDArray[np.int64]:
         """(K,) digests of stored observations (K, *O), which come without signals."""
@@ -72,7 +72,7 @@ class VisitCounter:
         return self.features(Observation(observation.obs[rows], signals, observation.first[rows]))
 
     def _before(self, first: NDArray[np.bool_], begun: NDArray[Any] | None) -> NDArray[np.int64]:
-        before = self._latest.copy()
+        before = self.latest.copy()
         if begun is not None:
             before[first] = self.hash(begun)
         return before
@@ -82,7 +82,7 @@ class VisitCounter:
         self._env_steps += len(step.action)
         first = step.before.first
         moment = Moment(first, self._begun(step.before), self.features(step.after), step.action, step.ended)
-        self._newest = moment.after
+        self.newest = moment.after
         if self.hash.ready:
             return self._visit(moment)
         self._waiting.append(moment)
@@ -90,7 +90,7 @@ class VisitCounter:
 
     def _visit(self, moment: Moment) -> Visit:
         before, after = self._before(moment.first, moment.begun), self.hash(moment.after)
-        self._latest = after
+        self.latest = after
         return Visit(before, after, moment.first, moment.action, moment.ended)
 
     def count(self, visit: Visit) -> None:
@@ -119,10 +119,10 @@ class VisitCounter:
     def fit(self) -> tuple[Metrics, Sequence[Visit]]:
         """Refits the hash. Returns its metrics, and the steps of the warm-up as digests, not yet counted."""
         seen = [rows for moment in self._waiting for rows in (moment.begun, moment.after) if rows is not None]
-        metrics = self.hash.fit(np.concatenate([self._newest[:0], *seen]))
+        metrics = self.hash.fit(np.concatenate([self.newest[:0], *seen]))
         visits = [self._visit(moment) for moment in self._waiting]
         self._waiting = []
-        self._latest = self.hash(self._newest)
+        self.latest = self.hash(self.newest)
         return metrics, visits
 
     def state_dict(self) -> dict[str, Any]:
@@ -132,8 +132,8 @@ class VisitCounter:
             "pairs": None if self.pairs is None else self.pairs.state_dict(),
             "waiting": pack(self._waiting),
             "env_steps": self._env_steps,
-            "newest": self._newest,
-            "latest": self._latest,
+            "newest": self.newest,
+            "latest": self.latest,
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -143,7 +143,7 @@ class VisitCounter:
             self.pairs.load_state_dict(state["pairs"])
         self._waiting = unpack(state["waiting"])
         self._env_steps = int(state["env_steps"])
-        self._newest, self._latest = state["newest"].copy(), state["latest"].copy()
+        self.newest, self.latest = state["newest"].copy(), state["latest"].copy()
 
 
 def _count_missing(counts: Counts, digest: NDArray[np.int64], column: NDArray[np.int64]) -> None:

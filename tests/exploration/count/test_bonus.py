@@ -129,7 +129,7 @@ def test_every_visit_is_counted_once(env: Any, chosen: dict[str, Any], num_envs:
 def test_codes_belong_to_the_steps_of_their_window(hashing: dict[str, Any], num_envs: int) -> None:
     """Also those of the warm-up, which were stored before the hash had a centre."""
     run = Run(config(hash=hashing, optimism={}), TAXI, num_envs)
-    replay = run.agent._replay
+    replay = run.agent.replay
     index = replay.sampleable()
     assert len(index) == 200 * num_envs
     window = replay.window(index)
@@ -152,7 +152,7 @@ def test_codes_belong_to_the_steps_of_their_window(hashing: dict[str, Any], num_
 def test_the_bonus_is_beta_over_the_root_of_todays_count(of: str) -> None:
     run = Run(config(count_of=of), LAKE)
     states, pairs = run.recount()
-    replay = run.agent._replay
+    replay = run.agent.replay
     window = replay.window(replay.sampleable())
     rewards = run.bonus.add(window.reward, window).numpy()
     for t, step in enumerate(run.steps):
@@ -168,7 +168,7 @@ def test_optimism_is_about_the_actions_of_the_state_at_hand() -> None:
     def expected(obs: Any) -> list[float]:
         return [2.0 / (pairs[run.key(obs), action] + 1) ** 0.7 for action in range(4)]
 
-    window = run.agent._replay.window(run.agent._replay.sampleable())
+    window = run.agent.replay.window(run.agent.replay.sampleable())
     bootstrapped = run.bonus.bootstrapping(window)
     assert bootstrapped is not None
     for row, next_obs in zip(bootstrapped.added.numpy(), window.next_obs.numpy(), strict=True):
@@ -194,9 +194,9 @@ def test_optimism_decides_where_values_do_not() -> None:
 
 def test_a_bonus_is_added_to_clipped_rewards_and_summed_with_them() -> None:
     run = Run(config(), LAKE)
-    window = replace(run.agent._replay.sample(16).window, reward=torch.full((16, 3), 7.0))
+    window = replace(run.agent.replay.sample(16).window, reward=torch.full((16, 3), 7.0))
     bonus = run.bonus.add(torch.zeros(16, 3), window)  # (16, 3)
-    batch = replace(run.agent._replay.sample(16), window=window)
+    batch = replace(run.agent.replay.sample(16), window=window)
     reward = transitions(batch, 0.5, 1.0, run.bonus).reward
     for row in range(16):
         n = int(window.steps[row])
@@ -207,7 +207,7 @@ def test_a_bonus_is_added_to_clipped_rewards_and_summed_with_them() -> None:
 @pytest.mark.parametrize("count_first", [True, False])
 def test_a_bonus_stored_at_insertion_is_that_of_the_moment(count_first: bool, num_envs: int) -> None:
     run = Run(config(timing="insert", count_first=count_first), LAKE, num_envs)
-    window = run.agent._replay.window(run.agent._replay.sampleable())
+    window = run.agent.replay.window(run.agent.replay.sampleable())
     stored = np.asarray(window.extras["bonus"])[:, 0].reshape(-1)
     counts: Counter[bytes] = Counter()
     expected = []
@@ -219,7 +219,7 @@ def test_a_bonus_stored_at_insertion_is_that_of_the_moment(count_first: bool, nu
         counts.update(run.key(obs) for obs in step.after.obs)
         n = [counts[key] for key in before] if count_first else others
         expected.append(BETA / np.sqrt(np.maximum(n, 1)))
-    rows = run.agent._replay.sampleable()
+    rows = run.agent.replay.sampleable()
     flat = dict(zip(rows.tolist(), stored.tolist(), strict=True))
     by_env = [[flat[row] for row in rows.tolist() if row % num_envs == env] for env in range(num_envs)]
     np.testing.assert_allclose(np.array(by_env).T, expected, rtol=1e-6)
@@ -231,7 +231,7 @@ def test_evaluation_counts_nothing_and_sees_no_optimism() -> None:
     observation = Observation(np.arange(16), {}, np.ones(16, np.bool_))
     rng = np.random.default_rng(0)
     output = run.agent.act(observation, {}, rng, Mode.EVALUATE)
-    np.testing.assert_array_equal(output.action, run.agent._policy.greedy(observation.obs))
+    np.testing.assert_array_equal(output.action, run.agent.policy.greedy(observation.obs))
     assert state_hash(run.agent.state_dict()) == before
 
 
@@ -281,7 +281,7 @@ def test_what_several_environments_find_at_once_is_found(of: str, share: float) 
 def test_bounded_optimism_draws_values_towards_its_own() -> None:
     run = Run(config(optimism={"scale": 2.0, "exponent": 2.0, "bounded": True}), LAKE)
     _, pairs = run.recount()
-    window = run.agent._replay.window(run.agent._replay.sampleable())
+    window = run.agent.replay.window(run.agent.replay.sampleable())
     optimism = run.bonus.bootstrapping(window)
     assert optimism is not None
     values = torch.randn(len(window.reward), 4, generator=torch.Generator().manual_seed(0))
@@ -389,7 +389,7 @@ def test_impossible_settings_are_refused(bonus: dict[str, Any], message: str) ->
 @pytest.mark.parametrize("bounded", [False, True])
 def test_optimism_reaches_the_targets(bounded: bool) -> None:
     run = Run(config(optimism={"bounded": bounded}), LAKE)
-    batch = run.agent._replay.sample(16)
+    batch = run.agent.replay.sample(16)
     learned = transitions(batch, 0.9, 0.0, run.bonus).adjustment
     expected = run.bonus.bootstrapping(batch.window)
     assert learned is not None

@@ -87,14 +87,14 @@ class Run:
 
     def digests(self, obs: Any, encoder: BitEncoder | None = None) -> NDArray[np.int64]:
         """Of observations, one by one, by the encoder of now or another."""
-        encoder = encoder or self.codes._encoder
+        encoder = encoder or self.codes.codes.encoder
         single = (Observation(row[None], {}, np.zeros(1, np.bool_)) for row in np.asarray(obs))
         bits = [encoder(torch.from_numpy(self.bonus.visits.features(row))).numpy() for row in single]
         return self.codes.codes.hashing(np.concatenate(bits).astype(np.uint8))
 
     def check_replay(self) -> None:
         """What is stored with every step that can be sampled are the codes of now."""
-        window = self.agent._replay.window(self.agent._replay.sampleable())
+        window = self.agent.replay.window(self.agent.replay.sampleable())
         for name, obs in (("digest", window.obs), ("next_digest", window.next_obs)):
             if name in window.extras:
                 np.testing.assert_array_equal(np.asarray(window.extras[name])[:, 0], self.digests(obs))
@@ -252,7 +252,7 @@ def test_updates_are_those_owed_and_fits_are_those_due(num_envs: int) -> None:
     for number, (_, metrics) in enumerate(run.steps(120 // num_envs), 1):
         env_steps = number * num_envs
         assert run.codes.updates == env_steps * 3 // 10
-        assert run.codes._fits == (0 if env_steps < WARM_UP else 1 + (env_steps - WARM_UP) // REFIT_EVERY)
+        assert run.codes.fits == (0 if env_steps < WARM_UP else 1 + (env_steps - WARM_UP) // REFIT_EVERY)
         assert ("loss/codes" in metrics) == (run.codes.updates > (env_steps - num_envs) * 3 // 10)
 
 
@@ -263,13 +263,13 @@ def test_all_stored_digests_are_those_of_the_latest_fit(bonus: dict[str, Any], n
     run = Run(config(**bonus), num_envs)
     fits, changed = 0, []
     for step, metrics in run.steps(180 // num_envs):
-        np.testing.assert_array_equal(run.bonus._newest, run.bonus.visits.features(step.after))
+        np.testing.assert_array_equal(run.bonus.visits.newest, run.bonus.visits.features(step.after))
         if not run.codes.ready:
             continue
-        if run.codes._fits > fits:
-            fits = run.codes._fits
+        if run.codes.fits > fits:
+            fits = run.codes.fits
             changed += [metrics[name] for name in metrics if name == "explore/codes_changed"]
-            np.testing.assert_array_equal(run.bonus._latest, run.digests(step.after.obs))
+            np.testing.assert_array_equal(run.bonus.visits.latest, run.digests(step.after.obs))
             run.check_replay()
     run.check_replay()
     assert fits >= 4
@@ -290,13 +290,13 @@ def test_every_visit_is_counted_once_by_the_code_of_its_time(num_envs: int) -> N
             # A step is counted before the fit that may follow it, those of the warm-up after the first
             expected.update(run.digests(waiting, earlier).tolist())
             waiting = []
-            if earlier is not None and run.codes._fits > fits:
-                replay = run.bonus._replay
+            if earlier is not None and run.codes.fits > fits:
+                replay = run.agent.replay
                 stored = run.digests(replay.window(replay.sampleable()).obs.numpy()).tolist()
                 recounted = Counter(code for code in stored if code not in expected)
                 expected.update(recounted)
                 again += len(recounted)
-            earlier, fits = copy.deepcopy(run.codes._encoder), run.codes._fits
+            earlier, fits = copy.deepcopy(run.codes.codes.encoder), run.codes.fits
     codes = np.array(list(expected))
     np.testing.assert_array_equal(run.bonus.visits.states.look_up(codes)[:, 0], list(expected.values()))
     assert run.bonus.visits.states.distinct == len(expected) > 5
@@ -311,10 +311,10 @@ def test_every_visit_is_counted_once_by_the_code_of_its_time(num_envs: int) -> N
 def test_what_is_stored_never_seems_never_done(bonus: dict[str, Any]) -> None:
     """After a fit, which leaves the counts of new codes empty."""
     run = Run(config(**bonus))
-    replay, fits = run.agent._replay, 0
+    replay, fits = run.agent.replay, 0
     for _ in run.steps(130):
-        if run.codes._fits > fits:
-            fits = run.codes._fits
+        if run.codes.fits > fits:
+            fits = run.codes.fits
             window = replay.window(replay.sampleable())
             here, there = run.digests(window.obs), run.digests(window.next_obs)
             visited = there if bonus.get("count_of") == "successor" else here
@@ -330,14 +330,14 @@ def test_noise_is_added_to_what_is_decoded_and_to_nothing_else(monkeypatch: pyte
         pass
     decoded: list[Tensor] = []
     coded: list[Tensor] = []
-    decode, loss = run.codes._network.decode, learned.code_loss
+    decode, loss = run.codes.network.decode, learned.code_loss
 
     def spied_loss(logits: Tensor, frames: Tensor, code: Tensor, penalty: float) -> Tensor:
-        assert torch.equal(code, run.codes._network.encode(frames))  # the penalty is that of the clean code
+        assert torch.equal(code, run.codes.network.encode(frames))  # the penalty is that of the clean code
         coded.append(code.detach())
         return loss(logits, frames, code, penalty)
 
-    monkeypatch.setattr(run.codes._network, "decode", lambda code: decoded.append(code.detach()) or decode(code))
+    monkeypatch.setattr(run.codes.network, "decode", lambda code: decoded.append(code.detach()) or decode(code))
     monkeypatch.setattr(learned, "code_loss", spied_loss)
     for _ in range(20):
         run.codes._update()
@@ -353,11 +353,11 @@ def test_codes_stand_still_between_fits() -> None:
     watched: NDArray[np.int64] | None = None
     loss, fits = [], 0
     for _, metrics in run.steps(130):
-        if run.codes._fits > fits:
-            fits = run.codes._fits
-            watched = run.codes(run.codes._watched)
+        if run.codes.fits > fits:
+            fits = run.codes.fits
+            watched = run.codes(run.codes.watched)
         if watched is not None:
-            np.testing.assert_array_equal(run.codes(run.codes._watched), watched)
+            np.testing.assert_array_equal(run.codes(run.codes.watched), watched)
         loss += [float(metrics["loss/codes"])] if "loss/codes" in metrics else []  # type: ignore[arg-type]
     assert np.mean(loss[-5:]) < np.mean(loss[:5])
 
@@ -369,7 +369,7 @@ def test_the_share_of_changed_codes_is_that_of_the_first_frames(monkeypatch: pyt
     old: list[int] = []
     seen: list[float] = []
     for step, metrics in run.steps(200):
-        if run.codes._fits == 0 or not old:
+        if run.codes.fits == 0 or not old:
             first += [*step.before.obs[step.before.first], *step.after.obs]
         if not run.codes.ready:
             continue
@@ -389,10 +389,10 @@ def test_a_bonus_stored_at_insertion_stays() -> None:
     run = Run(config(timing="insert", optimism={}))
     before: dict[int, float] = {}
     for _ in run.steps(130):
-        index = run.agent._replay.sampleable()
-        window = run.agent._replay.window(index)
+        index = run.agent.replay.sampleable()
+        window = run.agent.replay.window(index)
         now = dict(zip(index.tolist(), np.asarray(window.extras["bonus"])[:, 0].tolist(), strict=True))
-        if run.codes._fits > 1:
+        if run.codes.fits > 1:
             assert all(now[row] == before[row] for row in now.keys() & before.keys())
         if run.codes.ready:
             assert min(now.values()) > 0
@@ -408,7 +408,7 @@ def test_the_warm_ups_steps_get_the_bonus_that_was_not_known_yet(of: str, count_
     visited = [obs for step in steps for obs in (*step.before.obs[step.before.first], *step.after.obs)]
     counts = Counter(run.digests(visited).tolist())
     paid = run.digests([(step.before if of == "state" else step.after).obs[0] for step in steps])
-    window = run.agent._replay.window(run.agent._replay.sampleable())
+    window = run.agent.replay.window(run.agent.replay.sampleable())
     expected = [0.5 / max(counts[code] - (not count_first), 1) ** 0.5 for code in paid.tolist()]
     np.testing.assert_allclose(np.asarray(window.extras["bonus"])[:, 0], expected, rtol=1e-6)
 

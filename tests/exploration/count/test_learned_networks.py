@@ -109,7 +109,7 @@ def test_every_layer_starts_with_mean_0_and_variance_1() -> None:
     second.agent.load_state_dict(saved)
     second.agent.observe(steps[-1])
     frames = second.codes._sample(INITIAL)
-    network, found = run.codes._network, []
+    network, found = run.codes.network, []
     for layer, function in normalised_layers(network):
         layer.register_forward_hook(
             lambda part, args, out, scale=function.scale: found.append((out.movedim(1, 0).flatten(1), scale))
@@ -127,10 +127,10 @@ def test_every_layer_starts_with_mean_0_and_variance_1() -> None:
 
 def test_projection_holds_the_lengths_of_v() -> None:
     run = Run(learned(WEIGHT))
-    start = [length_and_direction(layer)[1].detach().clone() for layer, _ in normalised_layers(run.codes._network)]
+    start = [length_and_direction(layer)[1].detach().clone() for layer, _ in normalised_layers(run.codes.network)]
     for _ in run.steps(60):
         pass
-    for (layer, function), before in zip(normalised_layers(run.codes._network), start, strict=True):
+    for (layer, function), before in zip(normalised_layers(run.codes.network), start, strict=True):
         v = length_and_direction(layer)[1].detach()
         assert not torch.equal(v, before)
         others = [axis for axis in range(v.dim()) if axis != function.units]
