@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from rlkit.config.model import PluginConfig
-from rlkit.nn.summary import LayerSummary
 from rlkit.seeding import Streams
-from rlkit.types import ActorOutput, ActorState, EnvSpec, Metrics, Mode, Observation, State, StepBatch
+from rlkit.types import ActorOutput, ActorState, EnvSpec, LayerSummary, Metrics, Mode, Observation, State, StepBatch
 
 C = TypeVar("C", bound=PluginConfig)
 

@@ -145,6 +145,17 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """One layer, in the order of the forward pass."""
+
+    name: str  # where it is in the network, "encoder.layers.0"
+    kind: str  # "conv 32 8x8/4, weight norm"
+    shape: tuple[int, ...]  # of its output for one observation
+    parameters: int  # learned numbers
+    multiply_adds: int  # for one observation, of convolutions and linear layers; 0 for all else
+
+
+@dataclass(frozen=True, slots=True)
 class Histogram:
     """Values whose distribution a sink may draw."""
 

@@ -15,11 +15,11 @@ from rlkit.exploration.bonus import Actor, bonus_columns, build_actor, build_bon
 from rlkit.learning.q_learner import QLearner
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_q_network, describe_network
-from rlkit.nn.summary import LayerSummary, summarise
+from rlkit.nn.summary import summarise
 from rlkit.pacing import Ratio
 from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_memory, size_text
 from rlkit.seeding import torch_seeded
-from rlkit.types import EnvSpec
+from rlkit.types import EnvSpec, LayerSummary
 
 __all__ = ["DQNAgent", "DQNConfig", "DQNPolicy", "plugin"]
 

@@ -20,7 +20,7 @@ from rlkit.goals import build_goals
 from rlkit.learning.q_learner import QLearner
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import QNetwork, describe_network
-from rlkit.nn.summary import LayerSummary, summarise
+from rlkit.nn.summary import summarise
 from rlkit.pacing import Ratio
 from rlkit.replay import (
     Column,
@@ -34,7 +34,7 @@ from rlkit.replay import (
     size_text,
 )
 from rlkit.seeding import Streams, torch_seeded
-from rlkit.types import EnvSpec
+from rlkit.types import EnvSpec, LayerSummary
 
 __all__ = ["HDQNAgent", "HDQNConfig", "HDQNPolicy", "plugin"]
 

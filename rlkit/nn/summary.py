@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,17 +13,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from rlkit.nn.diagnostics import with_hooks
 from rlkit.nn.weight_norm import WeightNorm
-
-
-@dataclass(frozen=True, slots=True)
-class LayerSummary:
-    """One layer, in the order of the forward pass."""
-
-    name: str  # where it is in the network, "encoder.layers.0"
-    kind: str  # "conv 32 8x8/4, weight norm"
-    shape: tuple[int, ...]  # of its output for one observation
-    parameters: int  # learned numbers
-    multiply_adds: int  # for one observation, of convolutions and linear layers; 0 for all else
+from rlkit.types import LayerSummary
 
 
 @torch.no_grad()

@@ -18,14 +18,13 @@ from rlkit.errors import ConfigError, SpecError
 from rlkit.metrics.meters import Sink
 from rlkit.metrics.sinks import SinkContext
 from rlkit.metrics.visits import Visits
-from rlkit.nn.summary import LayerSummary
 from rlkit.runs.directory import RunDirectory
 from rlkit.seeding import Streams
 from rlkit.training.action_log import ActionLog
 from rlkit.training.evaluation import Scores, evaluate, protocol_of
 from rlkit.training.rollout import Rollout
 from rlkit.training.trainer import Stop, Trainer
-from rlkit.types import EnvSpec, Mode, Purpose, State, StepBatch
+from rlkit.types import EnvSpec, LayerSummary, Mode, Purpose, State, StepBatch
 
 
 @dataclass
