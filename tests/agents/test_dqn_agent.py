@@ -138,11 +138,11 @@ def test_parameters_follow_from_the_seed_alone() -> None:
     spec = spec_of()
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
-    one = fresh(config(), spec, seed=5)._policy.network.head[0].weight
+    one = fresh(config(), spec, seed=5).policy.network.head[0].weight
     assert torch.equal(before, torch.random.get_rng_state())
     torch.manual_seed(2)
-    assert torch.equal(one, fresh(config(), spec, seed=5)._policy.network.head[0].weight)
-    assert not torch.equal(one, fresh(config(), spec, seed=6)._policy.network.head[0].weight)
+    assert torch.equal(one, fresh(config(), spec, seed=5).policy.network.head[0].weight)
+    assert not torch.equal(one, fresh(config(), spec, seed=6).policy.network.head[0].weight)
 
 
 def test_rewards_are_clipped_one_by_one_and_summed() -> None:
