@@ -138,6 +138,24 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Sequences:
+    """T consecutive steps from the replay, each sequence from a single episode; tensors on the learner's device.
+
+    Steps outside the mask repeat the last one inside it, and their observations the one that it led to.
+    """
+
+    obs: Tensor  # (B, T + 1, *O): obs[:, t + 1] is the true successor of step t, at an episode's end too
+    action: Tensor  # (B, T) int64
+    reward: Tensor  # (B, T) float32, raw
+    discount: Tensor  # (B, T) float32
+    mask: Tensor  # (B, T) bool: the steps that count; the first one always does. An episode's end (terminated or not),
+    #               a cut by the agent, or the newest step ends a sequence
+    first: Tensor  # (B,) bool: the sequence begins with its episode. False too for an environment's oldest step, if
+    #                what came before it is overwritten and observations are no stacks
+    extras: Mapping[str, Tensor | NDArray[Any]]  # (B, T, ...) each
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     window: Window
     index: NDArray[np.int64]  # (B,) a row's write number: priorities of rows since overwritten are dropped

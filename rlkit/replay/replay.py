@@ -16,14 +16,13 @@ from rlkit.memory import placed, require_memory
 from rlkit.replay.frames import FrameLayout
 from rlkit.replay.hindsight import Hindsight, Later
 from rlkit.replay.prioritised import Priorities, Prioritised, SumTree
-from rlkit.replay.ring import Column, DeviceColumn, HostColumn, checked
+from rlkit.replay.ring import STEP_COLUMNS, Column, StepColumns, checked
 from rlkit.replay.stacks import FrameStore
 from rlkit.replay.windows import draw_uniform, occupants, window_rows
-from rlkit.types import Batch, EnvSpec, State, StepBatch, Window
+from rlkit.types import Batch, EnvSpec, Sequences, State, StepBatch, Window
 
 _NONE = np.zeros(0, np.int64)
 _CHUNK = 1024  # rows put together at once where all are needed
-STEP_COLUMNS = {"action": Column((), np.int64), "reward": Column((), np.float32), "discount": Column((), np.float32)}
 
 
 def replay_bytes(
@@ -91,14 +90,7 @@ class Replay:
         self._rng = rng
         self._keeps_newest = layout.size > 1 and home == device and device.type != "cpu"
         self._frames = FrameStore(layout, self._capacity, self._num_envs, device, home)
-        step_columns = {name: DeviceColumn(name, self._capacity, extra, device) for name, extra in STEP_COLUMNS.items()}
-        self._action, self._reward, self._discount = step_columns.values()
-        self._extras: dict[str, DeviceColumn | HostColumn] = {
-            name: HostColumn(name, self._capacity, extra)
-            if extra.host
-            else DeviceColumn(name, self._capacity, extra, device)
-            for name, extra in (extras or {}).items()
-        }
+        self._columns = StepColumns(self._capacity, extras or {}, device)
         self._stop = np.zeros(self._capacity, np.bool_)  # no window goes on after this step
         self._playable = np.zeros(self._capacity, np.bool_)  # this row can be sampled
         self._count = 0
@@ -143,8 +135,7 @@ class Replay:
         the last step did not end one, windows and stacks do not cross from one to the other.
         """
         extras = {} if extras is None else extras
-        if extras.keys() != self._extras.keys():
-            raise ConfigError(f"replay: extras {sorted(extras)} given, {sorted(self._extras)} declared")
+        self._columns.check(extras)
         head, lost = self._newest, _NONE  # (N,) the rows of this step; their frames lie there unless episodes begin
         begins = step.before.first | self._ended
         if np.count_nonzero(begins):
@@ -157,11 +148,7 @@ class Replay:
         self._stop[slots] = True
         self._playable[slots] = True
         self._count += self._num_envs
-        self._action.write(slots, step.action)
-        self._reward.write(slots, step.reward)
-        self._discount.write(slots, step.discount)
-        for name, column in self._extras.items():
-            column.write(slots, extras[name])
+        self._columns.write(slots, step, extras)
         self._newest = head + self._num_envs
         lost_ahead = self._write_frames(self._newest, step.after.obs, begins=False)
         self._ended = step.ended
@@ -180,9 +167,14 @@ class Replay:
         return lost
 
     def sample(self, batch_size: int, beta: float = 0.0) -> Batch:
-        """Draws `batch_size` steps with replacement, each with the window that begins there.
+        """Draws `batch_size` steps with replacement, each with the window that begins there; see `draw`."""
+        index, weight = self.draw(batch_size, beta)
+        return Batch(self.window(index), index, weight)
 
-        beta: exponent of the importance weights, 0 (none) to 1 (full); of no effect where sampling is uniform.
+    def draw(self, batch_size: int, beta: float = 0.0) -> tuple[NDArray[np.int64], Tensor]:
+        """Draws `batch_size` sampleable steps with replacement: their write numbers and importance weights, (B,) each.
+
+        beta: exponent of the importance weights, 0 (none) to 1 (full); no effect where sampling is uniform.
         Raises RlkitError while the replay is empty.
         """
         if not self._count:
@@ -194,8 +186,7 @@ class Replay:
         else:
             slots = self._priorities.draw(batch_size, self._rng)
             weight = to_device(self._priorities.weights(slots, beta), self._device)
-        index = occupants(slots, self._newest, self._capacity)
-        return Batch(self.window(index), index, weight)
+        return occupants(slots, self._newest, self._capacity), weight
 
     def sampleable(self) -> NDArray[np.int64]:
         """(len,) the write numbers of all steps that can be sampled now, ascending."""
@@ -219,10 +210,9 @@ class Replay:
             slots = chunk % self._capacity
             steps = (chunk, chunk + self._num_envs)
             before, after = (self._frames.observations(rows).cpu().numpy() for rows in steps)
-            action = self._action.gather(to_device(slots, self._device), slots.shape).cpu().numpy()
+            action = self._columns.action(slots, to_device(slots, self._device)).cpu().numpy()
             computed.append(compute(before, action, after))
-            for name in names:
-                self._extras[name].write(slots, computed[-1][name])
+            self._columns.rewrite(slots, {name: computed[-1][name] for name in names})
         return {name: np.concatenate([arrays[name] for arrays in computed]) for name in computed[0]}
 
     def window(self, index: NDArray[np.int64]) -> Window:
@@ -233,19 +223,38 @@ class Replay:
         moved = to_device(np.concatenate((slots.reshape(-1), steps, frames.reshape(-1))), self._device)
         rows, counted, held = torch.split(moved, [slots.size, len(index), frames.size])
         obs = self._frames.join(frames, held)
-        taken: dict[str, Tensor | NDArray[Any]] = {
-            name: column.gather(slots) if isinstance(column, HostColumn) else column.gather(rows, slots.shape)
-            for name, column in self._extras.items()
-        }
-        return Window(
-            obs=obs[: len(index)],
-            action=self._action.gather(rows, slots.shape),
-            reward=self._reward.gather(rows, slots.shape),
-            discount=self._discount.gather(rows, slots.shape),
-            steps=counted,
-            next_obs=obs[len(index) :],
-            extras=taken,
+        fields = self._columns.gather(slots, rows)
+        return Window(obs=obs[: len(index)], steps=counted, next_obs=obs[len(index) :], **fields)
+
+    def sequences(self, index: NDArray[np.int64], length: int) -> Sequences:
+        """The `length` steps from each of `index` (B,) on, which must be sampleable; for recurrent learners.
+
+        As a window does, a sequence stops at its episode's end, at a cut and at the newest step. `draw` gives places to
+        begin at. A recurrent state that acting stored as extras is that of the first step in extras[...][:, 0].
+        """
+        _, steps = window_rows(index, length, self._stop, self._num_envs)  # (B,)
+        place = np.arange(length + 1)
+        held = index[:, None] + self._num_envs * np.minimum(place, steps[:, None])  # (B, T + 1)
+        rows = index[:, None] + self._num_envs * np.minimum(place[:-1], steps[:, None] - 1)  # (B, T)
+        slots, frames = rows % self._capacity, self._frames.slots(held.reshape(-1))
+        parts = [slots.reshape(-1), steps, self._begins(index), frames.reshape(-1)]
+        moved = torch.split(to_device(np.concatenate(parts), self._device), [part.size for part in parts])
+        obs = self._frames.join(frames, moved[3])
+        return Sequences(
+            obs=obs.view(*held.shape, *obs.shape[1:]),
+            mask=torch.arange(length, device=self._device) < moved[1][:, None],
+            first=moved[2].bool(),
+            **self._columns.gather(slots, moved[0]),
         )
+
+    def _begins(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(B,) where the steps `index` (B,) are known to begin an episode."""
+        begins = self._frames.begins(index)
+        if begins is None:  # the row before is then a final frame, which cannot be sampled
+            before = index - self._num_envs
+            present = occupants(before % self._capacity, self._newest, self._capacity) == before
+            begins = (before < 0) | present & ~self._playable[before % self._capacity]
+        return begins
 
     @property
     def keeps_newest(self) -> bool:
@@ -282,10 +291,6 @@ class Replay:
             raise RlkitError("replay: made without hindsight, so it does not know what came later")
         return self._later(index)
 
-    def _columns(self) -> dict[str, DeviceColumn | HostColumn]:
-        steps = {"action": self._action, "reward": self._reward, "discount": self._discount}
-        return steps | {f"extras/{name}": column for name, column in self._extras.items()}
-
     def state_dict(self) -> State:
         """Everything, the random state and pending priorities included; arrays as far as filled. Shares memory."""
         rows = self._filled()
@@ -298,7 +303,7 @@ class Replay:
             "stop": self._stop[:rows],
             "playable": self._playable[:rows],
             **self._frames.state(rows),
-            "columns": {name: column.state(rows) for name, column in self._columns().items()},
+            "columns": self._columns.state(rows),
             "priorities": None if self._priorities is None else self._priorities.state(rows),
             "later": None if self._later is None else self._later.state(rows),
             "rng": self._rng.bit_generator.state,
@@ -312,9 +317,6 @@ class Replay:
         for name, own in (("capacity", self._capacity), ("num_envs", self._num_envs)):
             if state[name] != own:
                 raise ConfigError(f"replay state: {name} is {state[name]:,}, but this replay has {own:,}")
-        columns = self._columns()
-        if state["columns"].keys() != columns.keys():
-            raise ConfigError(f"replay state: columns {sorted(state['columns'])}, but this one has {sorted(columns)}")
         if (state["priorities"] is None) != (self._priorities is None):
             raise ConfigError("replay state: one replay is prioritised, the other samples uniformly")
         n = self._num_envs
@@ -327,8 +329,7 @@ class Replay:
         self._playable[:rows] = checked("playable", state["playable"], (rows,), np.bool_)
         self._count = int(np.count_nonzero(self._playable))
         self._frames.load(state, rows)
-        for name, column in columns.items():
-            column.load(state["columns"][name], rows)
+        self._columns.load(state["columns"], rows)
         if self._priorities is not None:
             self._priorities.load(state["priorities"], rows)
         if self._later is not None:

@@ -5,6 +5,7 @@ Memory is zeroed lazily by the operating system: a column takes what was written
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from rlkit.devices import to_device
 from rlkit.errors import ConfigError, SpecError
+from rlkit.types import State, StepBatch
 
 # What numpy and torch share and what every device can gather; other 64-bit codes go to the host.
 DEVICE_DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
@@ -119,6 +121,64 @@ class StagedColumn(DeviceColumn):
         taken = torch.empty((len(rows), *self._shape), dtype=self.data.dtype, pin_memory=on_cuda)
         torch.index_select(self.data, 0, rows, out=taken)
         return taken.to(self._device, non_blocking=on_cuda).view(slots.shape + self._shape)
+
+
+STEP_COLUMNS = {"action": Column((), np.int64), "reward": Column((), np.float32), "discount": Column((), np.float32)}
+
+
+class StepColumns:
+    """Action, reward, discount and the declared columns of steps, a row each."""
+
+    def __init__(self, rows: int, extras: Mapping[str, Column], device: torch.device) -> None:
+        self._steps = {name: DeviceColumn(name, rows, column, device) for name, column in STEP_COLUMNS.items()}
+        self._extras: dict[str, DeviceColumn | HostColumn] = {
+            name: HostColumn(name, rows, column) if column.host else DeviceColumn(name, rows, column, device)
+            for name, column in extras.items()
+        }
+
+    def check(self, extras: Mapping[str, NDArray[Any]]) -> None:
+        """Raises ConfigError unless `extras` has the declared columns and no other."""
+        if extras.keys() != self._extras.keys():
+            raise ConfigError(f"replay: extras {sorted(extras)} given, {sorted(self._extras)} declared")
+
+    def write(self, slots: NDArray[np.int64], step: StepBatch, extras: Mapping[str, NDArray[Any]]) -> None:
+        """Stores a step of all environments, with its extras (N, *shape), in `slots` (N,)."""
+        for name, column in self._steps.items():
+            column.write(slots, getattr(step, name))
+        self.rewrite(slots, extras)
+
+    def rewrite(self, slots: NDArray[np.int64], extras: Mapping[str, NDArray[Any]]) -> None:
+        """Replaces the extras of the rows in `slots` (K,) by `extras`, (K, *shape) each."""
+        for name, values in extras.items():
+            self._extras[name].write(slots, values)
+
+    def action(self, slots: NDArray[np.int64], moved: Tensor) -> Tensor:
+        """As `gather`, the actions alone."""
+        return self._steps["action"].gather(moved, slots.shape)
+
+    def gather(self, slots: NDArray[np.int64], moved: Tensor) -> dict[str, Any]:
+        """The fields of steps in `slots`, (*slots.shape, ...) each; `moved` is a flat copy of `slots` on the device."""
+        fields: dict[str, Any] = {name: column.gather(moved, slots.shape) for name, column in self._steps.items()}
+        fields["extras"] = {
+            name: column.gather(slots) if isinstance(column, HostColumn) else column.gather(moved, slots.shape)
+            for name, column in self._extras.items()
+        }
+        return fields
+
+    def _all(self) -> dict[str, DeviceColumn | HostColumn]:
+        return {**self._steps, **{f"extras/{name}": column for name, column in self._extras.items()}}
+
+    def state(self, rows: int) -> dict[str, NDArray[Any] | Tensor]:
+        """The first `rows` rows; shares memory."""
+        return {name: column.state(rows) for name, column in self._all().items()}
+
+    def load(self, state: State, rows: int) -> None:
+        """Takes over `rows` rows. Raises ConfigError where columns, shapes or dtypes differ."""
+        columns = self._all()
+        if state.keys() != columns.keys():
+            raise ConfigError(f"replay state: columns {sorted(state)}, but this one has {sorted(columns)}")
+        for name, column in columns.items():
+            column.load(state[name], rows)
 
 
 def checked(name: str, values: Any, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

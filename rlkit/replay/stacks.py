@@ -55,6 +55,13 @@ class FrameStore:
         self._frames.write(slots, self._layout.newest(obs))
         return broken
 
+    def begins(self, index: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """(K,) where the rows `index` (K,) begin an episode; None where only single frames are stored."""
+        if self._layout.size == 1:
+            return None
+        first: NDArray[np.bool_] = self._depth[index % self._capacity] == 0
+        return first
+
     def slots(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """(K, size) where the frames lie that make up the observations at `index` (K,)."""
         if self._layout.size == 1:

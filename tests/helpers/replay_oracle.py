@@ -188,9 +188,9 @@ class NaiveReplay:
             if t.row - min(t.age, size - 1) >= self.written[e] - self.rows
         }
 
-    def window(self, e: int, place: int) -> list[Transition]:
+    def window(self, e: int, place: int, length: int) -> list[Transition]:
         window: list[Transition] = []
-        for transition in self.history[e][place : place + self.steps]:
+        for transition in self.history[e][place : place + length]:
             window.append(transition)
             if transition.last:
                 break
@@ -217,7 +217,7 @@ def compare(replay: Replay, naive: NaiveReplay) -> None:
     window = replay.window(index)
     assert window.obs.numpy().dtype == np.dtype(naive.world.dtype)
     for b, number in enumerate(index.tolist()):
-        transitions = naive.window(*expected[number])
+        transitions = naive.window(*expected[number], naive.steps)
         k = len(transitions)
         assert int(window.steps[b]) == k
         np.testing.assert_array_equal(window.obs[b].numpy(), transitions[0].obs)
@@ -227,6 +227,30 @@ def compare(replay: Replay, naive: NaiveReplay) -> None:
         np.testing.assert_array_equal(window.discount[b, :k].numpy(), [t.discount for t in transitions])
         for name, values in window.extras.items():
             np.testing.assert_array_equal(np.asarray(values[b, :k]), np.stack([t.extras[name] for t in transitions]))
+
+
+def compare_sequences(replay: Replay, naive: NaiveReplay, length: int) -> None:
+    """The sequence that begins at each step, what is outside its mask included."""
+    present = naive.sampleable()
+    index = replay.sampleable()
+    sequences = replay.sequences(index, length)
+    fields = {"action": sequences.action, "reward": sequences.reward, "discount": sequences.discount}
+    fields |= sequences.extras
+    assert sequences.obs.shape == (len(index), length + 1, *naive.world.spec().observation_space.shape)
+    for b, number in enumerate(index.tolist()):
+        e, place = present[number]
+        transitions = naive.window(e, place, length)
+        beyond = length - len(transitions)
+        assert sequences.mask[b].tolist() == [True] * len(transitions) + [False] * beyond
+        expected = [transition.obs for transition in transitions] + [transitions[-1].next_obs] * (beyond + 1)
+        np.testing.assert_array_equal(sequences.obs[b].numpy(), np.stack(expected))
+        transitions += transitions[-1:] * beyond
+        for name, values in fields.items():
+            of_step = [t.extras[name] if name in t.extras else getattr(t, name) for t in transitions]
+            np.testing.assert_array_equal(np.asarray(values[b]), np.stack(of_step))
+        row = transitions[0].row
+        known = naive.world.stack is not None or row == 0 or row - 1 >= naive.written[e] - naive.rows
+        assert bool(sequences.first[b]) == (transitions[0].age == 0 and known)
 
 
 def make(

@@ -11,7 +11,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.replay_oracle import EXTRAS, NaiveReplay, Stream, World, assert_equal_states, compare, copied, make
+from helpers.replay_oracle import (
+    EXTRAS,
+    NaiveReplay,
+    Stream,
+    World,
+    assert_equal_states,
+    compare,
+    compare_sequences,
+    copied,
+    make,
+)
 from rlkit.errors import CapacityError, ConfigError, RlkitError, SpecError
 from rlkit.replay import Column, Prioritised, Replay, replay_bytes
 from rlkit.replay.ring import DeviceColumn, StagedColumn
@@ -74,13 +84,14 @@ def test_every_window_is_what_happened(world: World, steps: int, more: int, seed
             naive.update_priorities(number, errors.numpy())
         if t % 23 == 0 or t == 99:
             compare(replay, naive)
+            compare_sequences(replay, naive, int(rng.integers(1, 9)))
             compare_priorities(replay, naive)
     assert replay.fill == pytest.approx(np.mean([min(1, w / naive.rows) for w in naive.written]))
 
 
 def write_through_torch(replay: Replay) -> None:
     """Columns on the CPU that are written to as those on another device are."""
-    for value in [*vars(replay).values(), *replay._extras.values(), replay._frames._frames]:
+    for value in [*replay._columns._all().values(), replay._frames._frames]:
         if isinstance(value, DeviceColumn):
             value._view = None
 
@@ -380,7 +391,7 @@ def test_a_row_takes_little_more_than_its_frame() -> None:
         rng=np.random.default_rng(0),
         prioritised=Prioritised(),
     )
-    held = [replay._frames._frames, *replay._columns().values()]
+    held = [replay._frames._frames, *replay._columns._all().values()]
     arrays = [replay._stop, replay._playable, replay._frames._depth, *replay._priorities.tree._levels]
     held_bytes = sum(column.data.nbytes for column in held) + sum(array.nbytes for array in arrays)
     assert held_bytes == replay_bytes(capacity, atari_spec(), digests, Prioritised())
