@@ -1,0 +1,66 @@
+"""Every key of the table `optimizer` reaches torch's optimizer, for every type that takes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from rlkit.learning.optimizers import OptimizerConfig, build_optimizer
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "adam": {"betas": (0.9, 0.999), "eps": 1e-8},
+    "adamax": {"betas": (0.9, 0.999), "eps": 1e-8},
+    "rmsprop": {"decay": 0.95, "eps": 1e-8, "centered": False, "momentum": 0.0},
+    "sgd": {"momentum": 0.0},
+}
+OTHERS = {"betas": (0.5, 0.9), "eps": 0.25, "decay": 0.5, "centered": True, "momentum": 0.75}
+CASES = [(kind, key) for kind, keys in DEFAULTS.items() for key in keys]
+
+
+def stepped(optimizer: torch.optim.Optimizer, weight: torch.Tensor) -> list[float]:
+    """The weight after three steps."""
+    for gradient in (1.0, -0.5, 0.1):
+        weight.grad = torch.full_like(weight, gradient)
+        optimizer.step()
+    values: list[float] = weight.detach().tolist()
+    return values
+
+
+def built(rate: float = 0.1, **keys: Any) -> tuple[torch.optim.Optimizer, torch.nn.Parameter]:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    return build_optimizer(OptimizerConfig(**keys), rate, [weight]), weight
+
+
+@pytest.mark.parametrize(("kind", "key"), CASES)
+def test_every_key_reaches_the_optimizer(kind: Any, key: str) -> None:
+    for other in (False, True):
+        optimizer, _ = built(type=kind, **({key: OTHERS[key]} if other else {}))
+        expected = DEFAULTS[kind] | ({key: OTHERS[key]} if other else {}) | {"lr": 0.1}
+        group = optimizer.param_groups[0]
+        assert {name: group["alpha" if name == "decay" else name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("kind", "key"), CASES)
+def test_every_key_makes_other_steps(kind: Any, key: str) -> None:
+    assert stepped(*built(type=kind)) != stepped(*built(type=kind, **{key: OTHERS[key]}))
+
+
+def test_every_key_is_among_these() -> None:
+    assert {key for keys in DEFAULTS.values() for key in keys} == OptimizerConfig.model_fields.keys() - {"type"}
+    for kind, keys in DEFAULTS.items():
+        for key in OTHERS:
+            if key not in keys:
+                with pytest.raises(ValueError, match=f"optimizer.{key} does not apply"):
+                    built(type=kind, **{key: OTHERS[key]})
+
+
+def test_steps_by_hand() -> None:
+    assert stepped(*built(type="sgd", rate=0.5)) == pytest.approx([-0.5 * (1.0 - 0.5 + 0.1)])
+    # rmsprop, centered: g / (sqrt(v - m^2) + eps), with v and m the running means of g^2 and g
+    m = v = w = 0.0
+    for gradient in (1.0, -0.5, 0.1):
+        m, v = 0.5 * m + 0.5 * gradient, 0.5 * v + 0.5 * gradient**2
+        w -= 0.1 * gradient / ((v - m**2) ** 0.5 + 0.25)
+    assert stepped(*built(type="rmsprop", centered=True, decay=0.5, eps=0.25)) == pytest.approx([w])

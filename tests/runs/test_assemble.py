@@ -1,0 +1,65 @@
+"""What a config says is what is put together from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rlkit.config.load import resolve
+from rlkit.runs.api import run_info
+from rlkit.runs.assemble import Session, assemble
+from rlkit.runs.directory import RunDirectory
+from rlkit.types import ActorOutput, Mode, Observation, StepBatch
+
+
+def assembled(path: Path, evaluation: Mapping[str, Any]) -> Session:
+    tables = {
+        "env": {"name": "gymnasium", "id": "CartPole-v1"},
+        "agent": {"name": "dqn"},
+        "train": {"steps": 100, "sinks": []},
+        "evaluation": evaluation,
+    }
+    config = resolve("test", tables)
+
+    def create(device: torch.device) -> RunDirectory:
+        return RunDirectory.create(path / "run", config, run_info(config, device))
+
+    return assemble(config, create)
+
+
+class Right:
+    """Always pushes to the right."""
+
+    def initial_state(self, num_envs: int) -> dict[str, Any]:
+        return {}
+
+    def act(self, observation: Observation, state: Any, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        assert mode is Mode.EVALUATE
+        return ActorOutput(np.ones(len(observation.first), np.int64), {}, {})
+
+    def load_policy_state(self, state: Any) -> None:
+        """There is nothing to load."""
+
+
+@pytest.mark.parametrize(("epsilon", "right"), [(0.0, 1.0), (0.4, 0.8), (1.0, 0.5)])
+def test_evaluation_epsilon_acts(epsilon: float, right: float, tmp_path: Path) -> None:
+    """On the policy that a run's evaluator is given, and on the agent that its trainer evaluates."""
+    session = assembled(tmp_path, {"epsilon": epsilon, "num_envs": 4})
+    taken: list[np.ndarray] = []
+
+    def collect(step: StepBatch) -> None:
+        taken.append(step.action)
+
+    try:
+        session.evaluator(Right(), 80, collect)
+        assert np.concatenate(taken).mean() == pytest.approx(right, abs=0.05)
+        lengths = session.trainer.evaluate(80).lengths
+        # the agent has learned nothing: nearly always the same action, with which the pole falls after 9 or 10 steps
+        assert (lengths.mean() > 15) == (epsilon == 1.0)
+    finally:
+        session.close()
