@@ -1,4 +1,4 @@
-"""Every knob of the DQN agent."""
+"""The keys of the DQN agent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PrioritisedConfig(Model):
         0.6,
         ge=0.0,
         le=1.0,
-        description="Exponent of the priorities. 0: uniform; 1: in proportion to the error (Schaul et al.: 0.6).",
+        description="Exponent of the priorities (Schaul et al.: 0.6). 0: uniform; 1: proportional to the error.",
     )
     beta: float = Field(
         0.4,
@@ -34,11 +34,11 @@ class PrioritisedConfig(Model):
     beta_updates: int = Field(
         10_000,
         ge=0,
-        description="Updates over which beta rises linearly to 1, where it stays. 0: 1 from the start. Usually all "
-        "updates of the run.",
+        description="Updates over which beta rises linearly to 1. 0: beta is 1 from the start. Usually all updates of "
+        "the run.",
     )
     eps: float = Field(
-        1e-6, gt=0.0, description="Added to |TD error|, in units of value, so that every step can still be drawn."
+        1e-6, gt=0.0, description="Added to |TD error|, in units of value, so that every step can be sampled."
     )
 
     def beta_at(self, updates: int) -> float:
@@ -47,7 +47,7 @@ class PrioritisedConfig(Model):
 
 
 class DQNConfig(PluginConfig, GradientConfig):
-    """Deep Q-learning; the defaults suit small worlds such as CartPole, and Atari wants the values of the papers."""
+    """Deep Q-learning. The defaults suit small environments such as CartPole; Atari needs the papers' values."""
 
     learning_rate: float = Field(
         1e-3,
@@ -58,32 +58,33 @@ class DQNConfig(PluginConfig, GradientConfig):
         0.99,
         ge=0.0,
         le=1.0,
-        description="gamma, the worth of a reward one step later. 0: only the next reward counts; 1: all count alike, "
-        "which is stable only where episodes end.",
+        description="gamma, the weight of a reward one step later. 0: only the next reward counts; 1: all rewards "
+        "count equally, which is stable only if episodes end.",
     )
-    batch_size: int = Field(64, ge=1, description="Windows drawn from the replay for one update (Mnih et al.: 32).")
+    batch_size: int = Field(64, ge=1, description="Windows sampled from the replay for one update (Mnih et al.: 32).")
     updates_per_step: float = Field(
         0.25,
         gt=0.0,
-        description="Updates owed for each environment step, over all environments together, as an exact decimal (Mnih "
-        "et al.: 0.25). Larger learns more from the same data, takes longer, and overfits early data.",
+        description="Updates per environment step, counted over all environments, as an exact decimal (Mnih et al.: "
+        "0.25). Larger values learn more from the same data, take longer, and can overfit early data.",
     )
     learning_starts: int = Field(
         1000,
         ge=0,
         description="Environment steps of uniformly random actions before the first update and before epsilon decays "
-        "(Mnih et al.: 50,000). 0: learn from the first step on.",
+        "(Mnih et al.: 50,000). 0: learn from the first step.",
     )
     replay_capacity: int = Field(
         50_000,
         ge=2,
-        description="Steps that the replay holds, over all environments (Mnih et al.: 1,000,000); the oldest go.",
+        description="Steps that the replay holds, over all environments (Mnih et al.: 1,000,000); the oldest are "
+        "overwritten.",
     )
     n_step: int = Field(
         1,
         ge=1,
-        description="Rewards summed before bootstrapping (Sutton 1988). 1: one-step; 3 in Rainbow; large ones learn "
-        "from far rewards quickly, with the bias of old policies' actions.",
+        description="Number of rewards summed before bootstrapping (Sutton 1988; Rainbow: 3). 1: one-step targets; "
+        "large: rewards propagate faster, with a bias from the actions of older policies.",
     )
     double: bool = Field(
         False,
@@ -91,24 +92,24 @@ class DQNConfig(PluginConfig, GradientConfig):
     )
     loss: Literal["huber", "squared"] = Field(
         "huber",
-        description="huber: errors beyond 1 pull linearly, which is Mnih et al.'s clipped error; squared: half the "
-        "squared error, exact means but sensitive to outliers.",
+        description="huber: linear beyond an error of 1, Mnih et al.'s clipped error; squared: half the squared error, "
+        "which fits means but is sensitive to outliers.",
     )
     reward_clip: float = Field(
         0.0,
         ge=0.0,
-        description="Rewards are limited to [-x, x] when learning, each before the n-step sum (Mnih et al.: 1). 0: "
-        "raw. Scores are never clipped.",
+        description="Each reward is clipped to [-x, x] when learning, before the n-step sum (Mnih et al.: 1). 0: raw "
+        "rewards. Scores are never clipped.",
     )
     precision: Literal["float32", "bfloat16"] | None = Field(
         None,
-        description="Of the network's layers while learning. bfloat16 is faster on processors that know it, and rounds "
-        "values to 3 digits; parameters, losses and the policy that acts keep float32. Left out: float32.",
+        description="Precision of the network's layers when learning. bfloat16 is faster on processors that support "
+        "it, and rounds values to 3 digits; parameters, losses and the acting policy keep float32. Left out: float32.",
     )
     network: NetworkConfig = Field(NetworkConfig(), description="The Q-network.")
     target: TargetConfig = Field(TargetConfig(), description="The target network.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="The gradient step.")
-    epsilon: EpsilonConfig = Field(EpsilonConfig(), description="Random actions while training.")
+    epsilon: EpsilonConfig = Field(EpsilonConfig(), description="Epsilon-greedy exploration in training.")
     prioritised: Annotated[PrioritisedConfig | None, SWITCH] = Field(
         None, description="Prioritised replay; false or left out: uniform, true: with its defaults."
     )
@@ -134,7 +135,7 @@ class DQNConfig(PluginConfig, GradientConfig):
         return self
 
     def learner(self) -> LearnerSettings:
-        """The part that the learner needs."""
+        """The settings of the learner."""
         return LearnerSettings(
             self.learning_rate,
             self.optimizer,

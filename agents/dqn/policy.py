@@ -56,7 +56,7 @@ class DQNPolicy:
         return action
 
     def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:
-        """Values (N, A), for people to look at."""
+        """Values (N, A), for display."""
         return self._values(observation.obs)
 
     def _values(self, obs: NDArray[Any] | Tensor) -> NDArray[np.float32]:

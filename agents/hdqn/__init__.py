@@ -147,7 +147,7 @@ def _hindsight(config: HDQNConfig) -> Hindsight | None:
 
 
 def _option_bytes(config: HDQNConfig, spec: EnvSpec, columns: Mapping[str, Column]) -> int:
-    """What the store of options takes. Raises ConfigError where its capacity is too small."""
+    """Bytes of the store of options. Raises ConfigError if its capacity is too small."""
     try:
         return option_bytes(config.meta.capacity, spec, columns)
     except ConfigError as error:
@@ -157,7 +157,7 @@ def _option_bytes(config: HDQNConfig, spec: EnvSpec, columns: Mapping[str, Colum
 def _require_room(
     config: HDQNConfig, spec: EnvSpec, extras: Mapping[str, Column], columns: Mapping[str, Column], device: torch.device
 ) -> None:
-    """Raises CapacityError unless both replays fit into memory, together where they lie on the same device."""
+    """Raises CapacityError unless both replays fit into memory, together if they are on the same device."""
     options = _option_bytes(config, spec, columns)
     steps = replay_bytes(config.controller.replay_capacity, spec, extras, hindsight=_hindsight(config))
     host, where = torch.device("cpu"), placed(steps, device)

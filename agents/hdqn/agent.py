@@ -1,4 +1,4 @@
-"""The h-DQN agent: a meta-controller chooses goals, a controller acts towards them; each learns by itself."""
+"""The h-DQN agent: a meta-controller chooses goals, a controller acts towards them; both learn separately."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observati
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A learner, and the bonus that its rewards get."""
+    """A learner, and the bonus on its rewards."""
 
     learner: QLearner
     bonus: Bonus
 
 
 class HDQNAgent:
-    """Kulkarni et al. 2016, Algorithm 1, with both levels paced by themselves."""
+    """Kulkarni et al. 2016, Algorithm 1, with separate update rates of both levels."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class HDQNAgent:
         rng: np.random.Generator,
         device: torch.device,
     ) -> None:
-        """rng: which windows are relabelled, and with which goals."""
+        """rng: decides which windows are relabelled, and with which goals."""
         self._config = config
         self.policy = policy
         self.controller = controller
@@ -68,7 +68,7 @@ class HDQNAgent:
 
     @property
     def updates(self) -> int:
-        """The controller's; the meta-controller's are paced in options."""
+        """Updates of the controller; the meta-controller's follow the number of options."""
         return self.controller.learner.updates
 
     def epsilon(self) -> NDArray[np.float64]:
@@ -118,7 +118,7 @@ class HDQNAgent:
         self._schedule()
 
     def _account(self, step: StepBatch, begins: Bools, over: Bools, goal: Ints, achieved: Bools) -> None:
-        """The meta-controller's half: what options bring, and those that are over into its store."""
+        """The meta-controller's part: sums the rewards of options, and stores those that are over."""
         self._returns.add(begins, clipped(step, self._config.meta.reward_clip), step.discount)
         for name, mark in self.meta.bonus.observe(step).items():
             self._marks[name] = np.where(begins | (name in self._latest), mark, self._marks.get(name, mark))
@@ -161,13 +161,13 @@ class HDQNAgent:
         return self._config.meta.network.initial_batch > 0 and not self.controller.learner.updates
 
     def _initialise(self) -> None:
-        """Fits what is initialised from data to random play, on both levels, before the controller's first update.
+        """Data-dependent initialisation of both levels from random play, before the controller's first update.
 
-        So a resumed run knows by the controller's updates that it was done.
+        A resumed run knows by the controller's updates that it is done.
         """
         if size := self._config.controller.network.initial_batch:
             window = self.replay.sample(size).window
-            goal = np.ascontiguousarray(np.asarray(window.extras["goal"])[:, 0])  # those of the time: (B,)
+            goal = np.ascontiguousarray(np.asarray(window.extras["goal"])[:, 0])  # (B,) the original ones
             self.controller.learner.initialise((window.obs, to_device(goal, self._device)))
         if size := self._config.meta.network.initial_batch:
             self.meta.learner.initialise((self.replay.sample(size).window.obs,))
@@ -180,7 +180,7 @@ class HDQNAgent:
         return level.learner.update(transitions(batch, goal, config.discount, config.reward, level.bonus)).metrics
 
     def _goals(self, batch: Batch) -> Ints:
-        """(B,) the goals under which a batch is learned from: those of the time, or with hindsight others."""
+        """(B,) the goals to learn a batch under: the original ones, or others with hindsight."""
         goal: Ints = np.ascontiguousarray(np.asarray(batch.window.extras["goal"])[:, 0])
         hindsight = self._config.controller.hindsight
         if hindsight is None:
@@ -253,5 +253,5 @@ def _level_state(level: Level) -> dict[str, Any]:
 
 
 def _named(level: str, metrics: Metrics) -> dict[str, Any]:
-    """The metrics of one level, "loss/td" as "controller/loss_td"."""
+    """The metrics of one level: "loss/td" becomes "controller/loss_td"."""
     return {f"{level}/{name.replace('/', '_')}": value for name, value in metrics.items()}

@@ -1,4 +1,4 @@
-"""The intrinsic critic: what a controller is paid, and with hindsight could have been paid, as pure functions."""
+"""The intrinsic critic: rewards of the controller under any goal, as pure functions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from rlkit.types import Batch
 
 
 def intrinsic_reward(reached: Any, discount: Any, config: RewardConfig) -> Any:
-    """What steps are paid, shaped like `reached` (bool) and `discount` (0 where the value ends): arrays or tensors.
+    """Intrinsic rewards, shaped like `reached` (bool) and `discount` (0 at terminations): arrays or tensors.
 
-    `config.goal` where the goal is reached, less `config.step_cost` for every step, less `config.death` where the value
-    ends without the goal.
+    `config.goal` if the goal is reached, minus `config.step_cost` for every step, minus `config.death` if the episode
+    terminates without the goal.
     """
     died = (discount == 0) & ~reached
     return config.goal * reached - config.death * died - config.step_cost
@@ -30,18 +30,18 @@ def intrinsic_reward(reached: Any, discount: Any, config: RewardConfig) -> Any:
 def relabel(
     goal: NDArray[np.int64], candidates: NDArray[np.bool_], coins: NDArray[np.float64], share: float
 ) -> NDArray[np.int64]:
-    """(B,): goals (B,), exchanged with probability `share` for one of the candidates (B, G), each as likely.
+    """(B,): goals (B,), replaced with probability `share` by one of the candidates (B, G), drawn uniformly.
 
-    coins (2, B) in [0, 1): whether, and for which. Without candidates the goal stays (Andrychowicz et al. 2017).
+    coins (2, B) in [0, 1): whether, and by which. Without candidates the goal stays (Andrychowicz et al. 2017).
     """
     exchanged = (coins[0] < share) & candidates.any(1)
     return np.where(exchanged, pick(candidates, coins[1]), goal)
 
 
 def transitions(batch: Batch, goal: Tensor, gamma: float, config: RewardConfig, bonus: Bonus) -> Transitions:
-    """What a controller learns from windows under the goals `goal` (B,), those of the time or others.
+    """What a controller learns from windows under the goals `goal` (B,), the original ones or others.
 
-    Reaching the goal ends the controller's problem: nothing is bootstrapped from there, though the episode goes on.
+    At the goal the controller's return ends: no value is bootstrapped there, although the episode continues.
     """
     window = batch.window
     achieved = torch.as_tensor(window.extras["achieved"])  # (B, n, G)

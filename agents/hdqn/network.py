@@ -24,7 +24,7 @@ class GoalQNetwork(nn.Module):
     def __init__(
         self, inputs: nn.Module, encoder: nn.Module, head: nn.Module, codes: Tensor | None, actions: int
     ) -> None:
-        """codes: (G, K) vectors, (G, H, W) masks, or None, where the head has values for all goals, (B, G * A)."""
+        """codes: (G, K) vectors, (G, H, W) masks, or None if the head has values for all goals, (B, G * A)."""
         super().__init__()
         self.inputs = inputs
         self.encoder = encoder
@@ -48,13 +48,13 @@ class GoalQNetwork(nn.Module):
 
 
 def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: GoalSpace) -> GoalQNetwork:
-    """Q1 with fresh parameters. Raises SpecError where masks do not lie over the images, ConfigError as Q2 does."""
+    """Q1 with fresh parameters. Raises SpecError if masks do not fit the images, ConfigError as Q2 does."""
     inputs, style = build_input(spec.observation_space, config.input), LayerFactory.of(config)
     count, shape = len(goals.names), inputs.shape
     codes = torch.from_numpy(np.array(goals.encode(np.arange(count)))) if config.goal == "input" else None
     if codes is not None and codes.dim() == 3:
         if len(shape) != 3 or shape[1:] != tuple(codes.shape[1:]):
-            raise SpecError(f"goal masks of {tuple(codes.shape[1:])} do not lie over inputs of shape {shape} (C, H, W)")
+            raise SpecError(f"goal masks of {tuple(codes.shape[1:])} do not fit inputs of shape {shape} (C, H, W)")
         shape = (shape[0] + 1, *shape[1:])
     encoder = build_encoder(config.encoder, shape, style)
     features = output_size(encoder) + (codes.shape[1] if codes is not None and codes.dim() == 2 else 0)

@@ -1,6 +1,6 @@
-"""When an option is over, which goals may be chosen, and what an option was worth: pure functions of arrays.
+"""When an option ends, which goals may be chosen, and the return of an option: pure functions of arrays.
 
-N environments, G goals. An option is one goal pursued: it lasts at least one step and at most `max_steps`.
+N environments, G goals. An option pursues one goal, for at least one step and at most `max_steps`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def reaches(goal: Ints, achieved: Bools) -> Bools:
 def option_over(goal: Ints, age: Ints, achieved: Bools, ended: Bools, max_steps: int) -> Bools:
     """(N,): whether options that have run for `age` >= 1 steps towards `goal`, (N,) each, are over.
 
-    At the goal, at the episode's end, and after `max_steps` steps (0: never for that). `achieved` (N, G) is of the
-    observation that the latest step led to: what an option began with does not end it.
+    An option ends at its goal, at the end of the episode, and after `max_steps` steps (0: no limit). `achieved` (N, G)
+    describes the observation after the latest step, so a goal achieved when the option began does not end it.
     """
     over: Bools = reaches(goal, achieved) | ended
     return over | (age >= max_steps) if max_steps else over
@@ -53,9 +53,9 @@ def option_over(goal: Ints, age: Ints, achieved: Bools, ended: Bools, max_steps:
 def allowed_goals(achieved: Bools, previous: Ints, repeat: bool) -> Bools:
     """(N, G): which goals may be chosen: those not achieved already, and unless `repeat` not the `previous` one.
 
-    previous (N,): the goal of the option before in the same episode, -1 where there was none. Where nothing is left the
-    previous goal may be chosen again; where all goals are achieved any may, and its option then lasts a single step
-    unless that step undoes it.
+    previous (N,): the goal of the preceding option in the same episode, -1 if there was none. If no other goal is left,
+    the previous one may be chosen again. If all goals are achieved, any may be chosen; its option then lasts one step,
+    unless that step undoes the goal.
     """
     free = ~achieved
     free[~free.any(1)] = True
@@ -66,7 +66,7 @@ def allowed_goals(achieved: Bools, previous: Ints, repeat: bool) -> Bools:
 
 
 def pick(allowed: Bools, coin: NDArray[np.float64]) -> Ints:
-    """(N,): of the allowed choices (N, C) the one at the share `coin` (N,) in [0, 1); 0 where none is allowed."""
+    """(N,): the allowed choice (N, C) at quantile `coin` (N,) in [0, 1); 0 if none is allowed."""
     place = (coin * allowed.sum(1)).astype(np.int64)  # below the number of allowed ones
     choice: Ints = (allowed.cumsum(1) > place[:, None]).argmax(1)
     return choice
@@ -77,7 +77,7 @@ def explore(
 ) -> Ints:
     """(N,) choices: uniform among the allowed ones (N, C) with probability `epsilon` (N,), else the greedy ones.
 
-    coins (2, N) in [0, 1): whether, and which; `greedy` is not asked where all of them say random.
+    coins (2, N) in [0, 1): whether to choose at random, and which; `greedy` is not called if all choices are random.
     """
     random = coins[0] < epsilon
     uniform = pick(allowed, coins[1])
@@ -86,11 +86,11 @@ def explore(
 
 @dataclass
 class OptionReturn:
-    """What the options in progress have brought: F and the factor of the value that follows, (N,) each.
+    """The returns F of the options in progress, and the factors of the values that follow, (N,) each.
 
-    discount_by "paper": F = sum of f_i, factor gamma (Kulkarni et al. 2016, the equation of Q2, which discounts a whole
-    option once). "smdp": F = sum of gamma^i f_i, factor gamma^k after k steps (Sutton et al. 1999). In both nothing
-    counts after a step whose continuation is 0, and the factor is 0 then.
+    discount_by "paper": F = sum of f_i, factor gamma (Kulkarni et al. 2016, the equation of Q2, which discounts an
+    option once). "smdp": F = sum of gamma^i f_i, factor gamma^k after k steps (Sutton et al. 1999). After a step whose
+    discount is 0, rewards no longer count, and the factor is 0.
     """
 
     gamma: float
@@ -99,13 +99,13 @@ class OptionReturn:
     decay: NDArray[np.float64]  # (N,) the factor of the next reward
 
     def add(self, begins: Bools, reward: NDArray[Any], discount: NDArray[np.float32]) -> None:
-        """One step: rewards and continuations (N,); options begin with it where `begins` (N,)."""
+        """Adds a step: rewards and discounts (N,); `begins` (N,): whether an option begins with it."""
         self.total[begins], self.decay[begins] = 0.0, 1.0
         self.total += self.decay * reward
         self.decay *= discount * self.gamma if self.discount_by == "smdp" else discount
 
     def factor(self) -> NDArray[np.float64]:
-        """(N,) of the value after the option, if it ends here."""
+        """(N,) factor of the value after the option, if it ends now."""
         return self.decay * (1.0 if self.discount_by == "smdp" else self.gamma)
 
     def state_dict(self) -> State:
@@ -116,5 +116,5 @@ class OptionReturn:
 
 
 def clipped(step: StepBatch, bound: float) -> NDArray[np.float32]:
-    """(N,) the step's rewards limited to [-bound, bound], each by itself; 0 leaves them as they are."""
+    """(N,) the step's rewards clipped to [-bound, bound]; 0 leaves them unchanged."""
     return step.reward.clip(-bound, bound) if bound > 0 else step.reward

@@ -21,7 +21,7 @@ from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
 
 class HDQNPolicy:
-    """Keeps a goal until its option is over, then takes the allowed one of the highest value; likewise actions.
+    """Keeps a goal until its option is over, then takes the allowed goal of the highest value; actions likewise.
 
     Explores epsilon-greedily on both levels. Its actor state: "goal" (N,), and "age" (N,), the steps that the option
     will have run when the next observation comes.
@@ -94,8 +94,8 @@ class HDQNPolicy:
     ) -> tuple[Ints, Ints, Bools]:
         """The goals (N,) for the next step, the ages (N,) of their options, and what is achieved now, (N, G).
 
-        `choose` gives goals (N,) among the allowed ones (N, G); it is asked where an episode begins or an option is
-        over, and there alone its answer counts.
+        `choose` returns goals (N,) among the allowed ones (N, G). It is called if in some environment an episode begins
+        or an option is over, and used only there.
         """
         achieved = self.goals.achieved(observation)
         over = self.rules.over(state["goal"], state["age"], achieved, observation.first)
@@ -106,7 +106,7 @@ class HDQNPolicy:
         return np.where(over, chosen, state["goal"]), np.where(over, 0, state["age"]), achieved
 
     def greedy_goal(self, obs: NDArray[Any], allowed: Bools) -> Ints:
-        """(N,) the allowed goals of the highest value for observations (N, *O), the first of equals."""
+        """(N,) the allowed goal of the highest value for each observation (N, *O), the first of equals."""
         with torch.inference_mode():
             q = self.meta(to_tensor(obs, self._device)).cpu().numpy()  # (N, G)
         goal: Ints = mask(allowed)(q).argmax(1)
@@ -128,12 +128,12 @@ class HDQNPolicy:
         return q
 
     def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:
-        """Values (N, A) under the goals that a greedy choice gives, for people to look at."""
+        """Values (N, A) under the greedy goals, for display."""
         goal, _, _ = self.options(observation, state, lambda allowed: self.greedy_goal(observation.obs, allowed))
         return self._action_values(observation.obs, goal)
 
     def caption(self, state: ActorState) -> list[str]:
-        """A line for each environment, for people to read: which goal the step was taken for."""
+        """A line for each environment, for display: the goal of the step."""
         return [f"goal  {self.goals.names[number]}" for number in state["goal"].tolist()]
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How options went: for each goal over its latest options, and what was paid in each environment's episode."""
+"""Statistics of options: by goal over the latest options, and intrinsic returns of episodes."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 from agents.hdqn.options import Bools, Ints
 from rlkit.types import Metrics, State
 
-LATEST = 100  # options of a goal that its success rate and length are of
-SHARES = 1000  # options that the goals' shares are of
-EPISODES = 1000  # whose visits are counted
-SHOWN = 32  # goals beyond this many have no metrics of their own
+LATEST = 100  # options per goal for its success rate and length
+SHARES = 1000  # options for the goals' shares
+EPISODES = 1000  # for the visits per episode
+SHOWN = 32  # with more goals, no metrics by goal
 
 
 class OptionStatistics:
-    """Rings of the latest options."""
+    """Ring buffers of the latest options."""
 
     def __init__(self, names: Sequence[str], num_envs: int) -> None:
         self._names = _metric_names(names)
         goals = len(names)
         self._reached = np.zeros((goals, LATEST), np.bool_)
         self._length = np.zeros((goals, LATEST), np.int64)
-        self._count = np.zeros(goals, np.int64)  # options of each goal so far, idle ones left out
+        self._count = np.zeros(goals, np.int64)  # options of each goal so far, without idle ones
         self._chosen = np.zeros(SHARES, np.int64)
-        self._return = np.zeros(SHARES)  # what the same options brought: the environment's reward,
-        self._intrinsic = np.zeros(SHARES)  # and the critic's
+        self._return = np.zeros(SHARES)  # rewards of the same options, from the environment
+        self._intrinsic = np.zeros(SHARES)  # and from the critic
         self._total = 0
-        self._visits = np.zeros((num_envs, goals), np.int64)  # in each episode, how often each goal came to be achieved
-        self._visited = np.zeros((EPISODES, goals), np.int64)  # the same of the latest episodes
+        self._visits = np.zeros((num_envs, goals), np.int64)  # how often each goal was achieved in each running episode
+        self._visited = np.zeros((EPISODES, goals), np.int64)  # the same in the latest episodes
         self._episodes = 0
         self._option = np.zeros(num_envs)  # (N,) intrinsic reward so far in each option
         self._episode = np.zeros(num_envs)  # (N,) in each episode
@@ -49,7 +49,7 @@ class OptionStatistics:
     def observe(
         self, first: Bools, begins: Bools, intrinsic: NDArray[np.float64], came: Bools, ended: Bools
     ) -> dict[str, float]:
-        """A step was paid `intrinsic` (N,) and came to goals (N, G); metrics of the episodes that ended with it."""
+        """Adds a step: intrinsic rewards (N,), newly achieved goals (N, G). Returns metrics of ended episodes."""
         self._episode[first] = 0.0
         self._visits[first] = 0
         self._option[begins] = 0.0
@@ -66,9 +66,9 @@ class OptionStatistics:
     def finish(
         self, over: Bools, idle: Bools, goal: Ints, length: Ints, reached: Bools, total: NDArray[np.float64]
     ) -> None:
-        """Options end where `over` (N,): their goals, lengths, success, and undiscounted or discounted sums (N,).
+        """Records the options that are `over` (N,): goals, lengths, success, and sums of rewards, (N,) each.
 
-        Those whose goal was achieved when they began, `idle` (N,), say nothing of how well it is reached.
+        idle (N,): the goal was achieved when the option began; such options do not count for its success rate.
         """
         for env in np.flatnonzero(over):
             number, place = goal[env], self._total % SHARES
@@ -80,7 +80,7 @@ class OptionStatistics:
             self._total += 1
 
     def gauges(self) -> Metrics:
-        """Readings by goal: success and length over its latest options, share of all latest ones, visits an episode."""
+        """By goal: success and length over its latest options, its share of options, and visits per episode."""
         known, episodes = min(self._total, SHARES), min(self._episodes, EPISODES)
         readings: dict[str, float] = {"option/count": float(self._total)}
         if known:
@@ -123,6 +123,6 @@ class OptionStatistics:
 
 
 def _metric_names(names: Sequence[str]) -> list[str]:
-    """Names without the characters that TensorBoard refuses; with their numbers where two would be alike."""
+    """Names without characters that TensorBoard refuses; with numbers if two would be equal."""
     cleaned = [re.sub(r"[^\w.-]+", "_", name) for name in names]
     return [f"{name}_{number}" if cleaned.count(name) > 1 else name for number, name in enumerate(cleaned)]

@@ -1,4 +1,4 @@
-"""The random agent: the policy, and the rest of the protocol where nothing is learned."""
+"""The random agent: a policy, and an agent's other methods, which do nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rlkit.types import ActorOutput, ActorState, Metrics, Mode, Observation, Sta
 
 
 class RandomAgent:
-    """Forgets what it observes."""
+    """Stores and learns nothing."""
 
     def __init__(self, policy: RandomPolicy) -> None:
         self._policy = policy

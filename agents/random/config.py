@@ -1,4 +1,4 @@
-"""The random agent has nothing to set."""
+"""The config of the random agent."""
 
 from __future__ import annotations
 

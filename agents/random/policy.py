@@ -8,7 +8,7 @@ from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
 
 class RandomPolicy:
-    """The same in both modes: it has nothing to exploit."""
+    """Acts at random in both modes."""
 
     def __init__(self, num_actions: int) -> None:
         self._num_actions = num_actions

@@ -19,19 +19,19 @@ class EpsilonConfig(Model):
         1.0,
         ge=0.0,
         le=1.0,
-        description="Probability of a random action where the decay begins. 1: only random actions.",
+        description="Probability of a random action at the beginning of the decay. 1: only random actions.",
     )
     end: float = Field(
         0.05,
         ge=0.0,
         le=1.0,
-        description="Probability of a random action after the decay. 0: none, and what was never tried stays untried.",
+        description="Probability of a random action after the decay. 0: none, so untried actions may stay untried.",
     )
     steps: int = Field(
         10_000,
         ge=0,
-        description="Environment steps of all environments together from start to end, counted from learning_starts. "
-        "0: end at once.",
+        description="Length of the decay in environment steps, over all environments, from learning_starts on. 0: "
+        "epsilon is `end` from there.",
     )
 
     @model_validator(mode="after")
@@ -41,7 +41,7 @@ class EpsilonConfig(Model):
         return self
 
     def value(self, env_steps: int) -> float:
-        """Epsilon after `env_steps` steps of the decay: linear, then constant."""
+        """Epsilon `env_steps` after the beginning of the decay: linear, then constant."""
         if env_steps >= self.steps:
             return self.end
         return self.start + (self.end - self.start) * (max(0, env_steps) / self.steps)
@@ -54,10 +54,10 @@ def epsilon_greedy(
     num_actions: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Actions (N,): uniformly random ones with probability `epsilon`, in each environment by its own coin, else greedy.
+    """Actions (N,): in each environment a uniformly random one with probability `epsilon`, else the greedy one.
 
-    Draws 2 N numbers whatever comes out, so that runs that differ in a value stay on the same stream; `greedy` gives
-    (N,) and is not asked where every coin says random.
+    Always draws 2 N numbers, so that runs with different values use the same random stream. `greedy` returns (N,) and
+    is not called if all actions are random.
     """
     coins = rng.random((2, num_envs))
     explore: NDArray[Any] = coins[0] < epsilon

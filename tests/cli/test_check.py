@@ -14,7 +14,7 @@ from helpers.command import call
             "atari/hash-pixels",
             "0.01 / sqrt(n) of the state; pixels of observations, simhash of 256 bits; sketch counts, 24.0 MB",
         ),
-        ("hdqn/doorkey", "none paid; vector of state; exact counts; values of untried actions drawn towards 0.3"),
+        ("hdqn/doorkey", "no bonus; vector of state; exact counts; values of untried actions interpolated towards 0.3"),
     ],
 )
 def test_check_says_what_is_counted_and_paid(name: str, row: str) -> None:

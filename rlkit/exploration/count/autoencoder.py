@@ -21,13 +21,13 @@ class Autoencoder(nn.Module):
     """A small autoencoder of grey frames, three convolutions each way, with K sigmoid units between.
 
     The authors' has 96 channels in 6x6 convolutions, 1,024 hidden units and batch normalisation in every layer. This
-    one has 16 channels, 4x4, 128 hidden units, normalised in the code layer alone, and costs a small part of theirs.
-    Without that one normalisation the penalty of the loss saturates all units before they tell anything apart. So the
-    code layer keeps it whatever the style says of the other layers.
+    one has 16 channels, 4x4 convolutions and 128 hidden units, is normalised in the code layer only, and is much
+    cheaper. Without that normalisation the penalty saturates all units before they distinguish frames, so the code
+    layer is normalised whatever the other layers have.
     """
 
     def __init__(self, side: int, codes: int, levels: int, style: LayerFactory | None = None) -> None:
-        """side: height and width of the frames; codes: K; levels: grey levels told apart; style: of all layers."""
+        """side: height and width of the frames; codes: K; levels: number of grey levels; style: of all layers."""
         super().__init__()
         style = style or LayerFactory()
         self.side, self.levels = side, levels
@@ -43,7 +43,7 @@ class Autoencoder(nn.Module):
             *style.doubled(CHANNELS, CHANNELS // 2, sizes[0] % 2),
         )
         self.softmax = style.output(CHANNELS // 2, levels)  # the same for all pixels
-        self._by_pixel = type(self.softmax) is not nn.Linear  # weight-normalised: each pixel is an observation
+        self._by_pixel = type(self.softmax) is not nn.Linear  # a weight-normalised layer takes each pixel as a sample
 
     def encode(self, frames: Tensor) -> Tensor:
         """b, the activations of the code units in 0..1, (B, K), of frames (B, side * side) in 0..255."""
@@ -89,10 +89,10 @@ def code_loss(logits: Tensor, frames: Tensor, code: Tensor, penalty: float) -> T
 
 
 class OnGrid(nn.Module):
-    """An activation, limited, and rounded to a multiple of 1/GRID.
+    """An activation, clipped and rounded to a multiple of 1/GRID.
 
-    It must be made of single operations that are rounded as IEEE says, as ReLU and leaky ReLU are: exp is not, and its
-    last bits may change with the batch's shape.
+    The activation must consist of operations with IEEE rounding, such as ReLU and leaky ReLU. exp is none: its last
+    bits may change with the shape of the batch.
     """
 
     def __init__(self, activation: nn.Module) -> None:
@@ -112,10 +112,10 @@ class GridStyle(LayerFactory):
 
 
 def folded(parts: list[nn.Module]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weight and bias, float64 on the host, of each linear layer and convolution among `parts`, as they compute.
+    """Effective weight and bias, float64 on the host, of each linear layer and convolution among `parts`.
 
-    A weight-normalised layer gives its w; a normalisation by the batch that follows, with its running statistics, is
-    part of the layer.
+    For a weight-normalised layer the weight is w. Batch normalisation after a layer is folded into it, with its running
+    statistics.
     """
     for layer, norm in zip(parts, [*parts[1:], None], strict=True):
         if not isinstance(layer, nn.Conv2d | nn.Linear):
@@ -134,25 +134,25 @@ def folded(parts: list[nn.Module]) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 class BitEncoder(nn.Module):
-    """A frozen copy of an autoencoder's encoder that gives the bits b > 0.5, the same for a frame in any batch.
+    """A frozen copy of an autoencoder's encoder; returns the bits b > 0.5, the same for a frame in every batch.
 
-    In float32 the last bits of a convolution change with the batch's shape, and now and then a code with them. So
-    weights and activations are rounded to multiples of 1/4096 and limited, and everything is summed in float64, where
-    no sum of frames of up to 95 x 95 then needs more than 53 bits: it is exact in any order, in any batch, with any
+    In float32 the last bits of a convolution change with the shape of the batch, and sometimes the code changes with
+    them. Therefore weights and activations are clipped and rounded to multiples of 1/4096, and sums are in float64. For
+    frames of up to 95 x 95 no sum needs more than 53 bits, so sums are exact in any order, in any batch, with any
     number of threads. The codes are those of the rounded network.
     """
 
-    CHUNK = 64  # frames at once; more need more memory and are no faster
+    CHUNK = 64  # frames at a time; larger chunks need more memory and are not faster
 
     def __init__(self, side: int, codes: int, style: LayerFactory | None = None) -> None:
-        """style: the autoencoder's, of which the activation is taken."""
+        """style: the autoencoder's; only its activation is used."""
         super().__init__()
         grid = GridStyle(activation=(style or LayerFactory()).activation)
         self.layers = encoder(side, codes, grid).double().requires_grad_(False)
 
     @torch.no_grad()
     def follow(self, autoencoder: Autoencoder) -> None:
-        """Becomes what the autoencoder's encoder is now."""
+        """Copies the current encoder weights."""
         own = [layer for layer in self.layers if isinstance(layer, nn.Conv2d | nn.Linear)]
         learned = folded([*autoencoder.encoder, autoencoder.norm])
         for layer, (weight, bias) in zip(own, learned, strict=True):

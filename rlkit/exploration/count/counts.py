@@ -1,4 +1,4 @@
-"""How often: counts of digests, exactly or in a fixed amount of memory."""
+"""Visit counts by digest: exact, or in a fixed amount of memory."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ PRIMES = (999931, 999953, 999959, 999961, 999979, 999983)
 
 
 class Counts(Protocol):
-    """Counts of (digest, column) with C columns: one where states are counted, one for each action for pairs."""
+    """Counts of (digest, column). C, the number of columns, is 1 for states and the number of actions for pairs."""
 
     def add(self, digest: NDArray[np.int64], column: NDArray[np.int64]) -> None:
-        """One more for each (digest, column), (K,) each; what occurs twice counts twice."""
+        """Adds one to each (digest, column), (K,) each; repeated entries count repeatedly."""
 
     def look_up(self, digest: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(*digest.shape, C); changes nothing."""
+        """The counts, (*digest.shape, C)."""
 
     def merge(self, other: Self) -> None:
         """Adds the counts of another worker's table of the same kind."""
 
     def values(self) -> NDArray[np.int64]:
-        """The counts that are not 0, in no order; a sketch's are those of its first table's cells."""
+        """The non-zero counts, in no order; for a sketch, those of its first table."""
 
     @property
     def distinct(self) -> int:
-        """How many digests have been counted; an estimate from below where cells are shared."""
+        """Number of distinct digests; a lower estimate if cells are shared."""
 
     def state_dict(self) -> State: ...
 
@@ -41,7 +41,7 @@ class Counts(Protocol):
 
 
 class ExactCounts:
-    """A table that grows: 8 bytes a column and about 150 of bookkeeping for each distinct digest."""
+    """A growing table: for each distinct digest 8 bytes per column and about 150 bytes of bookkeeping."""
 
     def __init__(self, columns: int = 1) -> None:
         self._row: dict[int, int] = {}  # digest → row
@@ -94,11 +94,11 @@ class ExactCounts:
 
 
 class SketchCounts:
-    """A count-min sketch (Cormode and Muthukrishnan 2005): tables of prime sizes, of which the smallest cell counts.
+    """A count-min sketch (Cormode and Muthukrishnan 2005): tables of prime sizes; the estimate is their minimum.
 
-    Never counts too few, whatever collides. With `conservative` only the cells that hold the smallest count are raised
-    (Estan and Varghese 2002), so it counts less too much; such tables of several workers still add up to one
-    that never counts too few. Raises CapacityError where the tables do not fit into memory.
+    Never underestimates a count. With `conservative` only the cells that hold the smallest count are raised (Estan and
+    Varghese 2002), which overestimates less; the sum of such tables of several workers never underestimates either.
+    Raises CapacityError if the tables do not fit into memory.
     """
 
     def __init__(self, columns: int = 1, primes: Sequence[int] = PRIMES, *, conservative: bool = False) -> None:
@@ -115,7 +115,7 @@ class SketchCounts:
         return self._distinct
 
     def load(self) -> float:
-        """The share of cells in use."""
+        """The fraction of cells in use."""
         return float(np.count_nonzero(self._cells)) / len(self._cells)
 
     def values(self) -> NDArray[np.int64]:
@@ -157,6 +157,6 @@ class SketchCounts:
 
 
 def _code(digest: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """One number for a digest and a column: a large factor spreads a digest's columns over the tables; it wraps."""
+    """One number for a digest and a column; a large factor, modulo 2^64, spreads the columns over the tables."""
     code: NDArray[np.uint64] = digest.view(np.uint64) + column.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return code

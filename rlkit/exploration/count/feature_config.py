@@ -1,4 +1,4 @@
-"""The table `bonus.features`: what states are told apart by, and how it is built."""
+"""The table `bonus.features`: which features distinguish states, and how they are built."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from rlkit.types import EnvSpec
 
 _SOURCE = Field(
     None,
-    description="The signal of the environment to take instead of the observation. Signals are not stored in a replay, "
-    "so what is taken from them cannot be centred: use an exact hash, or pixels, bass or bytes, whose range is known.",
+    description="The signal of the environment to use instead of the observation. Signals are not stored in a replay, "
+    "so these features cannot be centred by their mean: use an exact hash, or pixels, bass or bytes, whose range is "
+    "known.",
 )
 
 
@@ -44,7 +45,7 @@ class PixelsConfig(Model):
     side: int = Field(
         42,
         ge=1,
-        description="Height and width after averaging, in pixels (Tang et al.: 42). Small: only large changes.",
+        description="Height and width after averaging, in pixels (Tang et al.: 42). Small: sees only large changes.",
     )
     source: str | None = _SOURCE
 
@@ -58,7 +59,9 @@ class BassConfig(Model):
     type: Literal["bass"]
     cell: int = Field(20, ge=1, description="Side of a cell in pixels (Tang et al.: 20 of 160 x 210). 1: every pixel.")
     bins: int = Field(20, ge=2, le=256, description="Levels of intensity (Tang et al.: 20). 2: dark or bright.")
-    colour: bool = Field(False, description="Red, green and blue each (Tang et al.), of colour frames; else grey.")
+    colour: bool = Field(
+        False, description="true: red, green and blue separately (Tang et al.), for colour frames; false: grey."
+    )
     source: str | None = _SOURCE
 
     def build(self, spec: EnvSpec) -> kinds.Features:
@@ -66,30 +69,34 @@ class BassConfig(Model):
 
 
 class ByteConfig(Model):
-    """One byte of the console's memory, as a number of steps of `size` from `min`."""
+    """One byte of the console's memory: floor((byte - min) / size)."""
 
-    byte: int = Field(..., ge=0, le=255, description="Its place in the memory.")
-    min: int = Field(0, ge=0, le=255, description="Subtracted first: the least value that it takes in the game.")
-    size: int = Field(1, ge=1, le=256, description="Values that count as one. 256: the byte plays no part.")
+    byte: int = Field(..., ge=0, le=255, description="Index in the memory.")
+    min: int = Field(
+        0, ge=0, le=255, description="Subtracted first: the smallest value that the byte takes in the game."
+    )
+    size: int = Field(
+        1, ge=1, le=256, description="Number of consecutive values that count as one. 256: the byte is ignored."
+    )
 
 
 class BytesConfig(Model):
     """features.type = "bytes": chosen bytes of the console's memory ("SmartHash")."""
 
     type: Literal["bytes"]
-    source: str = Field("ram", description="The signal that holds the memory, one byte a number.")
-    bytes: tuple[ByteConfig, ...] = Field(..., min_length=1, strict=False, description="Which bytes, and how coarsely.")
+    source: str = Field("ram", description="The signal that holds the memory, one number per byte.")
+    bytes: tuple[ByteConfig, ...] = Field(..., min_length=1, strict=False, description="The bytes to use.")
 
     def build(self, spec: EnvSpec) -> kinds.Features:
         return kinds.Bytes(spec, self.source, [(byte.byte, byte.min, byte.size) for byte in self.bytes])
 
 
 class FunctionConfig(Model):
-    """features.type = "function": your own."""
+    """features.type = "function": a function of your own."""
 
     type: Literal["function"]
     function: str = Field(
-        ..., description='"package.module:attr", called with the observations (N, *O) and the signals; gives (N, d).'
+        ..., description='"package.module:attr", called with the observations (N, *O) and the signals; returns (N, d).'
     )
 
     def build(self, spec: EnvSpec) -> kinds.Features:
@@ -100,32 +107,35 @@ class FunctionConfig(Model):
 
 
 class LearnedConfig(Model):
-    """features.type = "learned": the bits that an autoencoder finds for the latest frame, grey, reduced in size."""
+    """features.type = "learned": the bits of an autoencoder's code of the latest frame, grey, reduced in size."""
 
     type: Literal["learned"]
     side: int = Field(
         42,
         ge=8,
         le=95,  # sums of more pixels would not be exact (BitEncoder)
-        description="Height and width of the frames it sees, in pixels (Tang et al.: 52). Cost: its square.",
+        description="Height and width of the frames it sees, in pixels (Tang et al.: 52). The cost grows with the "
+        "square.",
     )
     codes: int = Field(
         128,
         ge=1,
         le=4096,
-        description="Bits, K (Tang et al.: 512), best brought to fewer by simhash. 1: two codes; many: small changes.",
+        description="Bits, K (Tang et al.: 512); simhash can reduce them. 1: two codes; many: small changes are seen.",
     )
-    levels: int = Field(32, ge=2, le=256, description="Grey levels that it tells apart (Tang et al.: 64).")
+    levels: int = Field(
+        32, ge=2, le=256, description="Grey levels that the autoencoder distinguishes (Tang et al.: 64)."
+    )
     noise: float = Field(
         0.3,
         ge=0.0,
         le=0.5,
-        description="Largest noise added to each unit while it learns (Tang et al.: 0.3). 0: units need not be clear.",
+        description="Largest noise added to each unit in training (Tang et al.: 0.3). 0: units need not be binary.",
     )
     penalty: float = Field(
         10.0,
         ge=0.0,
-        description="lambda, the price of units between 0 and 1 (Tang et al.: 10). 0: bits flip at each fit; large: "
+        description="lambda, the penalty on units between 0 and 1 (Tang et al.: 10). 0: bits flip at each fit; large: "
         "few codes.",
     )
     learning_rate: float = Field(3e-4, gt=0.0, description="Step size of Adam (Tang et al.: 3e-4).")
@@ -133,19 +143,18 @@ class LearnedConfig(Model):
     updates_per_step: float = Field(
         0.02,
         gt=0.0,
-        description="Updates owed for each environment step, warm-up included, as an exact decimal. At first "
-        "nearly every frame is a code of its own, so let the warm-up have some hundred updates.",
+        description="Updates per environment step, warm-up included, as an exact decimal. At first nearly every "
+        "frame has its own code, so the warm-up should contain some hundred updates.",
     )
     refit_every: int = Field(
         100_000,
         ge=1,
-        description="Environment steps, from the warm-up's end on, between two changes of the codes to those learned "
-        "since (Tang et al.: 300,000). Small: codes change before counts say anything. Each codes "
-        "the whole replay anew.",
+        description="Environment steps between two refits of the codes, counted from the end of the warm-up (Tang et "
+        "al.: 300,000). Small: codes change before counts are informative. Each refit encodes the whole replay.",
     )
     network: NetworkConfig | None = Field(
         None,
-        description='Of the autoencoder\'s layers: normalisation ("weight", "weight_mean_batch", "batch" as in the '
+        description='The autoencoder\'s layers: normalisation ("weight", "weight_mean_batch", "batch" as in the '
         'authors\' code, "none"), weight_norm, and activation ("relu", "leaky_relu"); its other keys do not apply. '
         "Left out: none, and ReLU; the code layer is normalised by batch in any case.",
     )
@@ -153,7 +162,7 @@ class LearnedConfig(Model):
     @field_validator("network", mode="before")
     @classmethod
     def _as_toml_has_it(cls, network: Any) -> Any:
-        """A list for a tuple; the switch above makes pydantic forget that it read JSON."""
+        """Accepts a list for a tuple, which JSON and TOML have."""
         hidden = network.get("hidden") if isinstance(network, dict) else None
         return {**network, "hidden": tuple(hidden)} if isinstance(hidden, list) else network
 
@@ -166,7 +175,7 @@ class LearnedConfig(Model):
         return kinds.Pixels(spec, self.side, None)
 
     def validate_for(self, warm_up: int) -> None:
-        """Raises ConfigError where `warm_up` random steps are too few to learn codes from."""
+        """Raises ConfigError if `warm_up` random steps are too few to learn codes from."""
         if not Ratio(self.updates_per_step, 0).total(warm_up):
             raise ConfigError(
                 f'bonus.features: type = "learned" with updates_per_step = {self.updates_per_step:g} learns nothing in '

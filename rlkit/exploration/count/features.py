@@ -1,4 +1,4 @@
-"""What a state is told apart by: from observations to rows of numbers, (N, *O) → (N, d), before they are hashed."""
+"""Features: observations as rows of numbers, (N, *O) → (N, d), to be hashed. They define which states differ."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Features(Protocol):
     """A pure function of observations; rows do not depend on each other."""
 
     size: int  # d
-    midpoint: NDArray[Any] | None  # (d,) half of each feature's range; None: to be centred by its mean
-    stored: bool  # it needs nothing but what the replay holds, no signals
+    midpoint: NDArray[Any] | None  # (d,) the middle of each feature's range; None: features are centred by their mean
+    stored: bool  # whether the replay holds all that is needed: no signals
 
     def __call__(self, observation: Observation) -> NDArray[Any]:
         """(N, d)"""
@@ -74,8 +74,8 @@ class Pixels:
             raise SpecError(f"features.side = {side} is more than the {height} x {width} frames have")
         down, across = windows(height, side), windows(width, side)
         area = np.outer(down.sum(1), across.sum(1))  # (side, side)
-        # Sums of whole numbers are exact below 2^24 here, else 2^53, and means on the right side of each half: a
-        # frame's rounded means do not depend on its batch
+        # Sums of whole numbers are exact below 2^24 (float32) or 2^53 (float64), so the rounded means of a frame do
+        # not depend on the batch
         exact = np.dtype(np.float32 if area.max() < 2**15 else np.float64)
         self._down: NDArray[Any] = down.astype(exact)
         self._across: NDArray[Any] = across.T.astype(exact, order="C")
@@ -92,9 +92,9 @@ class Pixels:
 
 
 def windows(length: int, count: int) -> NDArray[np.bool_]:
-    """(count, length): where a pixel belongs to a window, those of torch's adaptive_avg_pool2d.
+    """(count, length): whether a pixel belongs to a window; the windows are those of torch's adaptive_avg_pool2d.
 
-    They overlap where `count` does not divide `length`. torch's own call makes the bonus a third dearer in Atari
+    They overlap if `count` does not divide `length`. With torch's own call the bonus costs a third more in Atari
     (benchmarks/exploration.py).
     """
     starts = np.arange(count) * length // count
@@ -107,8 +107,8 @@ class Bass:
     """Basic abstraction of screenshots (Tang et al. 2017, equation 3; Bellemare et al. 2013): cells' mean intensities.
 
     feature(i, j, z) = floor(bins * mean of channel z over the cell / 255), at most bins - 1, in C x C cells from the
-    upper left. Differs from the paper's text as its authors' code does, in limiting a white cell to bins - 1, and from
-    both in dividing the sum of a cell at the edge by the pixels that it has, not by C^2.
+    upper left. Two differences from the paper: a white cell is limited to bins - 1, as in the authors' code; and the
+    sum of a cell at the edge is divided by its number of pixels, not by C^2, which the code does not do.
     """
 
     def __init__(self, spec: EnvSpec, cell: int, bins: int, colour: bool, source: str | None) -> None:
@@ -160,7 +160,7 @@ class Bytes:
 
 
 class Function:
-    """A function of the user's own: (obs (N, *O), signals) → (N, d) numbers, each row by itself."""
+    """A user's function: (obs (N, *O), signals) → (N, d) numbers; each row depends on its observation alone."""
 
     midpoint: NDArray[Any] | None = None
 
@@ -169,7 +169,7 @@ class Function:
     ) -> None:
         self._function, self._name = function, name
         self.stored = not spec.signals
-        self.size = 0  # until the first answer
+        self.size = 0  # until the first call
         space = copy.deepcopy(spec.observation_space)
         space.seed(0)
         probe = np.stack([np.asarray(space.sample(), space.dtype)] * 2)
@@ -182,7 +182,7 @@ class Function:
     def _checked(self, obs: NDArray[Any], signals: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         try:
             rows = np.asarray(self._function(obs, signals))
-        except Exception as error:  # whatever somebody else's function does with what it does not expect
+        except Exception as error:  # a user's function may raise anything
             raise ConfigError(f'features.function "{self._name}" failed: {type(error).__name__}: {error}') from error
         numbers = rows.dtype.kind in "biuf" and rows.ndim == 2 and len(rows) == len(obs)
         if not numbers or rows.shape[1] != (self.size or rows.shape[1]):
@@ -226,7 +226,7 @@ def grey(frames: NDArray[Any]) -> NDArray[Any]:
     """(N, H, W) uint8 from (N, H, W, 1 or 3) uint8."""
     if frames.shape[3] == 1:
         return frames[..., 0]
-    # Element by element, not as a product of matrices, whose rounding depends on the batch
+    # elementwise, because the rounding of a matrix product depends on the batch
     red, green, blue = (frames[..., channel] * weight for channel, weight in enumerate(GREY))
     mixed: NDArray[Any] = np.rint(red + green + blue).astype(np.uint8)
     return mixed
@@ -239,7 +239,7 @@ def _shape(space: gym.Space[Any]) -> tuple[int, ...]:
 
 
 def _signal(spec: EnvSpec, name: str) -> ArraySpec:
-    """One environment's signal; raises SpecError where there is none of this name."""
+    """The signal of this name. Raises SpecError if there is none."""
     if name not in spec.signals:
         known = ", ".join(spec.signals) or "none"
         raise SpecError(f'features.source: this environment has no signal "{name}" (it has: {known})')

@@ -24,24 +24,24 @@ from rlkit.seeding import Streams, torch_seeded
 from rlkit.types import Metrics, Observation, State
 
 _HOST = torch.device("cpu")
-WATCHED = 256  # frames of the warm-up whose codes are compared at each fit
+WATCHED = 256  # frames of the warm-up whose codes are compared before and after each fit
 
 
 def applicable(network: NetworkConfig) -> NetworkConfig:
-    """The same table; ValueError where it asks for what the autoencoder, or its frozen exact encoder, cannot be."""
+    """`network` itself. Raises ValueError if the autoencoder or its frozen encoder cannot have such layers."""
     for key, field in NetworkConfig.model_fields.items():
         if (
             key not in ("normalisation", "weight_norm", "activation", "groups")
             and getattr(network, key) != field.default
         ):
             raise ValueError(
-                f"features.network.{key} does not apply: the autoencoder's layers are given; of the table it takes "
-                "normalisation, weight_norm and activation"
+                f"features.network.{key} does not apply: the autoencoder's layers are fixed; it uses only "
+                "normalisation, weight_norm and activation of this table"
             )
     reasons = {
-        "layer": "takes statistics of each frame, which no frozen weights could stand for",
-        "group": "takes statistics of each frame, which no frozen weights could stand for",
-        "spectral": "is made for the last hidden layer of a Q-network, which an autoencoder lacks",
+        "layer": "uses statistics of each frame, which frozen weights cannot replace",
+        "group": "uses statistics of each frame, which frozen weights cannot replace",
+        "spectral": "applies to the last hidden layer of a Q-network, which an autoencoder lacks",
     }
     if network.normalisation in reasons:
         raise ValueError(
@@ -50,15 +50,15 @@ def applicable(network: NetworkConfig) -> NetworkConfig:
         )
     if network.activation == "elu":
         raise ValueError(
-            'features.network.activation = "elu" is not exact: the last bits of exp may change with the batch, and a '
-            'code with them; give "relu" or "leaky_relu"'
+            'features.network.activation = "elu" is not exact: the last bits of exp, and so a code, may change with '
+            'the batch; give "relu" or "leaky_relu"'
         )
     return network
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedSettings:
-    """What learned codes are made of; `LearnedConfig` describes each."""
+    """The settings of learned codes; `LearnedConfig` describes each."""
 
     codes: int
     levels: int
@@ -138,7 +138,7 @@ class LearnedCodes:
         return steps >= self.fits * self._settings.refit_every
 
     def learn(self, env_steps: int) -> Metrics:
-        """A weight-normalised network makes no update before there are `initial_batch` steps, then all those owed."""
+        """A weight-normalised network starts updating after `initial_batch` steps, then makes up for those missed."""
         metrics: Metrics = {}
         owed = self._pacing.total(env_steps) - self._updates if env_steps >= self._initial_batch else 0
         if owed and not self._updates:
@@ -148,7 +148,7 @@ class LearnedCodes:
         return metrics
 
     def _initialise(self) -> None:
-        """Fits what is initialised from data to random play; a resumed run knows by its updates that it was done."""
+        """Data-dependent initialisation from random play; a resumed run knows by its updates that it is done."""
         if self._initial_batch:
             frames = self._sample(self._initial_batch)
             initialise_from_data(self.network, lambda: self.network.decode(self.network.encode(frames)))

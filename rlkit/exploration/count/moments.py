@@ -1,4 +1,4 @@
-"""What a count bonus keeps of each step, and of the random steps before its hash has a centre."""
+"""Steps as features, which a visit counter keeps until its hash is fitted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Moment:
     """One step of N environments, as features."""
 
     first: NDArray[np.bool_]  # (N,) an episode began with this step
-    begun: NDArray[Any] | None  # (F, d) of the observations before the step, where `first`; None where nowhere
+    begun: NDArray[Any] | None  # (F, d) of the observations before the step, where `first`; None if F = 0
     after: NDArray[Any]  # (N, d) of the observations after it
     action: NDArray[np.int64]  # (N,)
     ended: NDArray[np.bool_]  # (N,)
 
 
 def pack(moments: Sequence[Moment]) -> State:
-    """Moments as a state; {} of none."""
+    """Moments as a state; {} for an empty list."""
     if not moments:
         return {}
     return {

@@ -20,20 +20,21 @@ class HashConfig(Model):
     """The table `hash`: which features count as the same state."""
 
     type: Literal["exact", "simhash"] = Field(
-        "exact", description="exact: each state is its own; simhash: those with the same signs of random projections."
+        "exact",
+        description="exact: states with equal features; simhash: states with the same signs of random projections.",
     )
     bits: int = Field(
         32,
         ge=1,
         le=4096,
-        description="Projections of simhash, k. 1: two codes; large: every state its own (Tang: 256).",
+        description="k, the number of simhash's projections (Tang et al.: 256). 1: two codes; large: a code per state.",
     )
     bias: bool = Field(
-        False, description="Random offsets for simhash's projections; worth it where features are few (2 or 3 numbers)."
+        False, description="Adds random offsets to simhash's projections; useful for few features (2 or 3 numbers)."
     )
 
     def build(self, size: int, midpoint: NDArray[Any] | None, rng: np.random.Generator) -> Hash:
-        """For rows of `size` numbers, half of whose range is `midpoint` (None: not known)."""
+        """The hash of rows of `size` numbers; midpoint: the middle of their range, None if it is not known."""
         if self.type == "exact":
             return ExactHash()
         return SimHash(size, self.bits, bias=self.bias, midpoint=midpoint, rng=rng)
@@ -44,15 +45,17 @@ class CountsConfig(Model):
 
     type: Literal["exact", "sketch"] = Field(
         "exact",
-        description="exact: about 160 bytes for each distinct code; sketch: fixed memory, never counts too few.",
+        description="exact: about 160 bytes for each distinct code; sketch: fixed memory, never underestimates.",
     )
     primes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         PRIMES,
         min_length=1,
-        strict=False,  # a list, as TOML has it; the switch above this table makes pydantic forget that it read JSON
-        description="Sizes of the sketch's tables, 4 bytes a cell (Tang et al.: six primes below 1e6).",
+        strict=False,  # accepts a list, which TOML has
+        description="Sizes of the sketch's tables, 4 bytes per cell (Tang et al.: six primes below 1e6).",
     )
-    conservative: bool = Field(False, description="Raise only the smallest cells of a sketch: fewer counted too much.")
+    conservative: bool = Field(
+        False, description="Raise only the smallest cells of a sketch, which overestimates less."
+    )
 
     def build(self, columns: int) -> Counts:
         if self.type == "exact":
@@ -61,24 +64,24 @@ class CountsConfig(Model):
 
 
 class OptimismConfig(Model):
-    """The table `optimism`: higher values of rarely tried actions, where actions are chosen and bootstrapped from.
+    """The table `optimism`: higher values of rarely tried actions, when actions are chosen and bootstrapped from.
 
-    OPIQ, Rashid et al. 2020, equations 6 and 7: a bonus paid on visited states says nothing of actions never tried.
+    OPIQ, Rashid et al. 2020, equations 6 and 7. A bonus on visited states does not apply to actions never tried.
     """
 
     scale: float = Field(
         0.1,
         ge=0.0,
-        description="C, in units of value. 0: none (bounded: rarely tried actions are avoided); far above all returns: "
-        "actions are tried by turns.",
+        description="C, in units of value. 0: no optimism (with bounded: rarely tried actions are avoided); far above "
+        "all returns: actions are tried in turn.",
     )
     exponent: float = Field(
-        0.5, gt=0.0, description="M: how fast optimism fades with the count n. Large: only untried actions gain."
+        0.5, gt=0.0, description="M: how fast optimism decays with the count n. Large: only untried actions gain."
     )
     bounded: bool = Field(
         False,
-        description="false: C / (n(s, a) + 1)^M is added to Q (OPIQ); true: Q is drawn towards C, all the way where n "
-        "is 0, as in R-max, so that what a network makes of untried actions counts for nothing.",
+        description="false: C / (n(s, a) + 1)^M is added to Q (OPIQ); true: Q is interpolated towards C, and equals C "
+        "at n = 0, as in R-max, so that the network's values of untried actions do not matter.",
     )
 
 
@@ -89,8 +92,8 @@ class CountTable(BonusConfig):
     beta: float = Field(
         0.1,
         ge=0.0,
-        description="Size of the bonus of a first visit, in units of (clipped) reward (Tang et al.: 0.01). 0: none is "
-        "paid; too large: the goal is not worth stopping for.",
+        description="The bonus of a first visit, in units of (clipped) reward (Tang et al.: 0.01). 0: no bonus; too "
+        "large: the agent prefers exploring to the goal.",
     )
     count_of: Literal["state", "successor", "pair"] = Field(
         "state",
@@ -99,19 +102,19 @@ class CountTable(BonusConfig):
     )
     timing: Literal["sample", "insert"] = Field(
         "sample",
-        description="sample: by today's counts each time a step is learned from; insert: by the counts when it was "
-        "made (in the random warm-up: at its end), stored with it.",
+        description="sample: by the current counts each time a step is sampled; insert: by the counts when the step "
+        "was made (for the random warm-up: at its end), stored with it.",
     )
     count_first: bool = Field(
         True,
-        description="With timing = insert: whether n includes the visit itself (Tang et al., Algorithm 1), or only "
-        "those before (their parallel code), at least 1.",
+        description="With timing = insert: whether n includes the visit itself (Tang et al., Algorithm 1), or only the "
+        "visits before it (their parallel code); n is at least 1.",
     )
-    features: FeaturesConfig = Field(VectorConfig(), description="What states are told apart by.")
+    features: FeaturesConfig = Field(VectorConfig(), description="The features that distinguish states.")
     hash: HashConfig = Field(HashConfig(), description="Which features count as the same state.")
     counts: CountsConfig = Field(CountsConfig(), description="Where counts are kept.")
     optimism: Annotated[OptimismConfig | None, SWITCH] = Field(
-        None, description="Optimism about untried actions; false or left out: none, true: with its defaults."
+        None, description="Optimism about rarely tried actions; false or left out: none, true: with its defaults."
     )
 
     @field_validator("features", mode="before")
@@ -122,7 +125,9 @@ class CountTable(BonusConfig):
     @model_validator(mode="after")
     def _applies(self) -> Self:
         if not self.count_first and self.timing == "sample":
-            raise ValueError('bonus.count_first = false needs bonus.timing = "insert": later all visits are counted')
+            raise ValueError(
+                'bonus.count_first = false needs bonus.timing = "insert": with "sample" all visits are counted'
+            )
         return self
 
     @property
@@ -144,8 +149,8 @@ class CountTable(BonusConfig):
         return {name: every[name] for name in sorted(names)}
 
     def summary(self) -> str:
-        """What is paid for what, how states are told apart, and where they are counted."""
-        paid = f"{self.beta:g} / sqrt(n) of the {self.count_of}" if self.beta else "none paid"
+        """The bonus, the features and hash, and the kind of counts."""
+        paid = f"{self.beta:g} / sqrt(n) of the {self.count_of}" if self.beta else "no bonus"
         hashed = f", simhash of {self.hash.bits} bits" if self.hash.type == "simhash" else ""
         tables = 1 + self.needs_actions  # of states, and of pairs
         size = f", {tables * 4 * sum(self.counts.primes) / 1e6:.1f} MB" if self.counts.type == "sketch" else ""
@@ -154,5 +159,5 @@ class CountTable(BonusConfig):
         text = f"{paid}; {told}; {self.counts.type} counts{size}"
         if self.optimism is None:
             return text
-        way = "drawn towards" if self.optimism.bounded else "raised by"
+        way = "interpolated towards" if self.optimism.bounded else "raised by"
         return f"{text}; values of untried actions {way} {self.optimism.scale:g}"
