@@ -1,4 +1,4 @@
-"""What an agent is: the protocols that the trainer, the evaluation and the plug-in registry know."""
+"""The protocols of agents: what the trainer, the evaluation and the plug-in registry call."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ C = TypeVar("C", bound=PluginConfig)
 
 
 class Policy(Protocol):
-    """Enough to evaluate, play and export: no replay, no optimizer."""
+    """Acts, without a replay or an optimizer: enough to evaluate, to export, and to explore in another process."""
 
     def initial_state(self, num_envs: int) -> ActorState:
-        """The actor state before the first act, (num_envs, ...) each; {} where the policy has no memory."""
+        """The actor state before the first act, (num_envs, ...) each; {} if the policy has no memory."""
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
-        """Actions for all N environments. Pure but for `rng`: the policy itself does not change."""
+        """Actions for all N environments. Only `rng` changes: the policy does not."""
 
     def load_policy_state(self, state: State) -> None:
-        """Loads the subtree "policy" of an agent's state_dict. Raises ConfigError where it does not fit."""
+        """Loads the subtree "policy" of an agent's state_dict. Raises ConfigError if it does not fit."""
 
 
 class Agent(Policy, Protocol):
@@ -37,31 +37,34 @@ class Agent(Policy, Protocol):
         """Gradient updates so far."""
 
     def observe(self, step: StepBatch) -> None:
-        """Takes in one training step of all environments; called once for each, in order."""
+        """Receives one training step of all environments; called once per step, in order."""
 
     def learn(self) -> Metrics:
-        """Makes as many updates as are owed for the steps observed so far, perhaps none, and says how they went."""
+        """Makes the updates that are due for the steps observed so far, possibly none; returns metrics."""
 
     def gauges(self) -> Metrics:
-        """Readings of the moment (epsilon, replay fill); asked for only when metrics are written."""
+        """Current readings (epsilon, replay fill); called only when metrics are written."""
 
     def state_dict(self) -> State:
-        """Everything that influences the future; "policy" is what a Policy needs. May share memory with the agent."""
+        """Everything that influences the future. The subtree "policy" is what a Policy needs, to explore as well.
+
+        May share memory with the agent.
+        """
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over a state_dict of an agent of the same config and spec. Raises ConfigError where it does not fit."""
+        """Loads a state_dict of an agent of the same config and spec. Raises ConfigError if it does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentContext:
-    """What the engine gives an agent besides its config and the environment's spec."""
+    """What the engine passes to an agent besides its config and the environment's spec."""
 
-    streams: Streams  # named random streams; draw from them in the constructor, keep generators in the state
+    streams: Streams  # named random streams; the state_dict must hold the generators made from them
     device: torch.device
 
 
 class AgentPlugin(Protocol[C]):
-    """How an agent plugs in: name it in the entry-point group ``rlkit.agents`` or as "package.module:attr"."""
+    """Makes an agent. It is named in the entry-point group ``rlkit.agents`` or as "package.module:attr"."""
 
     config: type[C]
 
@@ -69,15 +72,15 @@ class AgentPlugin(Protocol[C]):
         """A policy with arbitrary parameters; `load_policy_state` follows."""
 
     def agent(self, config: C, spec: EnvSpec, context: AgentContext) -> Agent:
-        """A fresh agent. Raises SpecError where the spec does not suit, CapacityError where memory does not suffice."""
+        """A new agent. Raises SpecError if the spec is not supported, CapacityError if memory is too small."""
 
     def describe(self, config: C, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
-        """What `rlkit check` prints for a run of `env_steps`: network, replay's memory, updates; makes no replay."""
+        """What `rlkit check` prints for a run of `env_steps`: network, replay memory, updates. Makes no replay."""
 
 
 @runtime_checkable
 class HasNetworks(Protocol):
-    """An agent's plug-in, besides, where the agent has networks to show."""
+    """The plug-in of an agent that has networks to show."""
 
     def networks(self, config: PluginConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
-        """Each network by its name, layer by layer, for `rlkit describe`. Raises as `AgentPlugin.agent` does."""
+        """The layers of each network, by its name, for `rlkit describe`. Raises as `AgentPlugin.agent` does."""

@@ -1,4 +1,4 @@
-"""Which device a config means, and how arrays get there."""
+"""Devices by name, and arrays as tensors on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlkit.errors import ConfigError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that a config means. Raises ConfigError where the machine has none such."""
+    """The device of this name. Raises ConfigError if this machine does not have it."""
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
@@ -26,5 +26,5 @@ def choose_device(name: str) -> torch.device:
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """`array` on `device`; shares memory on the CPU."""
     tensor = torch.from_numpy(array)
-    # From ordinary memory the copy would wait for all that is queued on the GPU.
+    # a copy from pageable memory would wait for all work queued on the GPU
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

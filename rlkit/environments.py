@@ -1,4 +1,4 @@
-"""What environments are to the engine: N of them, stepped together, reset by mask, never on their own."""
+"""The protocols of environments: N of them, stepped together, reset by mask, without autoreset."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ C = TypeVar("C", bound=PluginConfig)
 
 
 class Environments(Protocol):
-    """N environments. The order is: reset all with seeds, then send, receive, reset what ended, and again.
+    """N environments. Reset all with seeds first; then repeat send, receive, and a reset of those that ended.
 
-    Arrays that come out are fresh (a later step does not change them); arrays that go in are not changed.
+    Returned arrays are new: a later step does not change them. Arrays that are passed in are not changed.
     """
 
     @property
     def spec(self) -> EnvSpec: ...
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> Observation:
-        """Begins an episode where `mask` (N,); the other environments are untouched.
+        """Begins an episode in the environments of `mask` (N,); the others do not change.
 
-        `seeds` (N,): -1 lets an environment's generator go on; any other value erases all its history. Returns the
+        `seeds` (N,): -1 keeps an environment's random generator; any other value erases all its history. Returns the
         observation of all N rows, `first` = mask; rows outside the mask repeat their latest observation.
         """
 
@@ -37,19 +37,19 @@ class Environments(Protocol):
         """Waits for the step that `send` started. Raises WorkerError if an environment failed."""
 
     def close(self) -> None:
-        """Ends workers; safe to call twice and after a failure."""
+        """Ends worker processes; may be called twice and after a failure."""
 
 
 class EnvPlugin(Protocol[C]):
-    """How environments plug in: by the entry-point group ``rlkit.envs`` or as "package.module:attr"."""
+    """Makes environments. It is named in the entry-point group ``rlkit.envs`` or as "package.module:attr"."""
 
     config: type[C]
 
     def make(self, config: C, num_envs: int, purpose: Purpose) -> Environments:
-        """Raises ConfigError for what does not exist and SpecError for spaces that are not supported."""
+        """Raises ConfigError for an unknown environment and SpecError for spaces that are not supported."""
 
     def protocol(self, config: C) -> Mapping[str, str]:
-        """What a score depends on (sticky actions, no-ops, time limit ...): printed with every score."""
+        """What a score depends on (sticky actions, no-ops, time limit ...), printed with every score."""
 
     def reference_scores(self, config: C) -> Mapping[str, Any] | None:
-        """{"random": .., "human": ..} where they are published, else None."""
+        """{"random": .., "human": ..} if they are published, else None."""

@@ -1,26 +1,26 @@
-"""The errors that users can cause and mend. The command line prints them as one line and exits with their code."""
+"""Errors that users can correct. The command line prints them in one line and exits with their code."""
 
 from __future__ import annotations
 
 
 class RlkitError(Exception):
-    """Something the user can mend: the message says what was wrong, where, and what would be right."""
+    """An error that the user can correct: the message says what is wrong, where, and what would be right."""
 
     exit_code = 1
 
 
 class ConfigError(RlkitError):
-    """A configuration, an argument or a file that cannot be used as it is; found before anything was written."""
+    """A config, an argument or a file that cannot be used; raised before anything is written."""
 
     exit_code = 2
 
 
 class SpecError(ConfigError):
-    """An environment or an agent that cannot work with the other's spaces, signals or sizes."""
+    """An environment and an agent do not fit: spaces, signals or sizes."""
 
 
 class CapacityError(ConfigError):
-    """More memory or disk asked for than there is."""
+    """Not enough memory or disk space."""
 
 
 class RunError(ConfigError):

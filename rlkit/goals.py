@@ -1,10 +1,10 @@
-"""Goals that an agent can be told to reach: what they are called, when they are achieved, how a network is told.
+"""Goals for goal-conditioned agents: their names, when they are achieved, how they enter a network.
 
 A goal space plugs in by the entry-point group ``rlkit.goals`` or as "package.module:attr": a callable
 
     (spec: EnvSpec, **kwargs) -> GoalSpace
 
-which raises SpecError where the environment lacks what it needs, such as a signal. docs/hdqn.md builds one.
+which raises SpecError if the environment lacks something, such as a signal. docs/hdqn.md shows one.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from rlkit.types import EnvSpec, Observation
 
 
 class GoalSpace(Protocol):
-    """G goals of one environment family. Everything here is pure."""
+    """G goals of one environment family. All methods are pure functions."""
 
     @property
     def names(self) -> Sequence[str]:
-        """G different names, for people and metrics."""
+        """G different names, for display and metrics."""
 
     def achieved(self, observation: Observation) -> NDArray[np.bool_]:
-        """(N, G): which goals are achieved in each environment's observation."""
+        """(N, G): whether each goal is achieved in each environment's observation."""
 
     def encode(self, goal: NDArray[np.int64]) -> NDArray[np.float32]:
-        """How goals (N,) enter a network: (N, K) vectors, such as one-hot, or masks (N, H, W) over an image."""
+        """Goals (N,) as network inputs: vectors (N, K), such as one-hot, or masks (N, H, W) over an image."""
 
 
 class GoalsConfig(PluginConfig):
-    """The table `goals`: which goal space."""
+    """The table `goals`: the goal space."""
 
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="Its arguments; each goal space has its own.")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="Arguments of the goal space.")
 
 
 def one_hot(goal: NDArray[np.int64], goals: int) -> NDArray[np.float32]:
@@ -58,7 +58,7 @@ def require_signal(spec: EnvSpec, name: str, length: int, goals: str, hint: str)
 
 
 def build_goals(config: GoalsConfig, spec: EnvSpec) -> GoalSpace:
-    """The goal space of a config, tried out on a blank observation. Raises SpecError where it does not suit."""
+    """The goal space of a config, tested on a blank observation. Raises SpecError if it does not fit."""
     factory = plugins.load(plugins.GOALS, config.name)
     what = f'goals "{config.name}"'
     if not callable(factory):
@@ -72,16 +72,16 @@ def build_goals(config: GoalsConfig, spec: EnvSpec) -> GoalSpace:
         codes = goals.encode(np.arange(count)) if count else np.zeros(0)
     except RlkitError:
         raise
-    except Exception as error:  # whatever somebody else's goal space does with what it does not expect
-        raise SpecError(f"{what} with {config.kwargs} does not suit: {type(error).__name__}: {error}") from error
+    except Exception as error:  # a user's goal space may raise anything
+        raise SpecError(f"{what} with {config.kwargs} does not fit: {type(error).__name__}: {error}") from error
     if not count:
         raise SpecError(f"{what} has no goals; at least one is needed")
     if not all(isinstance(name, str) and name for name in names) or len(set(names)) != count:
-        raise SpecError(f"{what}: names must be different texts, not {names}")
+        raise SpecError(f"{what}: names must be different strings, not {names}")
     if getattr(achieved, "shape", None) != (2, count) or achieved.dtype != np.bool_:
-        raise SpecError(f"{what}: achieved must give bool of shape (N, {count}), {_got(achieved)} for N = 2")
+        raise SpecError(f"{what}: achieved must return bool of shape (N, {count}), {_got(achieved)} for N = 2")
     if getattr(codes, "ndim", 0) not in (2, 3) or len(codes) != count or codes.dtype != np.float32:
-        raise SpecError(f"{what}: encode must give float32 (N, K) or (N, H, W), {_got(codes)} for N = {count}")
+        raise SpecError(f"{what}: encode must return float32 (N, K) or (N, H, W), {_got(codes)} for N = {count}")
     return goals
 
 
@@ -90,7 +90,7 @@ def _got(value: Any) -> str:
 
 
 def _blank(spec: EnvSpec) -> Observation:
-    """Two environments' observation of zeros."""
+    """The observation of two environments, all zeros."""
     space = spec.observation_space
     signals = {name: np.zeros((2, *signal.shape), signal.dtype) for name, signal in spec.signals.items()}
     return Observation(np.zeros((2, *(space.shape or ())), space.dtype), signals, np.zeros(2, np.bool_))

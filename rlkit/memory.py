@@ -1,4 +1,4 @@
-"""Whether something fits into memory, asked before it is allocated rather than when the kernel kills the run."""
+"""Checks that something fits into memory before it is allocated, so that the kernel does not kill the run later."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ RESERVED = GIB  # of an accelerator, for networks, activations and libraries
 def require_memory(num_bytes: int, what: str, device: torch.device, capacity: int | None = None) -> None:
     """Raises CapacityError if `num_bytes` for `what` exceed the memory that is available on `device` now.
 
-    The message has both numbers and how much would fit, as a capacity where the present `capacity` is given. Memory
-    that was allocated but not yet written to counts as available: ask once for all that is going to be used.
+    The message says both numbers and how much would fit, as a capacity if `capacity` is given. Memory that is
+    allocated but not yet written to counts as available, so check everything that will be used in one call.
     """
     available = available_memory(device)
     if num_bytes <= available:
@@ -32,30 +32,30 @@ def require_memory(num_bytes: int, what: str, device: torch.device, capacity: in
 
 
 def size_text(num_bytes: int) -> str:
-    """For people: so many MiB, and whether this machine has them now."""
+    """The size in MiB, for display, with a note if this machine has less available."""
     available = available_memory(torch.device("cpu"))
     lacks = f", more than the {available / 2**20:,.1f} MiB available here" if num_bytes > available else ""
     return f"{num_bytes / 2**20:,.1f} MiB{lacks}"
 
 
 def placed(num_bytes: int, device: torch.device) -> torch.device:
-    """Where a replay's frames lie: on `device`, or on the host where it has no room for them."""
+    """The device for a replay's frames: `device`, or the host if `device` is too small."""
     fits = device.type == "cpu" or num_bytes + RESERVED <= available_memory(device)
     return device if fits else torch.device("cpu")
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that can still be used on `device`; on the host the least that any limit leaves."""
+    """Bytes that are available on `device`; on the host, under the tightest limit."""
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
-        # What torch's allocator holds in reserve is taken for others, but not for us.
+        # memory that torch's allocator has reserved is available to this process
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     groups = group_memory(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
     return min([int(psutil.virtual_memory().available), *groups, *_address_space()])
 
 
 def _address_space() -> Iterator[int]:
-    """Bytes left under the process's own limit (`ulimit -v`), if it has one."""
+    """Bytes left under the limit of the process (`ulimit -v`), if there is one."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
         yield max(0, limit - psutil.Process().memory_info().vms)
@@ -77,7 +77,7 @@ def group_memory(membership: Path, root: Path) -> Iterator[int]:
         else:
             continue
         group = top / path.strip("/")
-        # Inside a container the path may be the host's, of which only the top is visible.
+        # in a container the path may be the host's, and only its top is visible
         for folder in (group, *group.parents) if group != top else (top,):
             left = _left(folder / limit, folder / usage, folder / "memory.stat", prefix)
             if left is not None:
@@ -87,9 +87,9 @@ def group_memory(membership: Path, root: Path) -> Iterator[int]:
 
 
 def _left(limit: Path, usage: Path, stat: Path, prefix: str) -> int | None:
-    """Bytes left in one group; its cached files count as free. None where there is no limit."""
+    """Bytes left in one group; cached files count as free. None if there is no limit."""
     try:
-        allowed = int(limit.read_text())  # "max" is no number
+        allowed = int(limit.read_text())  # "max" is not a number
         used = int(usage.read_text())
         numbers = dict(line.split()[:2] for line in stat.read_text().splitlines())
     except (OSError, ValueError):

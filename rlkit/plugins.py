@@ -25,18 +25,18 @@ NEEDED = {
 
 
 def installed(group: str) -> dict[str, EntryPoint]:
-    """Name → entry point of a group, sorted by name; imports nothing."""
+    """Name → entry point of a group, sorted by name. Imports nothing."""
     return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """ " (did you mean ...?)" where a known word is close, else ""."""
+    """ " (did you mean ...?)" if a known word is close, else ""."""
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def import_object(path: str) -> Any:
-    """The object that "package.module:attr" names. Raises ConfigError where there is none."""
+    """The object that "package.module:attr" names. Raises ConfigError if there is none."""
     module_name, _, attribute = path.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
@@ -46,13 +46,13 @@ def import_object(path: str) -> Any:
         raise ConfigError(f"{path!r}: there is no module {error.name!r}; is its package installed?") from error
     except AttributeError as error:
         raise ConfigError(f"{path!r}: module {module_name!r} has no {attribute!r}") from error
-    except Exception as error:  # whatever a user's module does when it is imported
+    except Exception as error:  # a user's module may raise anything when it is imported
         raise ConfigError(f"{path!r}: importing it failed: {type(error).__name__}: {error}") from error
     return found
 
 
 def load(group: str, name: str) -> Any:
-    """The plug-in called `name` in `group`. Raises ConfigError with the known names where there is none."""
+    """The plug-in `name` of `group`. Raises ConfigError with the known names if there is none."""
     if ":" in name:
         return _checked(group, name, import_object(name))
     known = installed(group)
@@ -69,10 +69,10 @@ def load(group: str, name: str) -> Any:
 
 
 def _checked(group: str, name: str, plugin: Any) -> Any:
-    """`plugin`, if it looks like one of the group; else raises ConfigError."""
+    """`plugin`, if it has the attributes of its group; else raises ConfigError."""
     missing = [attribute for attribute in NEEDED[group] if not callable(getattr(plugin, attribute, None))]
     if missing:
-        raise ConfigError(f"{name!r} is no plug-in for {group}: it has no {', '.join(missing)}")
+        raise ConfigError(f"{name!r} is not a plug-in for {group}: it has no {', '.join(missing)}")
     if isinstance(plugin, type) and NEEDED[group]:
         raise ConfigError(f"{name!r} is a class; name an instance of it, as in plugin = {plugin.__name__}()")
     return plugin

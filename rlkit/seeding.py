@@ -1,4 +1,4 @@
-"""One seed for a run: every consumer of randomness gets a stream of its own, by name."""
+"""Named random streams from the seed of a run: one for each consumer of randomness."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_SEED = 2**31 - 1  # seeds lie in 0 .. MAX_SEED, the range that every emulato
 class Streams:
     """Named, independent random streams from one root seed.
 
-    The same (root, name) always gives the same stream, whatever else is drawn; `child` makes a name space.
+    The same (root, name) always gives the same stream, whatever else is drawn. `child` makes a namespace.
     """
 
     root: int
@@ -31,7 +31,7 @@ class Streams:
         return [self.root, *(int(word) for word in words), *numbers]
 
     def generator(self, name: str, *numbers: int) -> np.random.Generator:
-        """A fresh NumPy generator at the beginning of the stream."""
+        """A new NumPy generator at the beginning of the stream."""
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self._entropy(name, numbers))))
 
     def seed(self, name: str, *numbers: int) -> int:
@@ -41,7 +41,7 @@ class Streams:
 
 @contextmanager
 def torch_seeded(seed: int) -> Iterator[None]:
-    """Parameters made inside are a function of `seed`; torch's global generator is afterwards as it was before."""
+    """Makes parameters that are created inside a function of `seed`; restores torch's global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

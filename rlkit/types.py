@@ -1,7 +1,7 @@
 """The few types that cross the seams between environments, agents, replay and trainer.
 
 Legend for the shape comments: N environments, B batch, n steps of a window, A actions, ``*O`` one observation's shape.
-All are frozen: a changed value is a new object (`dataclasses.replace`), and the arrays inside are never written to.
+All are frozen: to change one, make a new one with `dataclasses.replace`. The arrays inside are never written to.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from torch import Tensor
 from rlkit.structure import Structure
 
 ActorState: TypeAlias = Mapping[str, NDArray[Any]]
-"""What an actor carries from one act to the next, (N, ...) each; a row is renewed by `act` where ``first``."""
+"""What a policy remembers from one act to the next, (N, ...) each; `act` resets the rows where ``first``."""
 
 State: TypeAlias = Mapping[str, Any]
 """A nested mapping with str keys whose leaves are tensors, arrays, str, bool, int, float, None or lists of these."""
 
 
 class Mode(Enum):
-    """How to act. EXPLORE is an agent's business; a bare policy answers EVALUATE."""
+    """How to act. Both work for an agent and for a policy alone."""
 
     EXPLORE = "explore"
     EVALUATE = "evaluate"
 
 
 class Purpose(Enum):
-    """What environments are made for. RENDER adds the signal "screen", (N, H, W, 3) uint8."""
+    """Why environments are made. RENDER adds the signal "screen", (N, H, W, 3) uint8."""
 
     TRAIN = "train"
     EVALUATE = "evaluate"
@@ -52,8 +52,8 @@ class ArraySpec:
 class Stack:
     """How an observation is stacked from frames: `size` frames along `axis`, the newest last.
 
-    `axis` counts within one observation (without N). Before an episode's `size`-th frame the missing ones are zeros
-    ("zero") or copies of the episode's first frame ("repeat"). An axis of length `size` disappears in a frame:
+    `axis` refers to one observation (without N). Frames before the start of an episode are zeros ("zero") or copies of
+    its first frame ("repeat"). An axis of length `size` is absent in a frame:
     observation (4, 84, 84), axis 0, size 4 has frames (84, 84); observation (12, 84, 84) has frames (3, 84, 84).
     """
 
@@ -64,38 +64,38 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class EnvSpec:
-    """All that an agent may know of its environment."""
+    """Everything that an agent knows of its environments."""
 
     observation_space: gym.Space[Any]  # of one environment, after preprocessing; of Dict and Tuple: the flat rows
     num_actions: int
     num_envs: int
-    frame_skip: int = 1  # emulator frames a step
+    frame_skip: int = 1  # emulator frames per step
     stack: Stack | None = None
     signals: Mapping[str, ArraySpec] = field(default_factory=dict)  # side information, e.g. {"ram": (128,) uint8}
-    action_names: tuple[str, ...] = ()  # one an action where the environment has names for them; for people to read
-    world: str = ""  # its name, for goals that belong to one game; "" where the family gives none
+    action_names: tuple[str, ...] = ()  # one per action, for display; () if the environment has no names
+    world: str = ""  # the game's name, for goals that belong to one game; "" if the family gives none
     structure: Structure | None = None  # what lies where in a row, where the environment's space is a Dict or a Tuple
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What `act` sees of all environments."""
+    """What `act` receives from all environments."""
 
     obs: NDArray[Any]  # (N, *O)
-    signals: Mapping[str, NDArray[Any]]  # (N, ...) each; never stored by the engine
-    first: NDArray[np.bool_]  # (N,) an episode begins here
+    signals: Mapping[str, NDArray[Any]]  # (N, ...) each; the engine never stores them
+    first: NDArray[np.bool_]  # (N,) whether an episode begins here
 
 
 @dataclass(frozen=True, slots=True)
 class ActorOutput:
     action: NDArray[np.int64]  # (N,)
     state: ActorState  # (N, ...) each, passed back to the next act
-    extras: Mapping[str, NDArray[Any]]  # (N, ...) each, handed unchanged to observe
+    extras: Mapping[str, NDArray[Any]]  # (N, ...) each, passed unchanged to observe
 
 
 @dataclass(frozen=True, slots=True)
 class RawStep:
-    """What environments answer to one action; `first` of the observation is always False."""
+    """The result of one action in each environment; `first` of the observation is always False."""
 
     after: Observation
     reward: NDArray[np.float32]  # (N,)
@@ -106,34 +106,36 @@ class RawStep:
 
 @dataclass(frozen=True, slots=True)
 class StepBatch:
-    """One step of all environments; every row is a real transition."""
+    """One step of all environments. Every row is a real transition: none is a reset."""
 
     before: Observation
     action: NDArray[np.int64]  # (N,)
-    reward: NDArray[np.float32]  # (N,) as the environment gave it: never clipped here
-    discount: NDArray[np.float32]  # (N,) 0 where the value ends (terminated, or a life lost if so configured), else 1
+    reward: NDArray[np.float32]  # (N,) raw, never clipped
+    discount: NDArray[
+        np.float32
+    ]  # (N,) 0 if nothing is bootstrapped (termination, or a lost life if so configured), else 1
     terminated: NDArray[np.bool_]  # (N,)
     truncated: NDArray[np.bool_]  # (N,)
     after: Observation  # the true successor, on an episode's last step too; `first` is False
-    extras: Mapping[str, NDArray[Any]]  # (N, ...) what act gave; empty outside training
+    extras: Mapping[str, NDArray[Any]]  # (N, ...) what act returned; empty outside training
 
     @property
     def ended(self) -> NDArray[np.bool_]:
-        """(N,) the episode is over, for either reason."""
+        """(N,) whether the episode is over, for either reason."""
         return self.terminated | self.truncated
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """n consecutive steps from the replay; tensors on the learner's device."""
+    """n consecutive steps from the replay, as tensors on the learner's device."""
 
     obs: Tensor  # (B, *O) at the first step
-    action: Tensor  # (B, n) int64; the first one is the one to learn about
+    action: Tensor  # (B, n) int64; the first one is learned about
     reward: Tensor  # (B, n) float32, raw
     discount: Tensor  # (B, n) float32
-    steps: Tensor  # (B,) int64, 1..n: how many of the n count. An episode's end (terminated or not), a cut by the
-    #                agent, or the newest step ends a window; what lies beyond is unspecified
-    next_obs: Tensor  # (B, *O) after `steps` steps: where to bootstrap
+    steps: Tensor  # (B,) int64, 1..n: how many of the n count. A window ends at an episode's end (terminated or not),
+    #                at a cut by the agent, and at the newest step; values beyond are unspecified
+    next_obs: Tensor  # (B, *O) after `steps` steps, to bootstrap from
     extras: Mapping[str, Tensor | NDArray[Any]]  # (B, n, ...) each
 
 
@@ -158,24 +160,24 @@ class Sequences:
 @dataclass(frozen=True, slots=True)
 class Batch:
     window: Window
-    index: NDArray[np.int64]  # (B,) a row's write number: priorities of rows since overwritten are dropped
-    weight: Tensor  # (B,) float32 importance weights, 1 where sampling is uniform
+    index: NDArray[np.int64]  # (B,) write numbers; priorities of rows that were overwritten since are dropped
+    weight: Tensor  # (B,) float32 importance weights; 1 for uniform sampling
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSummary:
-    """One layer, in the order of the forward pass."""
+    """One layer of a network; a list of them is in the order of the forward pass."""
 
-    name: str  # where it is in the network, "encoder.layers.0"
+    name: str  # its place in the network, "encoder.layers.0"
     kind: str  # "conv 32 8x8/4, weight norm"
-    shape: tuple[int, ...]  # of its output for one observation
-    parameters: int  # learned numbers
-    multiply_adds: int  # for one observation, of convolutions and linear layers; 0 for all else
+    shape: tuple[int, ...]  # of the output for one observation
+    parameters: int  # number of learned parameters
+    multiply_adds: int  # per observation, of convolutions and linear layers; 0 for other layers
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Values whose distribution a sink may draw."""
+    """Values whose distribution a sink can draw."""
 
     values: Tensor | NDArray[Any]
 
@@ -188,4 +190,4 @@ class Image:
 
 
 Metrics: TypeAlias = Mapping[str, Tensor | float | Histogram | Image]
-"""Measurements by name, "group/what"; tensors stay on their device until they are written."""
+"""Measurements by name, "group/what". Tensors stay on their device until they are written."""

@@ -133,13 +133,13 @@ class Odd:
     ("wrong", "says"),
     [
         ({"names": []}, "has no goals; at least one is needed"),
-        ({"names": [["a"], ["b"]]}, "names must be different texts, not [['a'], ['b']]"),
-        ({"names": ["a", "a"]}, "names must be different texts, not ['a', 'a']"),
-        ({"raises": True}, "does not suit: KeyError: 'ram'"),
-        ({"achieved": np.zeros((2, 3), np.bool_)}, "achieved must give bool of shape (N, 2), got bool (2, 3)"),
-        ({"achieved": np.zeros((2, 2))}, "achieved must give bool of shape (N, 2), got float64 (2, 2)"),
-        ({"encode": np.zeros((2, 2))}, "encode must give float32 (N, K) or (N, H, W), got float64 (2, 2)"),
-        ({"encode": None}, "encode must give float32 (N, K) or (N, H, W), got NoneType"),
+        ({"names": [["a"], ["b"]]}, "names must be different strings, not [['a'], ['b']]"),
+        ({"names": ["a", "a"]}, "names must be different strings, not ['a', 'a']"),
+        ({"raises": True}, "does not fit: KeyError: 'ram'"),
+        ({"achieved": np.zeros((2, 3), np.bool_)}, "achieved must return bool of shape (N, 2), got bool (2, 3)"),
+        ({"achieved": np.zeros((2, 2))}, "achieved must return bool of shape (N, 2), got float64 (2, 2)"),
+        ({"encode": np.zeros((2, 2))}, "encode must return float32 (N, K) or (N, H, W), got float64 (2, 2)"),
+        ({"encode": None}, "encode must return float32 (N, K) or (N, H, W), got NoneType"),
     ],
 )
 def test_an_unusable_goal_space_is_one_clear_line(wrong: dict[str, Any], says: str, monkeypatch: Any) -> None:
