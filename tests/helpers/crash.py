@@ -64,5 +64,12 @@ def main(run: Path, config: str, phase: str, count: int) -> None:
         rlkit.train(config, run=run)
 
 
+def logged(errors: Path, *arguments: Any) -> None:
+    """`main`, with the error messages of the process in a file."""
+    with errors.open("wb") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    main(*arguments)
+
+
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

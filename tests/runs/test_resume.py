@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -16,14 +17,16 @@ import numpy as np
 import pytest
 
 import rlkit
+from helpers import crash
 from rlkit.config.load import load
 from rlkit.errors import RunError
 from rlkit.metrics.sinks import read_rows
 from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.testing.states import state_hash
 
-CRASH = Path(__file__).parents[1] / "helpers" / "crash.py"
-
+FRESH = ("cartpole", "hdqn-minigrid")  # worlds whose every process is a new interpreter, with another hash seed
+FORKS = multiprocessing.get_context("forkserver")  # the others are forked from one that has imported and done nothing
+FORKS.set_forkserver_preload(["rlkit.runs.api", "agents.dqn", "agents.hdqn", "envs.gymnasium", "envs.atari"])
 PHASES = {"writing": 8, "renaming": 2, "learning": 40, "receiving": 40, "observing": 40, "logging": 2}  # latest kill
 CHECKPOINTED = 45  # calls until the first checkpoint, after 90 steps of two environments
 
@@ -99,7 +102,7 @@ signals = "envs.deep_sea:state"
 [agent.bonus]
 hash = { type = "simhash", bits = 32 }
 counts = { type = "sketch", primes = [499, 503] }
-of = "successor"
+count_of = "successor"
 optimism = {}
 [train.visits]
 columns = [1, 0]
@@ -129,7 +132,7 @@ bonus = true
 learning_starts = 5
 batch_size = 8
 capacity = 60
-bonus = { of = "successor" }
+bonus = { count_of = "successor" }
 """
 
 WORLDS["hdqn-chain"] = ("envs.goals.chain:States", GYMNASIUM + 'id = "rlkit/Chain-v0"\nkwargs = { length = 9 }')
@@ -166,7 +169,7 @@ hidden = [16]
 
 def write_config(folder: Path, world: str) -> Path:
     part, env = WORLDS[world]
-    path = folder / "world.toml"
+    path = folder / f"{world}.toml"
     if world.startswith("hdqn"):
         base = OPTIONS.replace("GOALS", part) + BASE[BASE.index("[train]") :]
     else:
@@ -193,8 +196,23 @@ def outcome(run: Path) -> dict[str, Any]:
 
 
 def run_crashing(run: Path, config: Path, phase: str, count: int) -> int:
+    """The exit code of a process that trains or resumes the run, and kills itself."""
+    world = config.stem
+    return (in_new_interpreter if world in FRESH else in_fork)(run, config, phase, count)
+
+
+def in_fork(run: Path, config: Path, phase: str, count: int) -> int:
+    errors = run.with_suffix(".errors")
+    process = FORKS.Process(target=crash.logged, args=(errors, run, str(config), phase, count))
+    process.start()
+    process.join(120)
+    assert process.exitcode in (0, -signal.SIGKILL), errors.read_text()[-3000:]
+    return process.exitcode
+
+
+def in_new_interpreter(run: Path, config: Path, phase: str, count: int) -> int:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(count)}
-    command = [sys.executable, str(CRASH), str(run), str(config), phase, str(count)]
+    command = [sys.executable, crash.__file__, str(run), str(config), phase, str(count)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr[-3000:]
     return done.returncode
