@@ -1,4 +1,4 @@
-"""Experience replay: steps stored once, sampled as windows."""
+"""Where steps are stored: the replay, sampled as windows and sequences, options, and whole trajectories."""
 
 from rlkit.memory import placed, require_memory, size_text
 from rlkit.replay.hindsight import Hindsight
@@ -6,6 +6,7 @@ from rlkit.replay.options import OptionStore, option_bytes
 from rlkit.replay.prioritised import Prioritised
 from rlkit.replay.replay import Replay, replay_bytes
 from rlkit.replay.ring import Column
+from rlkit.replay.trajectory import Trajectory, TrajectoryBatch, trajectory_bytes
 
 __all__ = [
     "Column",
@@ -13,9 +14,12 @@ __all__ = [
     "OptionStore",
     "Prioritised",
     "Replay",
+    "Trajectory",
+    "TrajectoryBatch",
     "option_bytes",
     "placed",
     "replay_bytes",
     "require_memory",
     "size_text",
+    "trajectory_bytes",
 ]

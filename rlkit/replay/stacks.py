@@ -83,6 +83,22 @@ class FrameStore:
         slots = self.slots(index)
         return self.join(slots, to_device(slots.reshape(-1), self._device))
 
+    def clear(self, rows: int) -> None:
+        """Zeroes the first `rows` rows."""
+        self._frames.data[:rows] = 0
+        self._depth[:rows] = 0
+
+    def restart(self, index: NDArray[np.int64]) -> None:
+        """Moves the observations at the rows `index` (N,), the newest, to the first `size` rows; zeroes all others."""
+        slots = self.slots(index)  # (N, size)
+        frames = self._frames.gather(to_device(slots.reshape(-1), self._device), (slots.size,))
+        depth = self._depth[index] if self._layout.size > 1 else self._depth
+        self.clear(int(index.max()) + 1)
+        rows = self._num_envs * np.arange(self._layout.size) + np.arange(self._num_envs)[:, None]  # (N, size)
+        self._frames.data.index_copy_(0, to_device(rows.reshape(-1), self._device), frames)
+        if self._layout.size > 1:
+            self._depth[rows[:, -1]] = depth
+
     def state(self, rows: int) -> dict[str, Any]:
         """The first `rows` rows; shares memory."""
         return {"depth": self._depth[:rows], "frames": self._frames.state(rows)}
