@@ -1,12 +1,13 @@
-"""What DQN costs on a few Atari games, and what its network sees of them.
+"""Measures the cost of DQN on Atari games, and draws the input of its network.
 
     python benchmarks/atari.py --out docs/results/data/atari-cost.json --picture docs/images/atari-frames.png
 
-Each game is trained in a process of its own for 20,000 steps with the settings of `atari/dqn-dopamine`, but learning
-from step 2,000 on and exploring for 8,000 steps more. A run that was interrupted is resumed, so this can be done in
-pieces. Counted: steps, updates, episodes and their mean return while training, the most memory the process held, and
-time: by the clock, and of the processor, all threads together, which is the steadier one on a machine that does other
-work. The picture has the stack of four frames that the network is fed, as floats of 0 to 1, a row for each game.
+Each game is trained for 20,000 steps in its own process, with the settings of `atari/dqn-dopamine`. Learning begins at
+step 2,000, and epsilon falls over the next 8,000 steps. Interrupted runs are resumed when the command is repeated.
+
+The record contains steps, updates, episodes and their mean return during training, the peak memory of the process,
+wall-clock time, and processor time summed over all threads. Processor time varies less on a busy machine. The picture
+has one row per game: the stack of four frames that the network receives, as floats between 0 and 1.
 """
 
 from __future__ import annotations
@@ -38,23 +39,23 @@ from rlkit.types import Purpose
 
 CONFIG = "atari/dqn-dopamine"
 GAMES = ["pong", "breakout", "freeway"]
-SEEN_AT = 120  # steps of random actions before the picture is taken
+SEEN_AT = 120  # steps of random actions before the picture
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where training was at a log."""
+    """The progress of training at a log."""
 
     env_steps: int
     updates: int
-    clock: float  # seconds, as all below
-    cpu: float
+    clock: float  # seconds of wall-clock time
+    cpu: float  # seconds of processor time
 
 
 def costs(points: list[Point], learning_starts: int) -> dict[str, float] | None:
-    """Milliseconds a step with random actions, and what learning adds to it for each update: acting is part of that.
+    """Milliseconds per step with random actions, and milliseconds that learning adds per update, acting included.
 
-    None where this process did not see the steps before learning, since the run was resumed.
+    Returns None if the run was resumed after learning began, because this process then lacks the steps before it.
     """
     before = [point for point in points if point.env_steps <= learning_starts]
     if len(before) < 2:
@@ -89,7 +90,7 @@ def config_of(game: str, steps: int, threads: int) -> Config:
 
 
 def train(game: str, steps: int, threads: int, folder: Path) -> dict[str, Any]:
-    """Trains or resumes one game in this process; what is finished is read."""
+    """Trains or resumes one game in this process, or reads its record if it is finished."""
     path = folder / f"{game}-{steps}"
     kept = path / "cost.json"
     if kept.exists():
@@ -118,7 +119,7 @@ def train(game: str, steps: int, threads: int, folder: Path) -> dict[str, Any]:
         "costs": costs(points, steps // 10),
         "episodes": max((row.get("progress/episodes", 0) for row in rows), default=0),
         "mean_return_of_the_last_log": returns[-1] if returns else None,
-        "process_peak_bytes": peak,  # of the last piece, where a run was resumed
+        "process_peak_bytes": peak,  # of the last process if the run was resumed
         "threads": threads,
         "protocol": result["protocol"],
     }
@@ -135,7 +136,7 @@ def in_its_own_process(game: str, arguments: argparse.Namespace) -> dict[str, An
 
 
 def seen(game: str) -> NDArray[np.uint8]:
-    """(84, 4 * 84): what the network's input layer makes of one observation, the oldest frame first."""
+    """(84, 4 * 84): the output of the network's input layer for one observation, the oldest frame first."""
     config = config_of(game, 10, 1)
     environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, 1, Purpose.TRAIN)
     rng = np.random.default_rng(0)
@@ -146,7 +147,7 @@ def seen(game: str) -> NDArray[np.uint8]:
         step = environments.receive()
         ended = step.terminated | step.truncated
         observation = environments.reset(ended, np.full(1, -1)) if ended.any() else step.after
-    assert (observation.obs[0, :-1] == before[0, 1:]).all()  # a step moves each frame by one towards the oldest
+    assert (observation.obs[0, :-1] == before[0, 1:]).all()  # a step shifts the stack by one frame
     inputs = build_input(environments.spec.observation_space)(torch.from_numpy(observation.obs))  # (1, 4, 84, 84)
     environments.close()
     low, high = float(inputs.min()), float(inputs.max())
@@ -167,11 +168,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--games", nargs="+", default=GAMES)
     parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--threads", type=int, default=2, help="torch's")
-    parser.add_argument("--runs", type=Path, default=Path("runs/atari"), help="where the run directories lie")
-    parser.add_argument("--out", type=Path, help="a JSON file to write")
-    parser.add_argument("--picture", type=Path, help="a PNG to draw")
-    parser.add_argument("--one", metavar="GAME", help="train this one here and print its record")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--runs", type=Path, default=Path("runs/atari"), help="folder of the run directories")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--picture", type=Path, help="PNG file to write")
+    parser.add_argument("--one", metavar="GAME", help="train this game in this process and print its record")
     arguments = parser.parse_args()
     if arguments.one is not None:
         print(json.dumps(train(arguments.one, arguments.steps, arguments.threads, arguments.runs)))

@@ -1,10 +1,11 @@
-"""What a count bonus costs beside the rest of an Atari loop, found by timing its calls.
+"""Measures the cost of a count bonus in an Atari training loop by timing the bonus's methods.
 
     python benchmarks/exploration.py --out docs/results/data/exploration-cost.json
 
-Trains `atari/hash-pixels` on Pong (SimHash of 256 bits, six tables), with updates from step 500 on, and adds up the
-time inside the bonus's calls: a share of the loop, which the machine's noise does not drown as it would the difference
-of two runs. In five rounds, since memory is faster at some times than at others. Then counts batches of 1,000 codes.
+The benchmark trains `atari/hash-pixels` on Pong (SimHash of 256 bits, a sketch of six tables) with updates from step
+500 on. It sums the time spent in the bonus's methods and divides it by the time of the loop. The difference of two
+runs, one with and one without the bonus, would be less precise. There are five rounds, because memory speed varies over
+time. A second measurement counts and looks up batches of 1,000 codes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ROUNDS = 5
 
 
 def timed(target: Any, name: str, seconds: Counter[str]) -> None:
-    """Adds the time in each call of `target.name` to `seconds`."""
+    """Wraps the method `target.name` so that the time of each call is added to `seconds[name]`."""
     call = getattr(target, name)
 
     def measured(*arguments: Any) -> Any:
@@ -45,7 +46,7 @@ def timed(target: Any, name: str, seconds: Counter[str]) -> None:
 
 
 def loop(steps: int) -> dict[str, Any]:
-    """Microseconds an environment step of the whole loop and of the bonus in it; its share, the median round."""
+    """Microseconds per environment step of the whole loop and of the bonus; the bonus's share in the median round."""
     changes = {
         "env.game": "pong",
         "agent.replay_capacity": 5_000,
@@ -84,7 +85,7 @@ def loop(steps: int) -> dict[str, Any]:
 
 
 def tables(rounds: int = 50) -> dict[str, float]:
-    """Milliseconds to count 1,000 codes and to look 1,000 up, new ones and old ones alike; the sketch's size in MB."""
+    """Milliseconds to count and to look up 1,000 codes, new and known ones mixed; the sketch's size in MB."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 50_000, (rounds, 1_000)) * 2**40
     column = np.zeros(1_000, np.int64)
@@ -104,9 +105,9 @@ def tables(rounds: int = 50) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The cost of a count bonus in an Atari loop.")
-    parser.add_argument("--steps", type=int, default=2_000, help="environment steps timed, in all rounds")
-    parser.add_argument("--out", type=Path, help="a JSON file to write")
+    parser = argparse.ArgumentParser(description="Measures the cost of a count bonus in an Atari training loop.")
+    parser.add_argument("--steps", type=int, default=2_000, help="timed environment steps, over all rounds")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = {"microseconds a step": loop(arguments.steps), "1,000 codes": tables()}

@@ -1,11 +1,11 @@
-"""Bytes that a stored Atari transition takes, measured on the process, and what a million of them would take.
+"""Measures the memory that a stored Atari transition takes, and extrapolates it to a million transitions.
 
-    python benchmarks/memory.py                                     one line for 1, 8 and 64 environments
-    python benchmarks/memory.py --num-envs 8 --rows 20000 --json    one measurement, for other programs
+    python benchmarks/memory.py                                     # one line each for 1, 8 and 64 environments
+    python benchmarks/memory.py --num-envs 8 --rows 20000 --json    # one measurement, as JSON
 
-A transition is a step of 84 x 84 grey frames stacked four deep that can be sampled now. A replay is filled once over
-with random frames and episodes of 500 steps; the growth of the process's resident memory counts, whatever it is for.
-Each measurement has a process of its own.
+A transition is a step that can be sampled, with 84 x 84 grey frames in stacks of four. The benchmark fills a replay
+once with random frames and episodes of 500 steps, and measures how much the resident memory of the process grows. Each
+measurement runs in its own process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def atari_spec(num_envs: int) -> EnvSpec:
 
 
 def fill(replay: Replay, pool: NDArray[np.uint8], num_envs: int, adds: int) -> None:
-    """Adds `adds` steps of all environments, with observations from `pool` (64 + num_envs, 4, 84, 84)."""
+    """Adds `adds` vector steps with observations from `pool` (64 + num_envs, 4, 84, 84)."""
     nothing = np.zeros(num_envs, np.bool_)
     ones = np.ones(num_envs, np.float32)
     for number in range(adds):
@@ -56,12 +56,12 @@ def fill(replay: Replay, pool: NDArray[np.uint8], num_envs: int, adds: int) -> N
 
 
 def measure(num_envs: int, rows: int) -> dict[str, Any]:
-    """Fills a replay of `rows` rows in this process."""
+    """Fills a replay of `rows` rows in this process and returns its memory."""
     spec = atari_spec(num_envs)
     rng = np.random.default_rng(0)
     pool = rng.integers(0, 256, (64 + num_envs, *spec.observation_space.shape), dtype=np.uint8)
     small = Replay(100 * num_envs, spec, device=torch.device("cpu"), rng=rng)
-    fill(small, pool, num_envs, 120)  # whatever is loaded or set up at the first use
+    fill(small, pool, num_envs, 120)  # first, so that one-time allocations are not measured
     small.sample(32)
     before = psutil.Process().memory_info().rss
     replay = Replay(rows, spec, device=torch.device("cpu"), rng=rng)
@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-envs", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--rows", type=int, default=50_000, help="capacity of the replay that is filled")
-    parser.add_argument("--json", action="store_true", help="measure here, once, and print JSON")
+    parser.add_argument("--json", action="store_true", help="measure once in this process and print JSON")
     options = parser.parse_args()
     if options.json:
         print(json.dumps(measure(options.num_envs[0], options.rows)))
@@ -97,9 +97,9 @@ def main() -> None:
     for num_envs in options.num_envs:
         found = in_its_own_process(num_envs, options.rows)
         print(
-            f"{num_envs} environment(s): {found['bytes_per_transition']:,} bytes a transition over "
+            f"{num_envs} environment(s): {found['bytes_per_transition']:,} bytes per transition over "
             f"{found['transitions']:,}; a million: {found['projected_for_a_million'] / 2**30:.2f} GiB "
-            f"(the replay asks for {found['asked_for_a_million'] / 2**30:.2f} before it is made)",
+            f"(estimate before allocation: {found['asked_for_a_million'] / 2**30:.2f} GiB)",
             flush=True,
         )
 

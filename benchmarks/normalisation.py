@@ -1,12 +1,12 @@
-"""What normalisation costs: updates of a Nature network, normalised and plain, in turn, on the same machine.
+"""Measures the cost of normalisation: updates of normalised and plain Nature networks, alternating in one process.
 
     python benchmarks/normalisation.py --out docs/results/data/normalisation-cost.json
     python benchmarks/normalisation.py --kinds weight projected --rounds 300 --threads 4
 
-One round makes one update of each kind, in an order drawn anew for each round; "control" is a second plain
-learner, whose distance from 1 is what this measurement cannot see. What is printed is the median over rounds of the
-ratio to the plain update of the same round, with the quartiles. Besides: one greedy action for one observation, as a
-ratio in the same way; and one look at the layers (`agent.diagnostics_every`) as a multiple of a plain update.
+Each round makes one update of each kind of network, in random order. The output is the ratio to the plain update of the
+same round: its median and quartiles over rounds. "control" is a second plain network; its distance from a ratio of 1
+shows the error of the measurement. The benchmark also measures the choice of one greedy action, as a ratio in the same
+way, and one pass of the layer diagnostics (`agent.diagnostics_every`), as a multiple of a plain update.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 class Side:
-    """A learner with its batch and its network."""
+    """A network with its learner and a batch."""
 
     def __init__(self, kind: str, batch_size: int, device: torch.device) -> None:
         with torch_seeded(0):
@@ -76,7 +76,7 @@ class Side:
 
 
 def seconds(do: Callable[[], None], device: torch.device) -> float:
-    """Of the processor that one thread took, which other programs hardly change; elsewhere by the wall's clock."""
+    """Processor time on a CPU with one thread, which other programs hardly affect; else wall-clock time."""
     clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     begin = clock()
     do()
@@ -88,7 +88,7 @@ def seconds(do: Callable[[], None], device: torch.device) -> float:
 def alternating(
     actions: dict[str, Callable[[], None]], rounds: int, warm_up: int, device: torch.device
 ) -> dict[str, list[float]]:
-    """Seconds of each action in each round after the warm-up; each round has an order of its own."""
+    """Seconds of each action in each round after the warm-up. The order is random in each round."""
     names, rng = list(actions), random.Random(0)
     taken: dict[str, list[float]] = {name: [] for name in names}
     for number in range(warm_up + rounds):
@@ -100,7 +100,7 @@ def alternating(
 
 
 def ratios(taken: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Each kind against the plain one of the same round: median and quartiles."""
+    """The ratio of each kind to the plain one in the same round: median and quartiles."""
     rows = {}
     for name, times in taken.items():
         against = [one / other for one, other in zip(times, taken["plain"], strict=True)]

@@ -1,9 +1,9 @@
-"""Stable-Baselines3's DQN on two MinAtar games: the other side of the comparison in docs/results/.
+"""Trains Stable-Baselines3's DQN on MinAtar, for the comparison in docs/results/engine.md.
 
     python benchmarks/sb3_minatar.py --game breakout --seed 0 --out docs/results/data/minatar-breakout/sb3-seed0.json
 
-One run trains for 300,000 steps and then plays 100 episodes with the final parameters, without exploration. It writes
-one JSON file and does nothing where the file exists already, so that a list of runs can be started again at any time.
+A run trains for 300,000 steps and then plays 100 greedy episodes with the final parameters. It writes one JSON file. If
+the file exists, it does nothing, so a list of runs can be repeated after an interruption.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import machine, today, versions
 
 GAMES = {"breakout": "MinAtar/Breakout-v1", "space_invaders": "MinAtar/SpaceInvaders-v1"}
-MAX_EPISODE_STEPS = 5_000  # the package sets no limit of its own
+MAX_EPISODE_STEPS = 5_000  # MinAtar sets no limit
 ENV_STEPS = 300_000
 CURVE_EVERY = 10_000
 EVAL_EPISODES = 100
@@ -51,7 +51,7 @@ SETTINGS: dict[str, Any] = {
 
 
 class MinAtarFeatures(BaseFeaturesExtractor):
-    """(B, 10, 10, C) in channels-last order to (B, 128); Stable-Baselines3 has already turned booleans into floats."""
+    """(B, 10, 10, C), channels last, to (B, 128). Stable-Baselines3 has already converted booleans to floats."""
 
     def __init__(self, observation_space: gym.spaces.Box) -> None:
         super().__init__(observation_space, features_dim=128)
@@ -70,7 +70,7 @@ class MinAtarFeatures(BaseFeaturesExtractor):
 
 
 class TrainingCurve(BaseCallback):
-    """Every CURVE_EVERY steps: the mean return of the training episodes that ended since the last point."""
+    """Records every CURVE_EVERY steps the mean return of the training episodes that ended since the last point."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,17 +120,17 @@ def make_agent(env: gym.Env[Any, Any], seed: int) -> DQN:
 
 
 def episode_seed(seed: int, episode: int) -> int:
-    """Of an evaluation episode: apart from the training seeds, and different for every run and episode."""
+    """The seed of an evaluation episode. It differs from the training seeds, and between runs and episodes."""
     return 1_000_000 + 1_000 * seed + episode
 
 
 def evaluate(agent: DQN, game: str, seed: int) -> dict[str, Any]:
-    """The greedy policy in an environment of its own, one seed an episode."""
+    """Plays the greedy policy in a separate environment, with one seed per episode."""
     env = make_env(game)
     returns, lengths = [], []
     for episode in range(EVAL_EPISODES):
         obs, _ = env.reset(seed=episode_seed(seed, episode))
-        env.unwrapped.game.last_action = 0  # type: ignore[attr-defined]  # MinAtar's reset keeps the action that sticks
+        env.unwrapped.game.last_action = 0  # type: ignore[attr-defined]  # which MinAtar's reset keeps
         total, length, ended = 0.0, 0, False
         while not ended:
             action, _ = agent.predict(obs, deterministic=True)
@@ -178,13 +178,13 @@ def run(game: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Stable-Baselines3's DQN on a MinAtar game.")
+    parser = argparse.ArgumentParser(description="Trains Stable-Baselines3's DQN on a MinAtar game.")
     parser.add_argument("--game", choices=sorted(GAMES), required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.out.exists():
-        print(f"{arguments.out} exists: nothing to do")
+        print(f"{arguments.out} exists; nothing to do")
         return
     record = run(arguments.game, arguments.seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,20 @@
-"""Environment steps a second of DQN: rlkit and Stable-Baselines3, in turn, on the same machine.
+"""Compares the training speed of DQN in rlkit and in Stable-Baselines3 on the same machine.
 
     python benchmarks/speed.py --out docs/results/data/speed.json
     python benchmarks/speed.py --world atari --out docs/results/data/speed-atari.json
     python benchmarks/speed.py --world atari --precision bfloat16 --out docs/results/data/speed-atari-bfloat16.json
 
-Both do the same work with the same sizes, whatever the number of environments: on CartPole-v1 one update of 128
-transitions for every ten environment steps, on Pong one of 32 for every four, with the Nature network. Each round
-builds both sides anew, with the round's number as seed; the side that goes first alternates, since a machine's clock
-drifts. What is timed is the training loop alone, after a warm-up of random actions, first updates and the whole decay
-of epsilon. The result is the median of the rounds' ratios, with their range; on Pong each side counts at the better of
-its numbers of environments in the round. Beside the clock's seconds stand those of the processor, all threads together:
-on a machine that does other work they are the steadier ones, but they do not see what runs side by side.
+Both libraries do the same work with any number of environments. On CartPole-v1 they make one update of 128 transitions
+every ten environment steps. On Pong they make one update of 32 transitions every four steps, with the Nature network.
+
+Each round trains a new agent in each library, with the number of the round as seed. The library that is timed first
+alternates, because the speed of a machine drifts. Only the training loop is timed, after a warm-up that contains the
+random actions, the first updates and the whole decay of epsilon.
+
+The result is the median over rounds of the ratio of environment steps per second, with its range. On Pong each library
+is also represented by its faster number of environments in each round. Ratios of processor time, summed over all
+threads, are reported as well. Processor time varies less on a busy machine, but it does not show the gain from running
+threads in parallel.
 """
 
 from __future__ import annotations
@@ -36,19 +40,19 @@ from rlkit.runs.assemble import assemble
 from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import RunDirectory, machine, today, versions
 
-EPSILON = 0.05  # while timed
+EPSILON = 0.05  # during the timed steps
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Environment steps a second, by the clock and of processor time."""
+    """Environment steps per second of wall-clock time and of processor time."""
 
     clock: float
     cpu: float
 
 
 def now() -> tuple[float, float]:
-    """Seconds (of the clock, of processor time)."""
+    """Seconds of (wall-clock time, processor time)."""
     return time.perf_counter(), time.process_time()
 
 
@@ -57,13 +61,13 @@ def pace(steps: int, begin: tuple[float, float], end: tuple[float, float]) -> Pa
 
 
 def better(paces: Iterable[Pace]) -> Pace:
-    """The best by each measure."""
+    """The best pace by each measure."""
     clock, cpu = zip(*((one.clock, one.cpu) for one in paces), strict=True)
     return Pace(max(clock), max(cpu))
 
 
 class Clock(BaseCallback):
-    """Reads the time where the warm-up ends and where training ends."""
+    """Reads the time at the end of the warm-up and at the end of training."""
 
     def __init__(self, warm_up: int) -> None:
         super().__init__()
@@ -106,7 +110,7 @@ def sb3(world: World, num_envs: int, steps: int, seed: int) -> Pace:
         decayed = ((1.0 - remaining) * total - world.learning_starts) / world.epsilon_steps
         return 1.0 + (EPSILON - 1.0) * min(1.0, max(0.0, decayed))
 
-    agent.exploration_schedule = epsilon  # its own one cannot begin where learning does
+    agent.exploration_schedule = epsilon  # the default schedule cannot begin at learning_starts
     clock = Clock(world.warm_up)
     agent.learn(total, callback=clock, log_interval=None)
     env.close()
@@ -115,7 +119,7 @@ def sb3(world: World, num_envs: int, steps: int, seed: int) -> Pace:
 
 
 def rlkit(world: World, num_envs: int, steps: int, seed: int, precision: str = "float32") -> Pace:
-    """The pace of the trainer's own loop, with meters and logging, but no sink to write to."""
+    """The pace of rlkit's trainer, with meters and logging, but without sinks."""
     total = world.warm_up + steps
     settings = world.settings
     agent = {
@@ -156,14 +160,16 @@ def _train_until(trainer: Any, env_steps: int) -> None:
 
 
 def _expect_updates(world: World, updates: int, env_steps: int) -> None:
-    """Both sides must have done the same work; where a rollout straddles the first update one may be ahead by some."""
+    """Checks that the work was the same. A few updates of difference are possible, because rollouts have a length."""
     wanted = (env_steps - world.learning_starts) / world.steps_per_update
     if abs(updates - wanted) > 5:
-        raise RuntimeError(f"{updates} updates in {env_steps} steps, expected {wanted:.0f}: the comparison is not fair")
+        raise RuntimeError(
+            f"{updates} updates in {env_steps} steps; expected {wanted:.0f}, so the comparison is not fair"
+        )
 
 
 def measure(world: World, numbers: list[int], rounds: int, steps: int, precision: str) -> dict[str, Any]:
-    """Paces, side → environments → rounds, the sides in alternating order."""
+    """Paces by library, number of environments and round. The order of the libraries alternates."""
     sides: dict[str, Callable[[int, int], Pace]] = {
         "rlkit": lambda num_envs, seed: rlkit(world, num_envs, steps, seed, precision),
         "stable-baselines3": lambda num_envs, seed: sb3(world, num_envs, steps, seed),
@@ -177,7 +183,7 @@ def measure(world: World, numbers: list[int], rounds: int, steps: int, precision
 
 
 def compared(ours: list[float], theirs: list[float]) -> dict[str, Any]:
-    """Steps a second of all rounds, and their ratios."""
+    """Steps per second of all rounds, and their ratios."""
     ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
     return {
         "env_steps_per_second": {"rlkit": [round(x) for x in ours], "stable-baselines3": [round(x) for x in theirs]},
@@ -192,7 +198,7 @@ def compared(ours: list[float], theirs: list[float]) -> dict[str, Any]:
 
 
 def summary(label: Any, ours: list[Pace], theirs: list[Pace]) -> dict[str, Any]:
-    """The ratios of the rounds, printed and as a record."""
+    """Prints and returns the ratios of the rounds."""
     result = {
         "num_envs": label,
         **compared([one.clock for one in ours], [other.clock for other in theirs]),
@@ -209,21 +215,23 @@ def summary(label: Any, ours: list[Pace], theirs: list[Pace]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Training speed of rlkit and Stable-Baselines3, in turn.")
+    parser = argparse.ArgumentParser(
+        description="Compares the training speed of DQN in rlkit and in Stable-Baselines3."
+    )
     parser.add_argument("--world", choices=WORLDS, default="cartpole")
     parser.add_argument("--num-envs", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="environment steps timed, for each side and round")
+    parser.add_argument("--steps", type=int, help="timed environment steps per library and round")
     parser.add_argument(
-        "--precision", choices=["float32", "bfloat16"], default="float32", help="rlkit's; theirs: float32"
+        "--precision", choices=["float32", "bfloat16"], default="float32", help="of rlkit; the other uses float32"
     )
-    parser.add_argument("--threads", type=int, help="torch's, on both sides")
-    parser.add_argument("--out", type=Path, help="a JSON file to write")
+    parser.add_argument("--threads", type=int, help="threads of torch, in both libraries")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     world = WORLDS[arguments.world]
     world = replace(world, threads=arguments.threads or world.threads)
     if any(world.warm_up % number for number in arguments.num_envs):
-        parser.error(f"--num-envs: divisors of {world.warm_up}, where the clock starts")
+        parser.error(f"--num-envs: must divide {world.warm_up}, the steps of the warm-up")
     torch.set_num_threads(world.threads)
     steps = arguments.steps or world.steps
     speeds = measure(world, arguments.num_envs, arguments.rounds, steps, arguments.precision)

@@ -1,4 +1,4 @@
-"""The worlds of speed.py, as both libraries see them."""
+"""The environments and settings of speed.py, for both libraries."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack
 
 @dataclass(frozen=True)
 class World:
-    """What both sides train on, and how much they do there."""
+    """An environment, with the settings that both libraries use."""
 
     title: str
-    learning_starts: int  # random actions until here; then epsilon goes from 1 to its end in epsilon_steps
+    learning_starts: int  # steps of random actions; then epsilon falls from 1 to its end over epsilon_steps
     epsilon_steps: int
-    warm_up: int  # where the clock starts
-    steps: int  # timed, unless the command line says otherwise
+    warm_up: int  # steps before timing starts
+    steps: int  # timed steps; --steps overrides them
     steps_per_update: int
     threads: int
-    better: bool  # each side counts at the better of its numbers of environments
+    better: bool  # also compare each library at its faster number of environments
     settings: dict[str, Any]
-    reward_clip: float  # rlkit's; Stable-Baselines3 clips in its Atari wrapper, or not at all
-    env: dict[str, Any]  # rlkit's tables
+    reward_clip: float  # of rlkit; Stable-Baselines3 clips in its Atari wrapper only
+    env: dict[str, Any]  # tables of rlkit's config, as `network`
     network: dict[str, Any]
-    sb3_env: Callable[[int, int], VecEnv]  # (environments, seed) → Stable-Baselines3's
+    sb3_env: Callable[[int, int], VecEnv]  # (number of environments, seed) → environments of Stable-Baselines3
     sb3_policy: str
     sb3_network: dict[str, Any]
 
     def sb3_rollout(self, num_envs: int) -> tuple[int, int]:
-        """(steps of the whole vector, updates) of each of Stable-Baselines3's rollouts."""
+        """(vector steps, updates) of one rollout of Stable-Baselines3."""
         env_steps = math.lcm(self.steps_per_update, num_envs)
         return env_steps // num_envs, env_steps // self.steps_per_update
 
@@ -46,7 +46,7 @@ def _sb3_cartpole(num_envs: int, seed: int) -> VecEnv:
 
 def _sb3_pong(num_envs: int, seed: int) -> VecEnv:
     gym.register_envs(ale_py)
-    wrappers = {"terminal_on_life_loss": False}  # Pong has no lives; this only saves a wrapper
+    wrappers = {"terminal_on_life_loss": False}  # Pong has no lives, so this only removes a wrapper
     return VecFrameStack(make_atari_env("PongNoFrameskip-v4", num_envs, seed, wrapper_kwargs=wrappers), 4)
 
 

@@ -1,9 +1,9 @@
-"""Fills in the tables, and redraws the pictures, that documents name: `make results`.
+"""Regenerates the tables and pictures of Markdown documents from result files. `make results` runs this script.
 
     python docs/redraw.py README.md docs
 
-A document says where a table goes, and from what, by two comments; a picture needs one. Paths are relative to the
-repository's root, and may hold wildcards.
+Two comments mark a table in a document; the first is the command that generates it. One comment marks a picture. Paths
+are relative to the root of the repository and can contain wildcards.
 
     <!-- rlkit compare docs/results/data/cartpole -->
     <!-- end -->
@@ -35,23 +35,23 @@ CODE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 
 
 def expanded(paths: Iterable[Path]) -> list[Path]:
-    """Wildcards resolved, relative to the root. Raises SystemExit where one matches nothing."""
+    """Expands wildcards relative to the root. Raises SystemExit if a path matches no file."""
     out: list[Path] = []
     for path in paths:
         matches = sorted(ROOT.glob(str(path)))
         if not matches:
-            raise SystemExit(f"{path}: there is no such file")
+            raise SystemExit(f"{path}: no such file")
         out += matches
     return out
 
 
 def parameters(command: click.Command, text: str) -> dict[str, object]:
-    """The command's arguments as its own parser reads them."""
+    """Parses the arguments of the command."""
     return command.make_context(command.name, shlex.split(text)).params
 
 
 def table(text: str) -> str:
-    """What stands between the comments of `rlkit compare TEXT`."""
+    """The Markdown output of `rlkit compare TEXT`."""
     options = parameters(compare_command, text)
     done, unfinished = finished(find(expanded(options["runs"])).results)  # type: ignore[arg-type]
     if unfinished:
@@ -63,7 +63,7 @@ def table(text: str) -> str:
 
 
 def picture(text: str) -> tuple[Picture, list[Path]]:
-    """(what `rlkit plot TEXT` draws, where it goes)."""
+    """The picture of `rlkit plot TEXT`, and its output files."""
     options = parameters(plot_command, text)
     results = find(expanded(options["runs"])).results  # type: ignore[arg-type]
     drawing = drawn(results, options["x"], options["y"], options["by"], options["against"])  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ def picture(text: str) -> tuple[Picture, list[Path]]:
 
 
 def redrawn(document: str) -> str:
-    """A document's text with its tables as the result files give them; code blocks stay as they are."""
+    """The document with regenerated tables. Code blocks are not changed."""
     return "".join(
         part if part.startswith("```") else TABLE.sub(lambda match: f"{match[1]}\n{table(match[2])}\n{match[4]}", part)
         for part in CODE.split(document)
@@ -79,7 +79,7 @@ def redrawn(document: str) -> str:
 
 
 def plots(document: str) -> list[str]:
-    """The options of each picture that a document names outside code blocks."""
+    """The options of each picture that the document marks outside code blocks."""
     return [options for part in CODE.split(document) if not part.startswith("```") for options in PLOT.findall(part)]
 
 

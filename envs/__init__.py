@@ -1,6 +1,6 @@
-"""Environment families: one module each, plugged in by the entry-point group `rlkit.envs`, and rlkit's own worlds.
+"""Environment plug-ins, registered in the entry-point group `rlkit.envs`, and rlkit's own environments.
 
-Importing this package makes their ids known to Gymnasium.
+Importing this package registers the ids of rlkit's environments with Gymnasium.
 """
 
 import envs.worlds  # noqa: F401

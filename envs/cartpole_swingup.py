@@ -1,20 +1,22 @@
-"""CartPole swing-up with sparse reward: the pole hangs, and each step pays 1 while it stands.
+"""CartPole swing-up with a sparse reward: the pole hangs at the start, and each step pays 1 while it is upright.
 
-Houthooft et al. 2016 (VIME, `cartpole_swingup_env_x.py`) and Tang et al. 2017 (#Exploration, section 3.1), built on
-rllab's: a cart of 1 kg and a pole of 0.1 kg (1 m by 0.1 m) on a rail without friction under gravity 10, pushed by up to
-10 N in steps of 0.05 s. An episode starts with x in U(-1, 1) m, velocity U(-2, 2) m/s, angle pi + U(-1, 1) from
-upright, angular velocity U(-3, 3) rad/s, and ends at |x| > 3. Reward 1 while cos(angle) > 0.8, else 0, and 0 in the
-step that ends it. Time limit: the 500 steps of the papers' paths.
+The environment follows Houthooft et al. 2016 (VIME, `cartpole_swingup_env_x.py`) and Tang et al. 2017 (#Exploration,
+section 3.1), whose environment is based on rllab's. A cart of 1 kg with a pole of 0.1 kg (1 m by 0.1 m) moves on a rail
+without friction under gravity 10. Each step of 0.05 s pushes the cart with a force of up to 10 N. An episode starts
+with position U(-1, 1) m, velocity U(-2, 2) m/s, angle pi + U(-1, 1) from upright, and angular velocity U(-3, 3) rad/s.
+It ends at |x| > 3. The reward is 1 while cos(angle) > 0.8, and 0 otherwise and in the step that ends the episode. The
+time limit is 500 steps, as in the papers.
 
-The optimum is not known in closed form: 500 less the steps of the swing-up bound it from above.
+The optimal return is not known in closed form. It is at most 500 minus the number of steps of the swing-up.
 
-Deviations (the authors' value, then ours):
-1. Action: one real number in [-10, 10] N / three, -10, 0 and 10 N.
-2. Dynamics: Box2D, first-order steps of bodies held together by a joint / the same bodies' equations of motion,
-   Runge-Kutta steps of the same 0.05 s.
-3. Start: the cart is moved and the pole is not, so that the joint first pulls them together / joined from the start.
-4. Observation: (x, dx/dt, angle, d angle/dt), the angle unbounded / its cosine and sine in place of the angle, so that
-   a full turn leads back to the same observation.
+Differences from the authors' code:
+1. Action. The authors use one real number in [-10, 10] N. This environment has three actions: -10, 0 and 10 N.
+2. Dynamics. The authors use Box2D, which takes first-order steps of bodies connected by a joint. This environment
+   integrates the equations of motion of the same bodies with Runge-Kutta steps. The step is 0.05 s in both.
+3. Start. The authors place the cart without its pole, and the joint pulls the two together in the first steps. Here
+   they are connected from the start.
+4. Observation. The authors use (x, dx/dt, angle, d angle/dt) with an unbounded angle. This environment returns the
+   cosine and the sine of the angle instead, so a full turn leads back to the same observation.
 """
 
 from __future__ import annotations
@@ -36,17 +38,20 @@ HALF_LENGTH = 0.5  # m, from the joint to the pole's centre
 INERTIA = POLE_MASS * (1.0**2 + 0.1**2) / 12  # kg m^2, about its centre: a rectangle of 1 m by 0.1 m
 FORCE = 10.0  # N
 STEP = 0.05  # s
-RAIL = 3.0  # m to either side
-STANDING = 0.8  # the cosine beyond which a step pays
+RAIL = 3.0  # m on each side
+STANDING = 0.8  # a step pays if the cosine of the angle is larger
 START_LOW = (-1.0, -2.0, math.pi - 1, -3.0)
 START_HIGH = (1.0, 2.0, math.pi + 1, 3.0)
 
 
 class SparseCartPoleSwingUp(gym.Env[NDArray[np.float32], Any]):
-    """See the module. Observations (5,) float32: x in m, dx/dt, cos and sin of the angle, d angle/dt in rad/s."""
+    """The environment described in the module's docstring.
+
+    Observations are (5,) float32: x in m, dx/dt in m/s, cosine and sine of the angle, d angle/dt in rad/s.
+    """
 
     def __init__(self) -> None:
-        # the last step may overshoot the rail's end, by less than a metre
+        # the last step can pass the end of the rail by less than a metre
         high = np.array([RAIL + 1, np.inf, 1, 1, np.inf], np.float32)
         self.observation_space = spaces.Box(-high, high, dtype=np.float32)
         self.action_space = spaces.Discrete(3)
@@ -72,7 +77,7 @@ class SparseCartPoleSwingUp(gym.Env[NDArray[np.float32], Any]):
 
 
 def _motion(state: State, force: float) -> State:
-    """d/dt (x, speed, angle, spin); Lagrange's equations with the pole's centre at (x - l sin, l cos)."""
+    """d/dt (x, speed, angle, spin): Lagrange's equations with the pole's centre at (x - l sin, l cos)."""
     _, speed, angle, spin = state
     sin, cos = math.sin(angle), math.cos(angle)
     arm = POLE_MASS * HALF_LENGTH

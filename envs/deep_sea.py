@@ -1,20 +1,23 @@
-"""DeepSea: a treasure that only one of 2^N action sequences reaches, with the optimum known in closed form.
+"""DeepSea: a grid in which only one of 2^N action sequences reaches the treasure.
 
-Osband et al. 2019 (Deep Exploration via Randomized Value Functions, section 4) as bsuite's `deep_sea` has it (Osband
-et al. 2020): an N x N grid, entered at the upper left. Each of the N steps of an episode moves a row down and a column
-left or right, stopping at the walls. Right costs 0.01 / N, left nothing; going right in the lower right corner pays 1.
-Which of the two actions is "right" was drawn for each cell, so there is no "always the same action" to find by chance.
+The environment follows bsuite's `deep_sea` (Osband et al. 2020; Osband et al. 2019, Deep Exploration via Randomized
+Value Functions, section 4). An episode starts in the upper left cell of an N x N grid and takes N steps. Each step
+moves the agent one row down, and one column to the left or to the right unless a wall is there. A step to the right
+costs 0.01 / N, and a step to the left costs nothing. A step to the right in the lower right corner pays 1. For each
+cell a random mapping decides which of the two actions means "right", so repeating one action does not reach the
+treasure.
 
-In the stochastic variant a step right fails with probability 1 / N (the column stays, the cost is paid), and a step
-taken in the lower left or lower right corner adds N(0, 1) to its reward.
+In the stochastic variant a step to the right fails with probability 1 / N: the column stays the same, and the cost is
+paid. A step taken in the lower left or lower right corner adds N(0, 1) to its reward.
 
-Deviations from bsuite (its value, then ours):
-1. Mapping: NumPy's RandomState(mapping_seed) / PCG64(mapping_seed), top bits of its raw words, which no version of
-   NumPy changes. bsuite's sweep fixes mapping_seed at 42, which is the default here; None, a mapping that nobody
-   could draw again, is not offered.
-2. Observation: float32 / int8 (MultiBinary) of the same zeros and ones; a quarter of the memory in a replay.
-3. Optimum of the stochastic variant: (1 - 1/N)^(N-1) - 0.01, which is what going always right gets / that of the best
-   policy, which stops paying for steps right once one has failed (see `optimal_return`).
+Differences from bsuite:
+1. Mapping. bsuite uses RandomState(mapping_seed). This module uses the top bits of the raw words of
+   PCG64(mapping_seed), which are the same in every version of NumPy. The default of 42 is the seed of bsuite's sweep.
+   A seed of None is not supported, because its mapping could not be reproduced.
+2. Observation. bsuite returns float32. This module returns the same zeros and ones as int8 (MultiBinary), which takes a
+   quarter of the memory in a replay.
+3. Optimal return of the stochastic variant. bsuite states (1 - 1/N)^(N-1) - 0.01, the return of always going right. The
+   best policy stops going right after the first failed step (see `optimal_return`).
 """
 
 from __future__ import annotations
@@ -26,21 +29,22 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-MOVE_COST = 0.01  # of N steps right
-RENDERED = 240  # pixels a side, at least
+MOVE_COST = 0.01  # of N steps to the right
+RENDERED = 240  # pixels per side, at least
 
 
 def treasure_probability(size: int, stochastic: bool = False) -> float:
-    """How often the best policy reaches the treasure: each of N - 1 steps right must succeed; the last one need not."""
+    """Probability that the best policy reaches the treasure: the first N - 1 steps to the right must succeed."""
     return (1 - 1 / size) ** (size - 1) if stochastic else 1.0
 
 
 def optimal_return(size: int, stochastic: bool = False) -> float:
-    """The best policy's expected return of an episode.
+    """Expected return of the best policy.
 
-    Deterministic: N steps right and the treasure, 1 - 0.01. Stochastic, with p = 1 - 1/N: the treasure with
-    probability p^(N-1), less the cost of steps right, which are worth taking until the first failure: step k (from 0)
-    is taken with probability p^k, so 0.01/N * (1 - p^N) / (1 - p) = 0.01 * (1 - p^N).
+    In the deterministic variant the best policy takes N steps to the right and finds the treasure: 1 - 0.01. In the
+    stochastic variant, with p = 1 - 1/N, it finds the treasure with probability p^(N-1). It goes right until the first
+    failure, so it takes step k (from 0) with probability p^k. The expected cost of these steps is
+    0.01/N * (1 - p^N) / (1 - p) = 0.01 * (1 - p^N).
     """
     if not stochastic:
         return 1.0 - MOVE_COST
@@ -49,27 +53,29 @@ def optimal_return(size: int, stochastic: bool = False) -> float:
 
 
 def solved_return(size: int) -> float:
-    """Halfway between the least return with the treasure and the greatest without, in the deterministic variant.
+    """Threshold on the return that separates episodes with and without the treasure, in the deterministic variant.
 
-    Only N steps right reach the treasure, so that return is 0.99; without it no return exceeds 0. In the stochastic
-    variant a return tells nothing, for its noise has a standard deviation of 1: count the signal "success".
+    The return is 0.99 with the treasure, because this takes N steps to the right, and at most 0 without it. The
+    threshold lies halfway between. In the stochastic variant returns have noise with a standard deviation of 1; use the
+    signal "success" instead.
     """
     return optimal_return(size) / 2
 
 
 def action_mapping(size: int, mapping_seed: int) -> NDArray[np.int64]:
-    """(N, N): the action, 0 or 1, that means "right" in each cell; fair coins."""
+    """(N, N): the action, 0 or 1, that means "right" in each cell, drawn with equal probability."""
     raw = np.random.PCG64(mapping_seed).random_raw(size * size)
     return (raw >> np.uint64(63)).astype(np.int64).reshape(size, size)
 
 
 class DeepSea(gym.Env[NDArray[np.int8], Any]):
-    """See the module. Observations (N, N) int8: one where the diver is, all zeros after the last step.
+    """The environment described in the module's docstring.
 
-    Raises ValueError for a size below 2 and a negative mapping seed.
+    Observations are (N, N) int8: 1 in the agent's cell, and all zeros after the last step. Raises ValueError if `size`
+    is below 2 or `mapping_seed` is negative.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012  as Gymnasium has it
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 8}  # noqa: RUF012  as in Gymnasium
 
     def __init__(
         self, size: int = 10, stochastic: bool = False, mapping_seed: int = 42, render_mode: str | None = None
@@ -80,14 +86,14 @@ class DeepSea(gym.Env[NDArray[np.int8], Any]):
             raise ValueError(f"mapping_seed must be 0 or more, not {mapping_seed}")
         self.size = size
         self.stochastic = stochastic
-        self.max_steps = size  # its own time limit, found by the plug-in; the last step terminates
+        self.max_steps = size  # the plug-in reads this time limit; the last step terminates the episode
         self.render_mode = render_mode
         self.observation_space = spaces.MultiBinary((size, size))
         self.action_space = spaces.Discrete(2)
         self.row = 0
         self.column = 0
         self.treasure = False  # reached in this episode
-        self._right: list[list[int]] = action_mapping(size, mapping_seed).tolist()  # lists: ten times as fast to read
+        self._right: list[list[int]] = action_mapping(size, mapping_seed).tolist()  # a list: ten times faster
         self._cost = MOVE_COST / size
 
     def reset(
@@ -121,7 +127,7 @@ class DeepSea(gym.Env[NDArray[np.int8], Any]):
         return obs
 
     def render(self) -> NDArray[np.uint8]:
-        """(H, W, 3): the sea, the treasure's corner, the diver."""
+        """(H, W, 3): the grid, the treasure's corner and the agent."""
         picture = np.full((self.size, self.size, 3), (20, 60, 110), dtype=np.uint8)
         picture[-1, -1] = (230, 190, 50)
         picture[min(self.row, self.size - 1), self.column] = (240, 240, 240)
@@ -130,7 +136,7 @@ class DeepSea(gym.Env[NDArray[np.int8], Any]):
 
 
 def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
-    """Signals: "state" (2,) int16, row (N after the last step) and column; "success" bool, the treasure was reached."""
+    """Signals: "state" (2,) int16, row (N after the last step) and column; "success" bool, treasure reached."""
     sea = env.unwrapped
     assert isinstance(sea, DeepSea)
     return {"state": np.array((sea.row, sea.column), dtype=np.int16), "success": np.bool_(sea.treasure)}

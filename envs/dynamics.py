@@ -1,4 +1,4 @@
-"""One step of a differential equation, in plain floats: arrays of four numbers would cost ten times as much."""
+"""One step of a differential equation, in Python floats. NumPy arrays of four numbers would take ten times as long."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ State: TypeAlias = tuple[float, ...]
 
 
 def runge_kutta(derivative: Callable[[State], State], state: State, dt: float) -> State:
-    """`state` after `dt` under d state/dt = derivative(state), by the classical fourth-order method."""
+    """Advances `state` by `dt` under d state/dt = derivative(state), with the classical fourth-order method."""
 
     def moved(slope: State, share: float) -> State:
         return tuple([value + share * dt * change for value, change in zip(state, slope, strict=True)])

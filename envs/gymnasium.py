@@ -1,4 +1,4 @@
-"""Any registered Gymnasium environment with discrete actions: classic control, toy text, MiniGrid, MinAtar ..."""
+"""Plug-in for registered Gymnasium environments with discrete actions: classic control, toy text, MiniGrid, MinAtar."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gymnasium import spaces, wrappers
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-import envs.worlds  # noqa: F401  # here too: a folder `envs` where Python is started hides the package's __init__
+import envs.worlds  # noqa: F401  # again: a folder `envs` in the working directory hides the package's __init__
 from rlkit import plugins
 from rlkit.config.model import Model, PluginConfig
 from rlkit.environments import Environments
@@ -25,79 +25,79 @@ from rlkit.types import Purpose
 from rlkit.vector.driver import VectorEnvironments, describe
 from rlkit.vector.environment import Env, SignalReader, layers
 
-# A run is resumed and replayed from seeds and actions alone, so nothing may outlive a seeded reset, and nothing but
-# the engine may reset.
+# Resuming and replaying a run uses seeds and actions only. So no wrapper may keep state over a seeded reset, and only
+# the engine may reset an environment.
 REFUSED = {
-    wrappers.NormalizeObservation: "keeps its statistics over a seeded reset, so no run could be resumed or replayed; "
-    "let the agent scale its inputs",
-    wrappers.NormalizeReward: "keeps its statistics over a seeded reset, so no run could be resumed or replayed; "
-    "let the agent clip rewards",
-    wrappers.Autoreset: "resets on its own, which the engine does itself",
+    wrappers.NormalizeObservation: "keeps its statistics over a seeded reset, so runs could not be resumed or "
+    "replayed; let the agent scale its inputs",
+    wrappers.NormalizeReward: "keeps its statistics over a seeded reset, so runs could not be resumed or "
+    "replayed; let the agent clip rewards",
+    wrappers.Autoreset: "resets the environment, but only the engine may do this; remove it",
 }
 RESEEDING = "minigrid.wrappers:ReseedWrapper"
-# it warns at every seeded reset that it does what it was chosen for
+# ReseedWrapper warns at every seeded reset, although ignoring the seed is its purpose
 warnings.filterwarnings("ignore", message=".*A seed has been passed to `ReseedWrapper.reset` which is ignored")
 
 
 class WrapperConfig(Model):
-    """A wrapper with arguments."""
+    """A wrapper and its arguments."""
 
     path: str = Field(description='The wrapper, as "package.module:attr"; it is called with the environment.')
     kwargs: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments after the environment.")
 
 
-# every abstract base class has a method of this name; for a config it means nothing
+# abstract base classes have a method of this name, which configs do not use
 warnings.filterwarnings("ignore", message='Field name "register" in .* shadows')
 
 
 class GymnasiumConfig(PluginConfig):
-    """Which environment, how it is wrapped, and where it runs."""
+    """Selects an environment, its wrappers, and the process that runs it."""
 
     id: str = Field(
-        description='A registered id with its version, e.g. "CartPole-v1". rlkit\'s own: "rlkit/DeepSea-v0", '
+        description='A registered id with its version, e.g. "CartPole-v1". rlkit\'s own ids: "rlkit/DeepSea-v0", '
         '"rlkit/MountainCarGoal-v0", "rlkit/SparseMountainCar-v0", "rlkit/SparseCartPoleSwingUp-v0".'
     )
     kwargs: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments of the environment; what may stand here is its own affair."
+        default_factory=dict, description="Keyword arguments of the environment; see its own documentation."
     )
     register: tuple[str, ...] = Field(
         default=(),
-        description='What makes ids known, once per process and in order: modules to import ("minigrid", "my_package") '
-        'and functions to call ("minatar.gym:register_envs"). Empty: only what Gymnasium itself finds.',
+        description='Modules to import ("minigrid", "my_package") and functions to call ("minatar.gym:register_envs") '
+        "to register ids, in order and once per process. Default: none; Gymnasium finds its own ids.",
     )
     wrappers: tuple[str | WrapperConfig, ...] = Field(
         default=(),
-        description='Wrappers, the innermost first: "package.module:attr", or a table with `path` and `kwargs`. '
-        "A FrameStackObservation in the last place is recognised, and each of its frames is stored once.",
+        description='Wrappers, starting with the innermost: "package.module:attr", or a table with `path` and '
+        "`kwargs`. If the last one is FrameStackObservation, the replay stores each of its frames once.",
     )
     signals: str | None = Field(
         default=None,
-        description='"package.module:attr" of a function that gets the environment after each reset and step and '
-        "returns a dict of arrays (positions, RAM ...) for goal spaces and bonuses. Left out: no signals.",
+        description='"package.module:attr" of a function that is called with the environment after each reset and step '
+        "and returns a dict of arrays (positions, RAM ...) for goal spaces and bonuses. Default: no signals.",
     )
     mode: Literal["sync", "async"] = Field(
         default="sync",
-        description='"sync" steps one environment after the other in this process: best for fast ones. "async" gives '
-        "each a process and steps while the agent learns: pays where a step takes more than about 0.2 ms. The numbers "
-        "are the same.",
+        description='"sync" steps the environments one after the other in this process, which is best for fast ones. '
+        '"async" runs each in its own process while the agent learns, which is faster if a step takes more than about '
+        "0.2 ms. Results are the same.",
     )
     max_episode_steps: int | None = Field(
         default=None,
         ge=1,
-        description="Steps after which an episode is truncated, in place of the environment's own limit. Left out: its "
-        "own; required where it has none, since resuming plays whole episodes back. 1: every step is an episode.",
+        description="Steps after which an episode is truncated. Default: the environment's own limit. Required if it "
+        "has none, because resuming replays whole episodes. 1: every step is an episode.",
     )
 
     @field_validator("kwargs")
     @classmethod
     def _no_render_mode(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
         if "render_mode" in kwargs:
-            raise ValueError("render_mode is chosen by what the environment is made for; leave it out")
+            raise ValueError("render_mode is set by rlkit; remove it")
         return kwargs
 
 
 class ForgetLastAction(gym.Wrapper[Any, Any, Any, Any]):
-    """A seeded reset of MinAtar that also forgets the action which sticky actions would repeat."""
+    """Makes a seeded reset of MinAtar also clear the last action, which sticky actions would repeat."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
@@ -107,7 +107,7 @@ class ForgetLastAction(gym.Wrapper[Any, Any, Any, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Makes one environment of a config; raises ConfigError for what cannot be made. Picklable, for workers."""
+    """Builds one environment of a config. Raises ConfigError if this fails. Instances can be pickled for workers."""
 
     config: GymnasiumConfig
     render: bool = False
@@ -140,7 +140,7 @@ class Build:
             raise ConfigError(f"env.id: no registered environment {config.id!r}{hint}") from error
         arguments = {**config.kwargs, **({"render_mode": "rgb_array"} if self.render else {})}
         try:
-            # the passive checker would cost as much as a step of CartPole; check_env checks more
+            # Gymnasium's passive checker takes as long as a step of CartPole; check_env checks more
             return gym.make(
                 config.id, max_episode_steps=config.max_episode_steps, disable_env_checker=True, **arguments
             )
@@ -151,19 +151,19 @@ class Build:
         own, given = time_limit(env), self.config.max_episode_steps
         if own is None:
             raise ConfigError(
-                f"env.max_episode_steps: missing; {self.config.id} has no time limit, and an episode without end could "
-                "not be resumed; give one, for example 1000"
+                f"env.max_episode_steps: missing; {self.config.id} has no time limit, and an endless episode could not "
+                "be resumed; set a limit, for example 1000"
             )
         if given is not None and own < given:
             raise ConfigError(
-                f"env.max_episode_steps: {given} is beyond the {own} steps after which the environment itself ends an "
-                "episode; give its own limit in env.kwargs (max_steps for MiniGrid) or less here"
+                f"env.max_episode_steps: {given} exceeds the environment's own limit of {own} steps; set its own limit "
+                "in env.kwargs (max_steps for MiniGrid), or a smaller number here"
             )
 
 
 @cache
 def _register(path: str) -> None:
-    """Once per process: importing or registering again would warn of ids registered twice."""
+    """Imports a module or calls a function, once per process, because a second time would raise warnings."""
     found = plugins.import_object(path)
     if not inspect.ismodule(found):
         found()
@@ -182,12 +182,12 @@ def _wrapped(env: Env, entry: str | WrapperConfig) -> Env:
 
 
 def _check_reseeding(layer: Env) -> None:
-    """MiniGrid's ReseedWrapper fixes the layout by one seed; several it takes in turn, wherever it has come to."""
+    """Refuses MiniGrid's ReseedWrapper with several seeds: a seeded reset does not restart their cycle."""
     is_reseeding = f"{type(layer).__module__}:{type(layer).__name__}" == RESEEDING
     if is_reseeding and len(seeds := layer.seeds) != 1:  # type: ignore[attr-defined]
         raise ConfigError(
-            f"env.wrappers: ReseedWrapper with {len(seeds)} seeds keeps its place among them over a seeded reset, so "
-            "no run could be resumed or replayed; give one, as in kwargs = { seeds = [0] }"
+            f"env.wrappers: ReseedWrapper with {len(seeds)} seeds does not restart their cycle at a seeded reset, so "
+            "runs could not be resumed or replayed; give one seed, as in kwargs = { seeds = [0] }"
         )
 
 
@@ -196,14 +196,14 @@ def _is_minatar(env: Env) -> bool:
 
 
 def time_limit(env: Env) -> int | None:
-    """The smallest of the limits that its TimeLimit wrappers, and its own `max_steps` (MiniGrid), set; or None."""
+    """The smallest limit of its TimeLimit wrappers and its own `max_steps` (MiniGrid), or None if there is none."""
     limits = [layer._max_episode_steps for layer in layers(env) if isinstance(layer, wrappers.TimeLimit)]
     own = getattr(env.unwrapped, "max_steps", None)
     return min(limits + ([own] if isinstance(own, int) else []), default=None)
 
 
 def sticky_actions(env: Env) -> float | None:
-    """The probability with which the environment repeats the last action, where it says so."""
+    """The probability that the environment repeats the last action, or None if it states none."""
     for layer in layers(env):
         if isinstance(layer, wrappers.StickyAction):
             return float(layer.repeat_action_probability)
@@ -215,7 +215,7 @@ def sticky_actions(env: Env) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Reads the configured signals, and the screen where one is to be rendered."""
+    """Reads the configured signals, and the screen if `screen` is set."""
 
     path: str | None
     screen: bool
@@ -238,21 +238,21 @@ def _screen(env: Env) -> NDArray[np.uint8]:
     if picture.ndim != 3 or picture.shape[-1] != 3:
         name = env.spec.id if env.spec is not None else str(env)
         raise SpecError(f"{name} cannot be rendered: expected an (H, W, 3) picture, got shape {picture.shape}")
-    if picture.dtype.kind == "f":  # MinAtar's colours lie in 0..1
+    if picture.dtype.kind == "f":  # MinAtar renders floats in 0..1
         picture = np.rint(255 * picture)
     return picture.astype(np.uint8)
 
 
 def _hint(space: spaces.Space[Any]) -> str:
-    """How to remove what is no array, such as MiniGrid's mission text, from a Dict observation."""
+    """Says how to remove entries that are not arrays, such as MiniGrid's mission text, from a Dict observation."""
     if not isinstance(space, spaces.Dict):
         return ""
     kept = [name for name, part in space.spaces.items() if is_array(part)]
     if not kept or len(kept) == len(space.spaces):
         return ""
     path = f'path = "gymnasium.wrappers:FilterObservation", kwargs = {{ filter_keys = {kept} }}'
-    image = ' (or "minigrid.wrappers:ImgObsWrapper", for the image alone)' if "image" in kept else ""
-    return f"; keep the rest by {{ {path} }} in env.wrappers{image}"
+    image = ' (or "minigrid.wrappers:ImgObsWrapper", for the image only)' if "image" in kept else ""
+    return f"; remove the others with {{ {path} }} in env.wrappers{image}"
 
 
 class GymnasiumPlugin:
@@ -261,7 +261,7 @@ class GymnasiumPlugin:
     config = GymnasiumConfig
 
     def make(self, config: GymnasiumConfig, num_envs: int, purpose: Purpose) -> Environments:
-        """Rendered environments run in this process, whatever `mode` says."""
+        """Environments for rendering always run in this process."""
         render = purpose is Purpose.RENDER
         build = Build(config, render)
         signals: SignalReader | None = Signals(config.signals, render) if config.signals or render else None
@@ -288,7 +288,7 @@ class GymnasiumPlugin:
         return {key: value for key, value in known.items() if value}
 
     def reference_scores(self, config: GymnasiumConfig) -> Mapping[str, Any] | None:
-        """None: no scores are published that hold for every environment."""
+        """None: there are no published scores for environments in general."""
         return None
 
 
@@ -297,7 +297,7 @@ def _arguments(kwargs: Mapping[str, Any]) -> str:
 
 
 def _call(entry: WrapperConfig) -> str:
-    """A wrapper with its arguments: ReseedWrapper's seed is a layout, which a score depends on."""
+    """A wrapper with its arguments, because a score can depend on them (ReseedWrapper's seed is a layout)."""
     return f"{entry.path}({_arguments(entry.kwargs)})" if entry.kwargs else entry.path
 
 

@@ -1,4 +1,4 @@
-"""What a MiniGrid world knows of itself, as signals for bonuses, goals and pictures of visits."""
+"""Signals of MiniGrid environments, for bonuses, goals and visit maps, and an observation made from them."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from numpy.typing import NDArray
 
 from rlkit.errors import SpecError
 
-MAX_DOORS = 12  # the most that a world of the package has (ObstructedMaze-Full: 3 x 3 rooms)
+MAX_DOORS = 12  # the largest number in an environment of the package (ObstructedMaze-Full: 3 x 3 rooms)
 NOTHING = -1
 LOOSE = (Key, Ball, Box)
 
 
 def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
-    """Signals: "state" (17,) int16, the same length in every world; "success" bool, the goal square is stood on.
+    """Signals: "state" (17,) int16 in every environment; "success" bool, the agent stands on the goal square.
 
     =====  =============================================================================================
-    place  what it holds
+    entry  meaning
     =====  =============================================================================================
     0, 1   the agent's x (rightwards) and y (downwards)
     2      its direction: 0 right, 1 down, 2 left, 3 up
-    3, 4   kind and colour of what it carries (minigrid.core.constants); -1 and -1 where nothing
-    5-16   the doors, row by row from the upper left: 0 open, 1 closed, 2 locked; -1 where there are fewer
+    3, 4   kind and colour of the carried object (minigrid.core.constants); -1 and -1 if there is none
+    5-16   the doors, row by row from the upper left: 0 open, 1 closed, 2 locked; -1 for missing doors
     =====  =============================================================================================
 
-    Where keys, balls and boxes lie is left out: each place of a dropped key would make a state of its own. Where
-    layouts differ between episodes, the same state stands for different situations. A world without a goal square,
-    like KeyCorridor, has no "success". Raises SpecError for more doors than MAX_DOORS.
+    The state does not contain the positions of keys, balls and boxes on the floor, because each position of a dropped
+    key would then be a new state. If layouts differ between episodes, the same state can mean different situations. An
+    environment without a goal square, like KeyCorridor, has no signal "success". Raises SpecError if there are more
+    than MAX_DOORS doors.
     """
     world: Any = env.unwrapped
     held = world.carrying
     carried = (NOTHING, NOTHING) if held is None else (OBJECT_TO_IDX[held.type], COLOR_TO_IDX[held.color])
     cells = world.grid.grid
-    doors = [_door_state(cell) for cell in cells if type(cell) is Door]  # up to 625 cells: no isinstance
+    doors = [_door_state(cell) for cell in cells if type(cell) is Door]  # up to 625 cells; isinstance would be slower
     if len(doors) > MAX_DOORS:
-        raise SpecError(f"envs.minigrid:state holds {MAX_DOORS} doors, and this world has {len(doors)}")
+        raise SpecError(f"envs.minigrid:state holds {MAX_DOORS} doors, and this environment has {len(doors)}")
     padding = [NOTHING] * (MAX_DOORS - len(doors))
     x, y = world.agent_pos
     signals: dict[str, Any] = {"state": np.array((x, y, world.agent_dir, *carried, *doors, *padding), dtype=np.int16)}
@@ -50,9 +51,10 @@ def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
 
 
 def situation(env: gym.Env[Any, Any]) -> dict[str, Any]:
-    """Signals: "state" as above, and "standing" (1,) int16: the kind of object in the agent's cell, -1 where none.
+    """Signals: "state" as in `state`; "standing" (1,) int16, the kind of object in the agent's cell, or -1.
 
-    With it a goal or lava is known to be reached: neither shows in an observation once the agent stands on it.
+    "standing" tells when the agent reaches the goal square or lava. Observations do not show the object on which the
+    agent stands.
     """
     world: Any = env.unwrapped
     cell = world.grid.get(*world.agent_pos)
@@ -61,12 +63,13 @@ def situation(env: gym.Env[Any, Any]) -> dict[str, Any]:
 
 
 class StateObsWrapper(gym.ObservationWrapper[NDArray[np.int64], Any, Any]):
-    """The state in place of a picture of it: a short observation for worlds whose layout stays, and a fast one.
+    """Replaces the picture by the state: a short observation, fast to compute, for environments with a fixed layout.
 
-    MultiDiscrete (5 + doors + 2 * objects,): the places 0 to 4 of `state`; its first `doors` doors; x and y of each
-    key, ball or box that lies about, row by row from the upper left, -1 and -1 for those missing or carried. With one
-    layout and at most one such object nothing is hidden. Walls, goals and the kinds of objects are not in it.
-    Raises SpecError for a world with more doors or objects.
+    The observation space is MultiDiscrete (5 + doors + 2 * objects,). It contains the entries 0 to 4 of `state`, then
+    its first `doors` doors, and then x and y of each key, ball or box on the floor, row by row from the upper left,
+    with -1 and -1 for missing or carried objects. It does not contain walls, goals and the kinds of objects. With a
+    fixed layout and at most one object the environment is fully observable. Raises SpecError if there are more doors or
+    objects.
     """
 
     def __init__(self, env: gym.Env[Any, Any], doors: int = 1, objects: int = 1) -> None:
@@ -85,7 +88,7 @@ class StateObsWrapper(gym.ObservationWrapper[NDArray[np.int64], Any, Any]):
         loose = [(i % world.width, i // world.width) for i, cell in enumerate(world.grid.grid) if type(cell) in LOOSE]
         if len(loose) > self._objects or (more != NOTHING).any():
             raise SpecError(
-                f"this world has {int((known[5:] != NOTHING).sum())} doors and {len(loose)} loose objects: give "
+                f"this environment has {int((known[5:] != NOTHING).sum())} doors and {len(loose)} loose objects: give "
                 f"StateObsWrapper doors and objects (now {self._doors} and {self._objects}) for all of them"
             )
         missing = [(NOTHING, NOTHING)] * (self._objects - len(loose))

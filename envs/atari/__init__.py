@@ -1,4 +1,4 @@
-"""Atari 2600 games through the Arcade Learning Environment (Bellemare et al. 2013), which ale-py brings with it."""
+"""Plug-in for Atari 2600 games, with the Arcade Learning Environment (Bellemare et al. 2013) from ale-py."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class AtariPlugin:
         }
 
     def reference_scores(self, config: AtariConfig) -> Mapping[str, Any] | None:
-        """Random and human play, for 57 games; measured with 30 no-ops and without sticky actions."""
+        """Random and human scores of 57 games, measured with 30 no-ops and without sticky actions."""
         return atari_scores().get(game_of(config.game) or "")
 
 

@@ -1,4 +1,4 @@
-"""Which Atari game, under which protocol, on which of the two backends."""
+"""Config of the Atari plug-in: game, protocol and backend."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from pydantic import Field, field_validator, model_validator
 from rlkit import plugins
 from rlkit.config.model import PluginConfig
 
-FRAME_SKIP = 4  # emulator frames an action is repeated for; the newest two are pooled
-STACK = 4  # frames an agent sees
+FRAME_SKIP = 4  # emulator frames per action; the newest two are pooled
+STACK = 4  # frames per observation
 SIDE = 84  # pixels
-TWO_PLAYERS = {"combat", "joust", "maze_craze", "warlords"}  # ale-py has these for several players only
+TWO_PLAYERS = {"combat", "joust", "maze_craze", "warlords"}  # ale-py supports these for several players only
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a score depends on besides the game."""
+    """Settings on which scores depend, besides the game."""
 
-    sticky_actions: float  # probability with which the emulator repeats the last action, drawn for every frame
-    full_action_space: bool  # all 18 actions, or those that the game knows
-    noop_max: int  # an episode begins with a random number of no-ops below it; 0: none
-    fire_reset: bool  # an episode begins with FIRE where the game knows it
-    life_loss: bool  # the value ends with every life (discount 0); the episode goes on
+    sticky_actions: float  # probability that the emulator repeats the last action, drawn for every frame
+    full_action_space: bool  # all 18 actions, or those that the game uses
+    noop_max: int  # episodes begin with a random number of no-ops; 0: none
+    fire_reset: bool  # episodes begin with FIRE if the game has this action
+    life_loss: bool  # a lost life sets the discount to 0; the episode continues
     max_frames: int  # emulator frames after which an episode is truncated
 
 
 PROTOCOLS = {
     # Machado et al. 2018, section 5; Castro et al. 2018 (Dopamine)
     "dopamine": Options(0.25, False, 0, False, False, 108_000),
-    # Mnih et al. 2015, Methods; with the life-loss signal as a discount, as in DQN Zoo
+    # Mnih et al. 2015, Methods; a lost life sets the discount to 0, as in DQN Zoo
     "nature": Options(0.0, False, 30, False, True, 108_000),
 }
 
 
 def games() -> list[str]:
-    """The games that one player can play."""
+    """The single-player games."""
     return sorted(set(roms.get_all_rom_ids()) - TWO_PLAYERS)
 
 
 class AtariConfig(PluginConfig):
-    """One of ALE's games, as 84 x 84 grey pixels, the newest four frames, with the rewards as the game gives them."""
+    """A game of ALE. Observations are the newest four frames in 84 x 84 grey pixels; rewards are not clipped."""
 
     game: str = Field(description='ALE\'s name of the game, in lower case: "pong", "ms_pacman".')
     protocol: Literal["dopamine", "nature", "custom"] = Field(
         "dopamine",
-        description="What scores depend on. dopamine: sticky actions 0.25, no life-loss signal, no no-ops (Machado et "
-        "al. 2018). nature: no sticky actions, the value ends with every life, up to 30 no-ops (Mnih et al. 2015). "
-        "custom: as the keys below say, and as dopamine where they are left out.",
+        description="The settings on which scores depend. dopamine: sticky actions 0.25, no life-loss signal, no "
+        "no-ops (Machado et al. 2018). nature: no sticky actions, a lost life sets the discount to 0, up to 30 no-ops "
+        "(Mnih et al. 2015). custom: the values of the keys below, with the defaults of dopamine.",
     )
     sticky_actions: float | None = Field(
         None,
         ge=0.0,
         lt=1.0,
-        description="Probability, drawn for every emulator frame, that the game repeats the action before. 0: the game "
-        "is deterministic. Left out: the protocol's, as for all keys down to max_frames.",
+        description="Probability, drawn for every emulator frame, that the game repeats the last action. 0: the game "
+        "is deterministic. Default of this key and of the keys down to max_frames: the protocol's value.",
     )
-    full_action_space: bool | None = Field(None, description="All 18 actions instead of those that the game knows.")
+    full_action_space: bool | None = Field(None, description="All 18 actions instead of those that the game uses.")
     noop_max: int | None = Field(
         None,
         ge=0,
@@ -69,27 +69,27 @@ class AtariConfig(PluginConfig):
         "noop_max on the gymnasium backend. 0: none.",
     )
     fire_reset: bool | None = Field(
-        None, description="Begin episodes with FIRE, for games that wait for it; the vector backend can do it."
+        None, description="Begin episodes with FIRE, for games that wait for it; vector backend only."
     )
     life_loss: bool | None = Field(
         None,
-        description="Lost lives end the value (discount 0), so that they are avoided; the episode goes on either way.",
+        description="A lost life sets the discount to 0, so that agents learn to avoid it; the episode continues.",
     )
     max_frames: int | None = Field(
         None,
         ge=FRAME_SKIP,
-        description="Emulator frames, four a step, after which an episode is truncated; 108,000 are 30 minutes.",
+        description="Emulator frames, four per step, after which an episode is truncated; 108,000 are 30 minutes.",
     )
     backend: Literal["vector", "gymnasium"] = Field(
         "vector",
-        description="vector: ALE's own vector environment, several times as fast, in threads of this process. "
-        "gymnasium: AtariPreprocessing, which has signals.",
+        description="vector: ALE's vector environment, in threads of this process, several times faster. gymnasium: "
+        "AtariPreprocessing, which supports signals.",
     )
     signals: tuple[Literal["ram"], ...] = Field(
-        (), description='["ram"]: the 128 bytes of the console\'s memory beside each observation (gymnasium backend).'
+        (), description='["ram"]: the 128 bytes of the console\'s memory with each observation (gymnasium backend).'
     )
     threads: int = Field(
-        0, ge=0, le=1024, description="Emulator threads of the vector backend; 0: one a core. The numbers are the same."
+        0, ge=0, le=1024, description="Emulator threads of the vector backend; 0: one per core. Results are the same."
     )
 
     @field_validator("game")
@@ -110,31 +110,29 @@ class AtariConfig(PluginConfig):
             if getattr(self, key) not in (None, value):
                 given, fixed = json.dumps(getattr(self, key)), json.dumps(value)
                 raise ValueError(
-                    f'{key} = {given} contradicts protocol = "{self.protocol}", which has {fixed}; leave it out, or '
-                    'say protocol = "custom"'
+                    f'{key} = {given} contradicts protocol = "{self.protocol}", which has {fixed}; remove it, or '
+                    'set protocol = "custom"'
                 )
         return self
 
     @model_validator(mode="after")
     def _suits_its_backend(self) -> Self:
         if self.backend == "vector" and self.signals:
-            raise ValueError(
-                'signals = ["ram"] cannot come from backend = "vector", which has no RAM; use backend = "gymnasium"'
-            )
+            raise ValueError('signals = ["ram"] is not supported by backend = "vector"; use backend = "gymnasium"')
         if self.backend == "gymnasium" and self.threads:
-            raise ValueError(f'threads = {self.threads} is for backend = "vector"; leave it out')
+            raise ValueError(f'threads = {self.threads} is for backend = "vector" only; remove it')
         if self.backend == "gymnasium" and self.options.fire_reset:
-            raise ValueError('fire_reset cannot come from backend = "gymnasium"; use backend = "vector"')
+            raise ValueError('fire_reset is not supported by backend = "gymnasium"; use backend = "vector"')
         return self
 
     @property
     def world(self) -> str:
-        """The game as ALE names it."""
+        """The game's id in ALE."""
         return f"ALE/{self.game}"
 
     @property
     def options(self) -> Options:
-        """The protocol's values, changed where a custom one says so."""
+        """The protocol's values; with "custom", the keys that are set override them."""
         base = PROTOCOLS["dopamine" if self.protocol == "custom" else self.protocol]
         given = {key: getattr(self, key) for key in asdict(base) if getattr(self, key) is not None}
         return Options(**{**asdict(base), **given})

@@ -1,4 +1,4 @@
-"""The same games through Gymnasium's AtariPreprocessing: slower, one after the other, with RAM beside the pixels."""
+"""Atari with Gymnasium's AtariPreprocessing: slower than the vector backend, but with RAM as a signal."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ LIVES = "lives"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Makes one game of a config."""
+    """Builds one environment of a config."""
 
     config: AtariConfig
 
     def __call__(self) -> Env:
-        ALEInterface.setLoggerMode(LoggerMode.Error)  # else each emulator says its name
+        ALEInterface.setLoggerMode(LoggerMode.Error)  # suppresses the banner of each emulator
         options = self.config.options
         game = AtariEnv(
             game=self.config.game,
@@ -43,7 +43,7 @@ class Build:
             env = AtariPreprocessing(game, noop_max=options.noop_max, frame_skip=FRAME_SKIP, screen_size=SIDE)
         except gym.error.DependencyNotInstalled as error:
             raise ConfigError(
-                'env.backend = "gymnasium" needs OpenCV; install opencv-python-headless (rlkit[worlds] brings it), or '
+                'env.backend = "gymnasium" needs OpenCV; install opencv-python-headless (part of rlkit[worlds]), or '
                 'use backend = "vector"'
             ) from error
         return FrameStackObservation(env, STACK, padding_type="zero")
@@ -51,7 +51,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Reads what a config asks for, and the lives, off the emulator."""
+    """Reads the configured signals and the number of lives from the emulator."""
 
     ram: bool
     screen: bool
@@ -67,7 +67,7 @@ class Signals:
 
 
 class LivesCounted:
-    """Environments with a signal "lives": keeps it to itself, and ends the value with each lost life if told so."""
+    """Removes the signal "lives" of its environments. With `life_loss`, a lost life sets the discount to 0."""
 
     def __init__(self, environments: Environments, *, life_loss: bool, action_names: tuple[str, ...]) -> None:
         self._environments = environments
@@ -105,7 +105,7 @@ class LivesCounted:
 
 
 def make(config: AtariConfig, num_envs: int, *, render: bool) -> Environments:
-    """N games in this process. Raises ConfigError where OpenCV is missing."""
+    """N environments in this process. Raises ConfigError if OpenCV is missing."""
     build, signals = Build(config), Signals("ram" in config.signals, render)
     spec = replace(describe(build, num_envs, signals, FRAME_SKIP), world=config.world)
     game = AtariEnv(game=config.game, full_action_space=config.options.full_action_space)

@@ -1,9 +1,12 @@
-"""ALE's own vector environment, in threads of this process, as `rlkit.environments.Environments`.
+"""ALE's vector environment, in threads of this process, as `rlkit.environments.Environments`.
 
-Its sharp edges, and what is done about them: it resets by itself in the step after an end, unless it was reset by mask
-before; an action out of range makes `recv` wait for ever; a seed of -1 in the first reset is taken from the system; a
-reset while a step is under way ends the process; a life lost either restarts the game or looks like an end, so lives
-are counted here.
+This module works around the following behaviour of ALE's vector environment:
+
+- It resets an ended episode in the next step, unless a masked reset comes first.
+- An action out of range makes `recv` wait forever.
+- In the first reset, a seed of -1 is replaced by one from the operating system.
+- A reset between `send` and `recv` crashes the process.
+- A lost life either restarts the game or looks like the end of an episode, so this module counts lives itself.
 """
 
 from __future__ import annotations
@@ -23,29 +26,29 @@ from rlkit.errors import ConfigError, WorkerError
 from rlkit.seeding import MAX_SEED
 from rlkit.types import ArraySpec, EnvSpec, Observation, RawStep, Stack
 
-LOWEST = (0, 12, 1)  # before it a masked reset hangs or is refused
+LOWEST = (0, 12, 1)  # masked resets hang or fail in earlier versions
 
 
 def check_version(version: str = ale_py.__version__) -> None:
-    """Raises ConfigError for an ale-py whose vector environment cannot be driven."""
+    """Raises ConfigError if the version of ale-py is too old."""
     if tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < LOWEST:
         needed = ".".join(map(str, LOWEST))
         raise ConfigError(f"env: ale-py {version} is too old: its masked resets hang; install ale-py {needed} or newer")
 
 
 def screen_shape(game: str) -> tuple[int, int, int]:
-    """(H, W, 3) of a game's full screen: 210 x 160 for most."""
+    """(H, W, 3) of a game's full screen, which is 210 x 160 for most games."""
     ALEInterface.setLoggerMode(LoggerMode.Error)
     emulator = ALEInterface()
     path = roms.get_rom_path(game)
-    assert path is not None  # the config knows the games
+    assert path is not None  # the config has validated the game
     emulator.loadROM(path)
     height, width = emulator.getScreenDims()
     return int(height), int(width), 3
 
 
 def make_games(config: AtariConfig, num_envs: int, **pixels: Any) -> AtariVectorEnv:
-    """N games of a config; `pixels` says what is seen of them."""
+    """N environments of a config; `pixels` sets size, colour and stacking of the frames."""
     options = config.options
     return AtariVectorEnv(
         config.game,
@@ -65,7 +68,7 @@ def make_games(config: AtariConfig, num_envs: int, **pixels: Any) -> AtariVector
 
 
 class VectorAtari:
-    """N games of ALE. `render` plays each a second time, in colour and at full size, for the signal "screen"."""
+    """N environments of ALE. `render` adds a copy of each in colour and full size, for the signal "screen"."""
 
     def __init__(self, config: AtariConfig, num_envs: int, *, render: bool = False) -> None:
         check_version()
@@ -98,9 +101,9 @@ class VectorAtari:
         return self._spec
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> Observation:
-        """See `Environments.reset`. ValueError where the first one is not of all environments, with seeds."""
+        """See `Environments.reset`. Raises ValueError if the first reset is not of all environments, with seeds."""
         if self._under_way:
-            raise ValueError("a reset between send and receive")
+            raise ValueError("reset was called between send and receive")
         wanted = seeds[mask]
         if self._lives is None and (not mask.all() or (wanted < 0).any()):
             raise ValueError("the first reset must be of all environments, with seeds")
@@ -112,7 +115,7 @@ class VectorAtari:
         return self._observation(answers, mask.copy())
 
     def send(self, action: NDArray[np.int64]) -> None:
-        """See `Environments.send`. ValueError for actions that do not exist."""
+        """See `Environments.send`. Raises ValueError for actions out of range."""
         if action.min() < 0 or action.max() >= self._spec.num_actions:
             raise ValueError(f"actions {action}; expected 0..{self._spec.num_actions - 1}")
         self._under_way = True
@@ -136,7 +139,7 @@ class VectorAtari:
         )
 
     def close(self) -> None:
-        """Its threads end with the last reference, also in the middle of a step."""
+        """Drops the last reference, which ends the threads, even during a step."""
         self._vectors = []
 
     def _observation(self, answers: list[Any], first: NDArray[np.bool_]) -> Observation:

@@ -1,1 +1,1 @@
-"""Goal spaces of the environment families here: what may be set as a goal in them."""
+"""Goal spaces for the environments of this package."""

@@ -1,4 +1,4 @@
-"""Goals of the h-DQN paper's chain: its states (Kulkarni et al. 2016, section 4.1)."""
+"""Goal space for the chain of the h-DQN paper: its states (Kulkarni et al. 2016, section 4.1)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from rlkit.types import EnvSpec, Observation
 
 
 class States:
-    """One goal a state of a Discrete observation space, achieved while the agent is there.
+    """One goal per state of a Discrete observation space. A goal is achieved while the agent is in its state.
 
-    states: which ones, counted from 1 as in the paper; left out: all. (The authors' code has 1, 3, 4, 5, 6.)
+    states: the states that are goals, counted from 1 as in the paper. Default: all states. The authors' code uses 1, 3,
+    4, 5 and 6.
     """
 
     def __init__(self, spec: EnvSpec, states: Sequence[int] | None = None) -> None:
@@ -25,7 +26,7 @@ class States:
             raise SpecError(f"goals chain-states need Discrete observations, such as rlkit/Chain-v0's, not {space}")
         chosen = list(range(1, int(space.n) + 1)) if states is None else list(states)
         if any(not isinstance(number, int) or not 1 <= number <= space.n for number in chosen):
-            raise SpecError(f"goals chain-states: states {chosen} must be whole numbers in 1..{space.n}")
+            raise SpecError(f"goals chain-states: states {chosen} must be integers in 1..{space.n}")
         self.names = [f"s{number}" for number in chosen]
         self._codes = np.array(chosen, np.int64) - 1 + int(space.start)
 

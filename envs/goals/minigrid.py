@@ -1,4 +1,4 @@
-"""Goals in MiniGrid worlds: objects dealt with, or cells reached."""
+"""Goal spaces for MiniGrid: interactions with objects, or cells."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ HINT = 'give env.signals = "envs.minigrid:situation"'
 
 
 class Objects:
-    """One goal a kind of object: a key, ball or box carried; a door open, whichever; the goal or lava stood on."""
+    """One goal per kind of object.
+
+    A key, ball or box is achieved while the agent carries one, a door while any door is open, and the goal square or
+    lava while the agent stands on it.
+    """
 
     def __init__(self, spec: EnvSpec, objects: Sequence[str] = ("key", "door", "goal")) -> None:
         require_signal(spec, "state", 17, "goals minigrid-objects", HINT)
@@ -43,10 +47,10 @@ class Objects:
 
 
 class Cells:
-    """One goal a cell (x, y), achieved while the agent is in it.
+    """One goal per cell (x, y). A goal is achieved while the agent is in its cell.
 
-    encoding: "one-hot", or "mask", a channel over the observation that is 1 in the cell, which needs an observation of
-    the whole world (minigrid.wrappers:FullyObsWrapper), whose axes are x and y.
+    encoding: "one-hot" or "mask". A mask is a channel over the observation that is 1 in the cell. It requires an
+    observation of the whole grid, whose axes are x and y (minigrid.wrappers:FullyObsWrapper).
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class Cells:
         whole = all(isinstance(number, int) and number >= 0 for cell in cells for number in cell)
         if encoding not in ("one-hot", "mask") or not whole or any(len(cell) != 2 for cell in cells):
             raise SpecError(
-                f"goals minigrid-cells: cells {list(cells)} must be pairs [x, y] of whole numbers, "
+                f"goals minigrid-cells: cells {list(cells)} must be pairs [x, y] of non-negative integers, "
                 'encoding "one-hot" or "mask"'
             )
         self.names = [f"{x}-{y}" for x, y in cells]
@@ -65,7 +69,7 @@ class Cells:
         if encoding == "mask":
             shape = spec.observation_space.shape
             if shape is None or len(shape) != 3 or (self._cells >= shape[:2]).any():
-                raise SpecError(f"goals minigrid-cells: masks need images with a place for each cell, not {shape}")
+                raise SpecError(f"goals minigrid-cells: masks need images that contain all cells, not {shape}")
             self._codes = np.zeros((len(cells), *shape[:2]), np.float32)
             self._codes[np.arange(len(cells)), self._cells[:, 0], self._cells[:, 1]] = 1.0
 

@@ -1,7 +1,8 @@
-"""Goals in the first room of Montezuma's Revenge: its entities (Kulkarni et al. 2016, section 4.2).
+"""Goal space for the first room of Montezuma's Revenge: its entities (Kulkarni et al. 2016, section 4.2).
 
-The paper finds them in the picture; here the console's memory says where the man is. ROOM, X and Y are known from Anand
-et al. 2019 (AtariARI), SITUATION and THINGS were found in the emulator. tests/test_montezuma_goals.py plays to all.
+The paper detects entities in the picture. This module reads the man's position from the console's memory. ROOM, X and Y
+are taken from Anand et al. 2019 (AtariARI); SITUATION and THINGS were determined with the emulator.
+tests/envs/test_montezuma_goals.py reaches every goal.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from rlkit.goals import require_signal
 from rlkit.types import EnvSpec, Observation
 
 WORLD = "ALE/montezuma_revenge"
-SITUATION, ROOM, X, Y, THINGS = 2, 3, 42, 43, 66  # bytes of the memory
+SITUATION, ROOM, X, Y, THINGS = 2, 3, 42, 43, 66  # indices of bytes in the memory
 FIRST_ROOM = 1
-PLAYING = (3, 4, 7)  # with a new thing, as usual, falling; else dying or paused (6), changing rooms (2), over (0, 5)
-KEY_IN_PLACE = 1  # bit of THINGS; in the first room bits 2 and 3 are the right and the left door, shut
-SCREEN = (160, 210)  # pixels (x, y); y grows downwards, unlike the memory's
-MAN = (3, 318)  # the man's middle on the screen is (X + 3, 318 - Y)
-NEAR = 9  # pixels between the man's middle and the place, as in the authors' code
+# SITUATION while the man is alive: object just taken, normal, falling. The other values are 6 (dying or paused), 2
+# (changing rooms), 0 and 5 (game over).
+PLAYING = (3, 4, 7)
+KEY_IN_PLACE = 1  # bit of THINGS; in the first room bits 2 and 3 mean that the right and the left door are shut
+SCREEN = (160, 210)  # pixels (x, y); y points down, but up in the memory
+MAN = (3, 318)  # the centre of the man on the screen is (X + 3, 318 - Y)
+NEAR = 9  # maximum distance in pixels between the man's centre and the place, as in the authors' code
 
-# (x, y) where the man is at it, and its box on the screen, (left, top, right, bottom) with the last two excluded.
-# Ladders are reached halfway, doors on the floor beside them, shut or open; the key has no place: it must be taken.
+# PLACES: the point (x, y) that the man must be near. It is halfway up a ladder, or on the floor beside a door, open or
+# shut. The key has no such point, because it must be taken.
+# BOXES: each entity's box on the screen, (left, top, right, bottom), with right and bottom exclusive.
 PLACES: dict[str, tuple[int, int]] = {
     "top-left-door": (22, 83),
     "top-right-door": (138, 83),
@@ -42,23 +46,24 @@ BOXES: dict[str, tuple[int, int, int, int]] = {
 
 
 class Entities:
-    """One goal an entity: the man at a door or halfway up a ladder, alive; the key taken.
+    """One goal per entity.
 
-    Nothing is achieved in other rooms, not the key either. Goals enter a network as masks over the frame, the entity's
-    box. Raises SpecError for other games and without the signal "ram".
+    A door or ladder is achieved while the man is alive and near its place. The key is achieved once it is taken. In
+    other rooms no goal is achieved, including the key. The network receives a goal as a mask over the frame, which is 1
+    in the entity's box. Raises SpecError for other games, and if the signal "ram" is missing.
     """
 
     def __init__(self, spec: EnvSpec) -> None:
         if spec.world != WORLD:
             raise SpecError(
-                f"goals montezuma-entities know {WORLD} alone, and this environment is {spec.world or 'unknown'}; "
+                f"goals montezuma-entities support {WORLD} only, and this environment is {spec.world or 'unknown'}; "
                 'give env.name = "atari" and env.game = "montezuma_revenge"'
             )
         require_signal(
             spec, "ram", 128, "goals montezuma-entities", 'give env.backend = "gymnasium" and env.signals = ["ram"]'
         )
         shape = spec.observation_space.shape
-        assert shape is not None  # of pixels
+        assert shape is not None  # a Box of pixels
         self.names = [*BOXES]
         self._places = np.array([*PLACES.values()], np.int64)  # (G - 1, 2): all but the key
         self._masks = np.stack([_mask(box, shape[-2], shape[-1]) for box in BOXES.values()])  # (G, H, W)
@@ -78,7 +83,7 @@ class Entities:
 
 
 def _mask(box: tuple[int, int, int, int], height: int, width: int) -> NDArray[np.float32]:
-    """(height, width): 1 in every pixel of the shrunk screen that the box touches."""
+    """(height, width): 1 in every pixel of the downscaled screen that overlaps the box."""
     left, top, right, bottom = box
     mask = np.zeros((height, width), np.float32)
     rows = slice(top * height // SCREEN[1], -(-bottom * height // SCREEN[1]))

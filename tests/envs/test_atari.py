@@ -287,16 +287,16 @@ def test_the_spec_says_what_an_agent_needs() -> None:
         ('game = "pong"\nprotocol = "natur"', "env.protocol: .*'dopamine', 'nature' or 'custom'"),
         (
             'game = "pong"\nsticky_actions = 0.0',
-            'sticky_actions = 0.0 contradicts protocol = "dopamine", which has 0.25; leave it out, or say protocol = '
+            'sticky_actions = 0.0 contradicts protocol = "dopamine", which has 0.25; remove it, or set protocol = '
             '"custom"',
         ),
         ('game = "pong"\nprotocol = "nature"\nlife_loss = false', "life_loss = false contradicts .* which has true"),
-        ('game = "pong"\nsignals = ["ram"]', 'which has no RAM; use backend = "gymnasium"'),
+        ('game = "pong"\nsignals = ["ram"]', 'is not supported by backend = "vector"; use backend = "gymnasium"'),
         ('game = "pong"\nsignals = ["rom"]', "env.signals.0: .*'ram'"),
         ('game = "pong"\nbackend = "gymnasium"\nthreads = 2', 'threads = 2 is for backend = "vector"'),
         (
             'game = "pong"\nbackend = "gymnasium"\nprotocol = "custom"\nfire_reset = true',
-            'fire_reset cannot come from backend = "gymnasium"',
+            'fire_reset is not supported by backend = "gymnasium"',
         ),
         ('game = "pong"\nprotocol = "custom"\nsticky_actions = 1.0', "env.sticky_actions: .*less than 1"),
         ('game = "pong"\nprotocol = "custom"\nmax_frames = 3', "env.max_frames: .*greater than or equal to 4"),

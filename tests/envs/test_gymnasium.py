@@ -87,7 +87,7 @@ def test_unknown_keys_and_values_are_named() -> None:
         resolved('env = {name = "gymnasium", id = "CartPole-v1", mode = "threads"}')
     with pytest.raises(ConfigError, match=r"env.max_episode_steps: .*greater than or equal to 1"):
         resolved('env = {name = "gymnasium", id = "CartPole-v1", max_episode_steps = 0}')
-    with pytest.raises(ConfigError, match="render_mode is chosen by"):
+    with pytest.raises(ConfigError, match="render_mode is set by rlkit"):
         resolved('env = {name = "gymnasium", id = "CartPole-v1", kwargs = {render_mode = "human"}}')
 
 
@@ -105,12 +105,12 @@ def test_unknown_keys_and_values_are_named() -> None:
         ({"id": "CartPole-v1", "wrappers": (f"{__name__}:not_an_environment",)}, "returned int; expected an env"),
         ({"id": "CartPole-v1", "wrappers": ("gymnasium.wrappers:NormalizeObservation",)}, "keeps its statistics"),
         ({"id": "CartPole-v1", "wrappers": ("gymnasium.wrappers:NormalizeReward",)}, "keeps its statistics"),
-        ({"id": "CartPole-v1", "wrappers": ("gymnasium.wrappers:Autoreset",)}, "resets on its own"),
+        ({"id": "CartPole-v1", "wrappers": ("gymnasium.wrappers:Autoreset",)}, "only the engine may do this"),
         ({"id": "CartPole-v1", "signals": "no_such_module:f"}, "no module 'no_such_module'"),
         ({"id": CLIFF}, f"env.max_episode_steps: missing; {CLIFF} has no time limit"),
         (
             {"id": "MiniGrid-DoorKey-5x5-v0", "register": ("minigrid",), "max_episode_steps": 251},
-            "251 is beyond the 250 steps",
+            "251 exceeds the environment's own limit of 250 steps",
         ),
     ],
 )

@@ -76,7 +76,7 @@ def test_the_state_as_observation_hides_nothing_of_one_layout(id: str, doors: in
 
 
 def test_the_state_as_observation_says_what_it_has_no_room_for() -> None:
-    with pytest.raises(SpecError, match="this world has 5 doors and 0 loose objects: give StateObsWrapper doors"):
+    with pytest.raises(SpecError, match="this environment has 5 doors and 0 loose objects: give StateObsWrapper doors"):
         StateObsWrapper(gym.make("MiniGrid-MultiRoom-N6-v0"), doors=4).reset(seed=0)
     with pytest.raises(SpecError, match=r"1 doors and 1 loose objects.*now 1 and 0"):
         StateObsWrapper(gym.make("MiniGrid-DoorKey-5x5-v0"), objects=0).reset(seed=0)
@@ -128,7 +128,7 @@ def test_more_doors_than_fit_are_refused() -> None:
     world: Any = env.unwrapped
     for index in range(13):
         world.grid.set(index % 6 + 1, index // 6 + 2, Door("red"))
-    with pytest.raises(SpecError, match="holds 12 doors, and this world has 13"):
+    with pytest.raises(SpecError, match="holds 12 doors, and this environment has 13"):
         state(env)
 
 
@@ -164,5 +164,5 @@ def test_the_protocol_names_the_layout() -> None:
 
 def test_several_seeds_are_refused_with_the_reason() -> None:
     """The wrapper goes through them in turn and goes on after a seeded reset: such a run could not be resumed."""
-    with pytest.raises(ConfigError, match=r"ReseedWrapper with 2 seeds keeps its place.*seeds = \[0\]"):
+    with pytest.raises(ConfigError, match=r"ReseedWrapper with 2 seeds does not restart.*seeds = \[0\]"):
         plugin.make(fixed("MiniGrid-DoorKey-5x5-v0", 0, 1), 1, Purpose.TRAIN)

@@ -168,7 +168,7 @@ SHORT = {"train.steps": 8, "evaluation.every": 0, "evaluation.final_episodes": 1
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"game": "pitfall"}, r"know ALE/montezuma_revenge alone, and this environment is ALE/pitfall; give env.name"),
+        ({"game": "pitfall"}, "support ALE/montezuma_revenge only, and this environment is ALE/pitfall; give env.name"),
         ({"signals": ()}, r'needs the signal "ram" of at least 128 .* none; give env.backend = "gymnasium" and env.s'),
         ({"signals": (), "backend": "vector"}, r'needs the signal "ram"'),
     ],
