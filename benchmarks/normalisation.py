@@ -24,9 +24,12 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from rlkit.learning.gradient import GradientSettings
 from rlkit.learning.optimizers import OptimizerConfig
-from rlkit.learning.q_learner import LearnerSettings, QLearner, Transitions
+from rlkit.learning.q_learner import LearnerSettings, QLearner
+from rlkit.learning.q_losses import QLoss
 from rlkit.learning.target import TargetConfig
+from rlkit.learning.value_loss import Transitions
 from rlkit.nn.config import NetworkConfig, WeightNormConfig
 from rlkit.nn.diagnostics import Diagnostics
 from rlkit.nn.qnetwork import build_q_network
@@ -56,9 +59,8 @@ class Side:
         with torch_seeded(0):
             network = build_q_network(NetworkConfig(encoder="nature", **KINDS[kind]), SPACE, ACTIONS)
         self.network = network.to(device)
-        settings = LearnerSettings(
-            LEARNING_RATE, OptimizerConfig(), TargetConfig(every=10_000), double=False, loss="huber", max_grad_norm=10.0
-        )
+        gradient = GradientSettings(LEARNING_RATE, OptimizerConfig(), max_grad_norm=10.0)
+        settings = LearnerSettings(gradient, TargetConfig(every=10_000), QLoss("huber"))
         self.learner = QLearner(self.network, settings)
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (2, batch_size, 4, 84, 84), dtype=torch.uint8, generator=generator).to(device)

@@ -13,10 +13,13 @@ import torch
 import rlkit
 from rlkit import memory
 from rlkit.config.load import resolve
+from rlkit.learning.gradient import GradientSettings, Precision
 from rlkit.learning.optimizers import OptimizerConfig
-from rlkit.learning.q_learner import LearnerSettings, QLearner, Transitions
+from rlkit.learning.q_learner import LearnerSettings, QLearner
+from rlkit.learning.q_losses import QLoss
 from rlkit.learning.returns import n_step_return
 from rlkit.learning.target import TargetConfig
+from rlkit.learning.value_loss import Transitions
 from rlkit.nn.qnetwork import NetworkConfig, build_q_network
 from rlkit.replay import Prioritised, Replay
 from rlkit.seeding import torch_seeded
@@ -66,18 +69,18 @@ def test_acting_on_the_replays_frames_is_acting_on_the_observation(
     assert len(asked) > 50
 
 
-def learner(precision: str, device: str) -> QLearner:
+def learner(precision: Precision, device: str) -> QLearner:
     config = NetworkConfig(encoder="nature", hidden=(64,))
     with torch_seeded(1):
         network = build_q_network(config, gym.spaces.Box(0, 255, (4, 84, 84), np.uint8), 4).to(device)
     rmsprop = OptimizerConfig(type="rmsprop", centered=True, eps=3e-3)
-    settings = LearnerSettings(2.5e-4, rmsprop, TargetConfig(every=2), True, "huber", 10.0, precision)  # type: ignore[arg-type]
-    return QLearner(network, settings)
+    gradient = GradientSettings(2.5e-4, rmsprop, max_grad_norm=10.0, precision=precision)
+    return QLearner(network, LearnerSettings(gradient, TargetConfig(every=2), QLoss("huber", double=True)))
 
 
 @needs_gpu
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 3e-2)])
-def test_the_gpu_makes_the_cpus_updates(precision: str, tolerance: float) -> None:
+def test_the_gpu_makes_the_cpus_updates(precision: Precision, tolerance: float) -> None:
     torch.backends.cudnn.allow_tf32 = False
     generator = torch.Generator().manual_seed(0)
     on_cpu, on_gpu = learner("float32", "cpu"), learner(precision, "cuda")
@@ -90,7 +93,7 @@ def test_the_gpu_makes_the_cpus_updates(precision: str, tolerance: float) -> Non
         for side, device in ((on_cpu, "cpu"), (on_gpu, "cuda")):
             moved = [part.to(device) for part in rest]
             obs, next_obs = (images[half].to(device) for half in (0, 1))
-            errors.append(side.update(Transitions((obs,), *moved, (next_obs,), torch.ones(32, device=device))).td_error)
+            errors.append(side.update(Transitions((obs,), *moved, (next_obs,), torch.ones(32, device=device))).priority)
         torch.testing.assert_close(errors[1].cpu(), errors[0], atol=tolerance, rtol=tolerance)
 
 
@@ -124,7 +127,7 @@ def test_nothing_waits_for_the_gpu_but_acting_and_logging() -> None:
         total, discount = n_step_return(window.reward, window.discount, window.steps, 0.99)
         action = window.action[:, 0]
         steps = Transitions((window.obs,), action, total, discount, (window.next_obs,), batch.weight)
-        replay.update_priorities(batch.index, side.update(steps).td_error)
+        replay.update_priorities(batch.index, side.update(steps).priority)
 
     once(0)
     torch.cuda.synchronize()

@@ -12,8 +12,9 @@ from agents.dqn.config import DQNConfig
 from agents.dqn.policy import DQNPolicy
 from rlkit.devices import to_device
 from rlkit.exploration.bonus import Bonus
-from rlkit.learning.q_learner import QLearner, Transitions
+from rlkit.learning.q_learner import QLearner
 from rlkit.learning.returns import clip_reward, n_step_return
+from rlkit.learning.value_loss import Transitions
 from rlkit.pacing import Ratio
 from rlkit.replay import Replay
 from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch
@@ -110,7 +111,7 @@ class DQNAgent:
         batch = self.replay.sample(config.batch_size, beta)
         output = self.learner.update(transitions(batch, config.discount, config.reward_clip, self.bonus))
         if prioritised:
-            self.replay.update_priorities(batch.index, output.td_error)
+            self.replay.update_priorities(batch.index, output.priority)
         return output.metrics
 
     def gauges(self) -> Metrics:

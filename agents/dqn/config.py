@@ -12,6 +12,7 @@ from rlkit.exploration.epsilon import EpsilonConfig
 from rlkit.learning.gradient import GradientConfig
 from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.learning.q_learner import LearnerSettings
+from rlkit.learning.q_losses import QLoss
 from rlkit.learning.target import TargetConfig
 from rlkit.nn.config import NetworkConfig
 
@@ -136,14 +137,5 @@ class DQNConfig(PluginConfig, GradientConfig):
 
     def learner(self) -> LearnerSettings:
         """The settings of the learner."""
-        return LearnerSettings(
-            self.learning_rate,
-            self.optimizer,
-            self.target,
-            self.double,
-            self.loss,
-            self.max_grad_norm,
-            self.precision or "float32",
-            self.largest_entry(self.learning_rate),
-            self.diagnostics_every,
-        )
+        gradient = self.gradient(self.learning_rate, self.optimizer, self.precision or "float32")
+        return LearnerSettings(gradient, self.target, QLoss(self.loss, self.double))

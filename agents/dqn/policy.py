@@ -65,7 +65,7 @@ class DQNPolicy:
             return self._host(obs)
         with torch.inference_mode():
             moved = obs if isinstance(obs, Tensor) else to_tensor(obs, self._device)
-            values: NDArray[np.float32] = self.network(moved).cpu().numpy()
+            values: NDArray[np.float32] = self.network.values(self.network(moved)).cpu().numpy()
         return values
 
     def state_dict(self) -> dict[str, Any]:

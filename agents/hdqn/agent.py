@@ -17,7 +17,8 @@ from agents.hdqn.statistics import OptionStatistics
 from rlkit.devices import to_device
 from rlkit.exploration.adjustment import mask, on_device
 from rlkit.exploration.bonus import Bonus, bonus_columns
-from rlkit.learning.q_learner import QLearner, Transitions
+from rlkit.learning.q_learner import QLearner
+from rlkit.learning.value_loss import Transitions
 from rlkit.pacing import Ratio
 from rlkit.replay import OptionStore, Replay
 from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch

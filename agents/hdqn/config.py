@@ -13,6 +13,7 @@ from rlkit.goals import GoalsConfig
 from rlkit.learning.gradient import GradientConfig
 from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.learning.q_learner import LearnerSettings
+from rlkit.learning.q_losses import QLoss
 from rlkit.learning.target import TargetConfig
 from rlkit.nn.config import NetworkConfig
 
@@ -47,16 +48,8 @@ class LevelConfig(GradientConfig):
 
     def learner(self) -> LearnerSettings:
         """The settings of the learner."""
-        return LearnerSettings(
-            self.learning_rate,
-            self.optimizer,
-            self.target,
-            self.double,
-            self.loss,
-            self.max_grad_norm,
-            max_grad_value=self.largest_entry(self.learning_rate),
-            diagnostics_every=self.diagnostics_every,
-        )
+        gradient = self.gradient(self.learning_rate, self.optimizer)
+        return LearnerSettings(gradient, self.target, QLoss(self.loss, self.double))
 
 
 class ControllerNetworkConfig(NetworkConfig):

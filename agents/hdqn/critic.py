@@ -12,8 +12,8 @@ from torch import Tensor
 from agents.hdqn.config import RewardConfig
 from agents.hdqn.options import pick
 from rlkit.exploration.bonus import Bonus
-from rlkit.learning.q_learner import Transitions
 from rlkit.learning.returns import n_step_return
+from rlkit.learning.value_loss import Transitions
 from rlkit.types import Batch
 
 

@@ -11,7 +11,7 @@ from rlkit.errors import SpecError
 from rlkit.goals import GoalSpace
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
-from rlkit.nn.heads import q_head
+from rlkit.nn.heads import q_head, values_of
 from rlkit.nn.inputs import build_input
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.qnetwork import QNetwork, build_q_network, refuse_idle, table_from_zero
@@ -19,7 +19,7 @@ from rlkit.types import EnvSpec
 
 
 class GoalQNetwork(nn.Module):
-    """Observations (B, *O) and goals (B,) -> one value for each action, (B, A)."""
+    """Observations (B, *O) and goals (B,) -> an output (B, ...), of which `values` makes action values (B, A)."""
 
     def __init__(
         self, inputs: nn.Module, encoder: nn.Module, head: nn.Module, codes: Tensor | None, actions: int
@@ -30,6 +30,7 @@ class GoalQNetwork(nn.Module):
         self.encoder = encoder
         self.head = head
         self._num_actions = actions
+        self._values = values_of(head)
         self.codes: Tensor | None
         self.register_buffer("codes", codes, persistent=False)  # follows from the goal space
 
@@ -43,8 +44,12 @@ class GoalQNetwork(nn.Module):
             values = torch.cat((values, codes), 1)
         q: Tensor = self.head(values)
         if codes is None:
-            q = q.view(len(q), -1, self._num_actions)[torch.arange(len(q), device=q.device), goal]
+            q = q.view(len(q), -1, self._num_actions, *q.shape[2:])[torch.arange(len(q), device=q.device), goal]
         return q
+
+    def values(self, output: Tensor) -> Tensor:
+        """Action values (B, A) of an output (B, ...), which is the action values unless the head has `values`."""
+        return self._values(output)
 
 
 def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: GoalSpace) -> GoalQNetwork:

@@ -108,7 +108,7 @@ class HDQNPolicy:
     def greedy_goal(self, obs: NDArray[Any], allowed: Bools) -> Ints:
         """(N,) the allowed goal of the highest value for each observation (N, *O), the first of equals."""
         with torch.inference_mode():
-            q = self.meta(to_tensor(obs, self._device)).cpu().numpy()  # (N, G)
+            q = self.meta.values(self.meta(to_tensor(obs, self._device))).cpu().numpy()  # (N, G)
         goal: Ints = mask(allowed)(q).argmax(1)
         return goal
 
@@ -122,9 +122,8 @@ class HDQNPolicy:
 
     def _action_values(self, obs: NDArray[Any], goal: Ints) -> NDArray[np.float32]:
         with torch.inference_mode():
-            q: NDArray[np.float32] = (
-                self.controller(to_tensor(obs, self._device), to_tensor(goal, self._device)).cpu().numpy()
-            )
+            output = self.controller(to_tensor(obs, self._device), to_tensor(goal, self._device))
+            q: NDArray[np.float32] = self.controller.values(output).cpu().numpy()
         return q
 
     def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Q-learning as pure functions of tensors, in the notation of the maths.
+"""Q-learning as pure functions of tensors, in the notation of the maths, and the loss that trains a Q-network.
 
 Time t-1 is where the action was taken, t where the value is bootstrapped; with n-step returns t lies `steps` later.
 `discount_t` holds gamma (to the power of the steps) and is 0 where the value ends: no function here knows of "done".
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from rlkit.learning.returns import check_shapes
+from rlkit.learning.value_loss import LossOutput, Networks, Transitions
 
 
 def q_learning(q_tm1: Tensor, a_tm1: Tensor, r_t: Tensor, discount_t: Tensor, q_t: Tensor) -> Tensor:
@@ -31,10 +33,10 @@ def q_learning(q_tm1: Tensor, a_tm1: Tensor, r_t: Tensor, discount_t: Tensor, q_
 def double_q_learning(
     q_tm1: Tensor, a_tm1: Tensor, r_t: Tensor, discount_t: Tensor, q_t_value: Tensor, q_t_selector: Tensor
 ) -> Tensor:
-    """TD errors (B,) where one network selects the next action and another one values it (van Hasselt 2016, eq. 4).
+    """TD errors (B,) where one network selects the next action and another values it (van Hasselt 2016, eq. 4).
 
     r_t + discount_t * q_t_value(argmax_a q_t_selector(a)) - q_tm1(a_tm1), the lowest action among equals.
-    Args as in `q_learning`; q_t_value (B, A) the target network's, q_t_selector (B, A) the online network's.
+    Args as in `q_learning`; q_t_value (B, A) is the target network's, q_t_selector (B, A) the online network's.
     """
     check_shapes("double_q_learning", q_tm1=(q_tm1, 2), q_t_value=(q_t_value, 2), q_t_selector=(q_t_selector, 2))
     check_shapes("double_q_learning", q_tm1=(q_tm1, 2), a_tm1=(a_tm1, 1), r_t=(r_t, 1), discount_t=(discount_t, 1))
@@ -48,19 +50,51 @@ def select(q: Tensor, a: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """A loss of errors, element by element, and its derivative, which a learner needs at every update."""
+class ErrorLoss:
+    """An elementwise loss of TD errors, and its derivative."""
 
     value: Callable[[Tensor], Tensor]
-    slope: Callable[[Tensor], Tensor]
+    grad: Callable[[Tensor], Tensor]
 
 
 def _huber(td: Tensor) -> Tensor:
     return torch.nn.functional.huber_loss(td, torch.zeros_like(td), reduction="none")
 
 
-HUBER = Loss(_huber, lambda td: td.clamp(-1.0, 1.0))
+HUBER = ErrorLoss(_huber, lambda td: td.clamp(-1.0, 1.0))
 """td^2 / 2 up to 1, |td| - 1/2 beyond (Huber 1964): the error clipped to [-1, 1], as Mnih 2015 (Methods) states it."""
 
-SQUARED = Loss(lambda td: 0.5 * td * td, lambda td: td)
-"""td^2 / 2: what HUBER is for errors up to 1, so both take the same learning rate."""
+SQUARED = ErrorLoss(lambda td: 0.5 * td * td, lambda td: td)
+"""td^2 / 2: equal to HUBER for errors up to 1, so both take the same learning rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class QLoss:
+    """Trains outputs (B, A) that are the action values: mean(weight * error_loss(td)) of Q-learning's TD errors.
+
+    double: the online network selects the next action, the target network values it. The batch's adjustment applies to
+    the values of both.
+    """
+
+    error: Literal["huber", "squared"]
+    double: bool = False
+    random: ClassVar[bool] = False
+
+    def __call__(self, networks: Networks, batch: Transitions, rng: torch.Generator) -> LossOutput:
+        loss = HUBER if self.error == "huber" else SQUARED
+        q_tm1 = networks.learn(*batch.obs)  # (B, A)
+        td = self._td_error(q_tm1.detach(), networks, batch)  # (B,)
+        grad_td = batch.weight / len(td) * loss.grad(td)  # (B,) of the mean with respect to each error
+        grad = torch.zeros_like(q_tm1).scatter_(1, batch.action.unsqueeze(1), -grad_td.unsqueeze(1))  # (B, A)
+
+        def metrics() -> dict[str, Tensor]:
+            return {"loss/td": (batch.weight * loss.value(td)).mean(), "q/td_error": td.abs().mean()}
+
+        return LossOutput(q_tm1, grad, td, metrics)
+
+    def _td_error(self, q_tm1: Tensor, networks: Networks, batch: Transitions) -> Tensor:
+        q_t = batch.adjust(networks.values(networks.target(*batch.next_obs)))  # (B, A)
+        if not self.double:
+            return q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t)
+        q_t_selector = batch.adjust(networks.values(networks.online(*batch.next_obs)))  # (B, A)
+        return double_q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t, q_t_selector)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -47,3 +47,13 @@ def q_head(inputs: int, hidden: Sequence[int], num_actions: int, style: LayerFac
     """The fully connected part of a Q-network, (B, inputs) -> (B, A)."""
     make = DuelingHead if dueling else dense
     return make(inputs, hidden, num_actions, style)
+
+
+def values_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The `values` of a head or network, from its output (B, ...) to action values (B, A); without one the identity."""
+    values: Callable[[Tensor], Tensor] = getattr(module, "values", _identity)
+    return values
+
+
+def _identity(output: Tensor) -> Tensor:
+    return output

@@ -30,11 +30,16 @@ class HostNetwork:
 
     @classmethod
     def of(cls, network: QNetwork) -> Self | None:
-        """The same function; None where it is more than such layers, or lies on another device."""
+        """The same function, or None if the network has other layers, other `values`, or lies on another device."""
         inputs, head = network.inputs, network.head
         parts = list(head) if type(head) is nn.Sequential else []
         expected = [nn.Linear, *[nn.ReLU, nn.Linear] * (len(parts) // 2)]
-        plain = type(network.encoder) is Flat and type(inputs.values) is Scaled and len(inputs.shape) == 1
+        plain = (
+            type(network) is QNetwork
+            and type(network.encoder) is Flat
+            and type(inputs.values) is Scaled
+            and len(inputs.shape) == 1
+        )
         if not plain or [type(part) for part in parts] != expected or parts[0].weight.device.type != "cpu":
             return None
         return cls(inputs.values, parts[::2])  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rlkit.errors import ConfigError
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import ENCODERS, build_encoder, default_hidden, output_size
-from rlkit.nn.heads import q_head
+from rlkit.nn.heads import q_head, values_of
 from rlkit.nn.inputs import InputLayer, OneHot, build_input
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.summary import describe_layer
@@ -20,7 +20,10 @@ __all__ = ["NetworkConfig", "QNetwork", "build_q_network", "describe_network"]
 
 
 class QNetwork(nn.Module):
-    """Observations (B, *O), raw, -> one value for each action, (B, A)."""
+    """Raw observations (B, *O) -> the head's output (B, ...), of which `values` makes action values (B, A).
+
+    The output is the action values, unless the head has a method `values` (a distributional one).
+    """
 
     def __init__(self, inputs: InputLayer, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -28,11 +31,16 @@ class QNetwork(nn.Module):
         self.encoder = encoder
         self.head = head
         self._steps = list(_steps(inputs, encoder, head))
+        self._values = values_of(head)
 
     def forward(self, obs: Tensor) -> Tensor:
         for step in self._steps:
             obs = step(obs)
         return obs
+
+    def values(self, output: Tensor) -> Tensor:
+        """Action values (B, A) of an output (B, ...)."""
+        return self._values(output)
 
     def forward_with_hooks(self, obs: Tensor) -> Tensor:
         """The same, slower, with the hooks of all layers."""

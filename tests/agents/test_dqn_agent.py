@@ -271,9 +271,9 @@ def _scales(agent: DQNAgent) -> list[torch.Tensor]:
 
 
 def test_adjustable_clipping_divides_by_the_learning_rate() -> None:
-    assert config(learning_rate=0.01, adjustable_clip=0.001).learner().max_grad_value == pytest.approx(0.1)
-    assert config(max_grad_value=0.2).learner().max_grad_value == 0.2
-    assert config().learner().max_grad_value is None
+    assert config(learning_rate=0.01, adjustable_clip=0.001).learner().gradient.max_grad_value == pytest.approx(0.1)
+    assert config(max_grad_value=0.2).learner().gradient.max_grad_value == 0.2
+    assert config().learner().gradient.max_grad_value is None
 
 
 def test_new_keys_are_not_written_unless_asked_for() -> None:

@@ -12,9 +12,12 @@ from pydantic import ValidationError
 from torch import nn
 
 from rlkit.errors import ConfigError
+from rlkit.learning.gradient import GradientSettings
 from rlkit.learning.optimizers import OptimizerConfig, build_optimizer, plain_step
-from rlkit.learning.q_learner import LearnerSettings, QLearner, Transitions
+from rlkit.learning.q_learner import LearnerSettings, QLearner
+from rlkit.learning.q_losses import QLoss
 from rlkit.learning.target import TargetConfig
+from rlkit.learning.value_loss import Transitions
 from rlkit.nn.config import NetworkConfig, WeightNormConfig
 from rlkit.nn.parameters import load_parameters
 from rlkit.nn.qnetwork import build_q_network
@@ -25,16 +28,11 @@ from rlkit.testing.states import difference, snapshot
 SGD = OptimizerConfig(type="sgd")
 
 
-def settings(**changes: Any) -> LearnerSettings:
-    values: dict[str, Any] = {
-        "learning_rate": 0.1,
-        "optimizer": SGD,
-        "target": TargetConfig(every=1000),
-        "double": False,
-        "loss": "squared",
-        "max_grad_norm": 0.0,
-    }
-    return LearnerSettings(**(values | changes))
+def settings(
+    target: TargetConfig | None = None, loss: Any = "squared", double: bool = False, **changes: Any
+) -> LearnerSettings:
+    gradient = GradientSettings(**({"learning_rate": 0.1, "optimizer": SGD} | changes))
+    return LearnerSettings(gradient, target or TargetConfig(every=1000), QLoss(loss, double))
 
 
 def table(values: list[list[float]]) -> nn.Module:
@@ -63,7 +61,7 @@ def test_an_update_of_a_table_by_hand() -> None:
     learner = QLearner(online, settings())
     output = learner.update(batch([0], [1], [1.0], 0.5, [1]))
     # td = 1 + 0.5 * 5 - 2 = 1.5; q(0, 1) += 0.1 * 1.5
-    assert output.td_error.tolist() == [1.5]
+    assert output.priority.tolist() == [1.5]
     torch.testing.assert_close(online.weight.T, torch.tensor([[1.0, 2.15], [3.0, 5.0]]))
     expected = {"loss/td": 1.125, "q/mean": 1.5, "q/max": 2.0, "q/td_error": 1.5, "gradient/norm": 1.5}
     assert {name: value.item() for name, value in output.metrics.items()} == pytest.approx(expected)
@@ -75,7 +73,7 @@ def test_double_values_with_the_target_what_the_online_network_selects() -> None
     learner = QLearner(online, settings(double=True))
     with torch.no_grad():
         learner.target.weight.copy_(torch.tensor([[0.0, 0.0], [2.0, 7.0]]).T)
-    assert learner.update(batch([0], [0], [0.0], 1.0, [1])).td_error.tolist() == [2.0]  # not 7, not 9
+    assert learner.update(batch([0], [0], [0.0], 1.0, [1])).priority.tolist() == [2.0]  # not 7, not 9
 
 
 def test_importance_weights_reach_the_loss() -> None:
@@ -341,8 +339,8 @@ def test_bfloat16_rounds_the_layers_and_nothing_else() -> None:
     }.items():
         online[name] = table(weights)
         output = QLearner(online[name], settings(learning_rate=1e-6, **changes)).update(step)
-        assert output.td_error.dtype == online[name].weight.dtype == torch.float32
-        errors[name] = output.td_error.item()
+        assert output.priority.dtype == online[name].weight.dtype == torch.float32
+        errors[name] = output.priority.item()
     assert errors["default"] == errors["float32"] == 1.5 + 2**-11
     assert errors["bfloat16"] == 1.5
     assert torch.equal(online["default"].weight, online["float32"].weight)
@@ -362,7 +360,7 @@ def test_bfloat16_makes_nearly_the_same_update_of_a_convolutional_network() -> N
         with torch_seeded(1):
             network = build_q_network(config, space, 3)
         before = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
-        outputs.append(QLearner(network, settings(double=True, precision=precision)).update(steps).td_error)
+        outputs.append(QLearner(network, settings(double=True, precision=precision)).update(steps).priority)
         after = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
         changes.append(after - before)
     assert not torch.equal(*outputs)

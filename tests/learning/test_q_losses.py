@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlkit.learning.q_losses import HUBER, SQUARED, Loss, double_q_learning, q_learning
+from rlkit.learning.q_losses import HUBER, SQUARED, ErrorLoss, double_q_learning, q_learning
 from rlkit.learning.returns import clip_reward, n_step_return
 
 NAN, INF = math.nan, math.inf
@@ -110,10 +110,10 @@ def test_huber_and_squared_by_hand() -> None:
 
 
 @pytest.mark.parametrize("loss", [HUBER, SQUARED])
-def test_slopes_are_derivatives(loss: Loss) -> None:
+def test_gradients_are_derivatives(loss: ErrorLoss) -> None:
     td = torch.tensor([-7.0, -1.0, -0.3, 0.0, 0.9, 1.5], requires_grad=True)
     loss.value(td).sum().backward()
-    torch.testing.assert_close(loss.slope(td.detach()), td.grad)
+    torch.testing.assert_close(loss.grad(td.detach()), td.grad)
 
 
 def test_mean_huber_is_smooth_l1() -> None:
