@@ -212,7 +212,7 @@ def test_both_levels_limit_entries_and_are_looked_at() -> None:
     """Entries of at most theta / rate: a plain step is no longer than theta."""
     table = {"adjustable_clip": 0.01, "diagnostics_every": 1}
     for level in (config(controller=table).controller, config(meta=table).meta):
-        settings = level.learner()
+        settings = level.learner().gradient
         assert settings.max_grad_value == pytest.approx(0.01 / level.learning_rate)
         assert settings.diagnostics_every == 1
     with pytest.raises(ValidationError, match="give one"):
