@@ -63,7 +63,7 @@ class HDQNAgent:
         self._returns = OptionReturn(discount, config.option_discount, np.zeros(num_envs), np.ones(num_envs))
         self._marks: dict[str, NDArray[Any]] = {}  # (N,) the meta bonus's columns for options in progress
         self._latest = {name for name, column in bonus_columns(config.meta.bonus).items() if column.latest}
-        self._statistics = OptionStatistics(policy.goals.names, num_envs)
+        self.statistics = OptionStatistics(policy.goals.names, num_envs)
         self._metrics: dict[str, float] = {}
         self._schedule()
 
@@ -80,7 +80,7 @@ class HDQNAgent:
         everywhere = np.full(len(self.policy.goals.names), value)
         if config.epsilon_by == "schedule" or steps < 0:
             return everywhere
-        return np.where(self._statistics.mastered(config.mastered), config.epsilon.end, everywhere)
+        return np.where(self.statistics.mastered(config.mastered), config.epsilon.end, everywhere)
 
     def meta_epsilon(self) -> float:
         """The probability of a random goal now: 1 until the meta-controller learns."""
@@ -111,10 +111,10 @@ class HDQNAgent:
         self.replay.add(step, columns, cut=over)
         reached = reaches(goal, achieved)
         intrinsic = intrinsic_reward(reached, step.discount, self._config.controller.reward).astype(np.float64)
-        self._metrics = self._statistics.observe(step.before.first, age == 0, intrinsic, achieved & ~before, step.ended)
+        self._metrics = self.statistics.observe(step.before.first, age == 0, intrinsic, achieved & ~before, step.ended)
         self._account(step, age == 0, over, goal, achieved)
         idle = (age == 0) & reaches(goal, before)  # nothing else was left to choose
-        self._statistics.finish(over, idle, goal, age + 1, reached, self._returns.total)
+        self.statistics.finish(over, idle, goal, age + 1, reached, self._returns.total)
         self._env_steps += len(step.action)
         self._schedule()
 
@@ -210,7 +210,7 @@ class HDQNAgent:
             "replay/fill": float(self.replay.fill),
             "replay/options": float(self.store.fill),
             "progress/meta_updates": float(self.meta.learner.updates),
-            **self._statistics.gauges(),
+            **self.statistics.gauges(),
             **_named("controller", self.controller.bonus.gauges()),
             **_named("meta", self.meta.bonus.gauges()),
         }
@@ -224,7 +224,7 @@ class HDQNAgent:
             "store": self.store.state_dict(),
             "accounts": self._returns.state_dict(),
             "marks": dict(self._marks),
-            "statistics": self._statistics.state_dict(),
+            "statistics": self.statistics.state_dict(),
             "metrics": dict(self._metrics),
             "rng": self._rng.bit_generator.state,
             "env_steps": self._env_steps,
@@ -239,7 +239,7 @@ class HDQNAgent:
         self.store.load_state_dict(state["store"])
         self._returns.load_state_dict(state["accounts"])
         self._marks = {name: mark.copy() for name, mark in state["marks"].items()}
-        self._statistics.load_state_dict(state["statistics"])
+        self.statistics.load_state_dict(state["statistics"])
         self._metrics = dict(state["metrics"])
         self._rng.bit_generator.state = state["rng"]
         self._env_steps = int(state["env_steps"])

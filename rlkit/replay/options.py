@@ -137,6 +137,12 @@ class OptionStore:
         filled = min(self._written, self._capacity)
         return self.window(draw_uniform(self._playable, filled, count, batch_size, self._rng))
 
+    def sampleable(self) -> NDArray[np.int64]:
+        """(len,) the slots of all options that can be drawn now, ordered by when they began."""
+        slots = np.flatnonzero(self._playable)
+        oldest = self._written % self._capacity if self._written > self._capacity else 0
+        return slots[np.argsort((slots - oldest) % self._capacity)]
+
     def window(self, slots: NDArray[np.int64]) -> Window:
         """The options that begin in `slots` (B,)."""
         obs = self._obs.fetch(np.concatenate((slots, self._next[slots] % self._capacity)))  # (2B, *O)

@@ -43,13 +43,13 @@ class SumTree:
     """
 
     def __init__(self, size: int) -> None:
-        self._levels: list[NDArray[np.float64]] = []  # (groups, BRANCH) each, the leaves first, the last of one group
+        self.levels: list[NDArray[np.float64]] = []  # (groups, BRANCH) each, the leaves first, the last of one group
         groups = -(-size // BRANCH)
-        self._levels.append(np.zeros((groups, BRANCH)))
+        self.levels.append(np.zeros((groups, BRANCH)))
         while groups > 1:
             groups = -(-groups // BRANCH)
-            self._levels.append(np.zeros((groups, BRANCH)))
-        self._flat = [level.reshape(-1) for level in self._levels]  # views
+            self.levels.append(np.zeros((groups, BRANCH)))
+        self._flat = [level.reshape(-1) for level in self.levels]  # views
         self.leaves = self._flat[0]  # (size, and padding); written by `set` only
 
     @staticmethod
@@ -71,7 +71,7 @@ class SumTree:
         self._refresh(slots // BRANCH)
 
     def _refresh(self, groups: NDArray[np.int64]) -> None:
-        for level, above in zip(self._levels[:-1], self._flat[1:], strict=True):
+        for level, above in zip(self.levels[:-1], self._flat[1:], strict=True):
             above[groups] = level[groups].cumsum(axis=1)[:, -1]
             groups = groups // BRANCH
 
@@ -79,8 +79,8 @@ class SumTree:
         """The first leaves become `leaves`, the others 0."""
         self.leaves[:] = 0.0
         self.leaves[: len(leaves)] = leaves
-        for level, above in pairwise(range(len(self._levels))):
-            self._flat[above][: len(self._levels[level])] = self._levels[level].cumsum(axis=1)[:, -1]
+        for level, above in pairwise(range(len(self.levels))):
+            self._flat[above][: len(self.levels[level])] = self.levels[level].cumsum(axis=1)[:, -1]
 
     def find(self, mass: NDArray[np.float64]) -> NDArray[np.int64]:
         """The leaves (K,) at which the running sum over all leaves first exceeds `mass` (K,), in 0 .. total.
@@ -89,7 +89,7 @@ class SumTree:
         """
         groups = np.zeros(len(mass), np.int64)
         base = BRANCH * np.arange(len(mass))
-        for level in reversed(self._levels):
+        for level in reversed(self.levels):
             sums = level[groups].cumsum(axis=1)  # (K, BRANCH)
             mass = np.minimum(mass, np.nextafter(sums[:, -1], 0.0))
             child = (sums <= mass[:, None]).sum(axis=1)

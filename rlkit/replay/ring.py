@@ -64,6 +64,11 @@ class HostColumn:
         self.data[:rows] = checked(self._name, state, (rows, *self.data.shape[1:]), self.data.dtype)
 
 
+def shares_memory(device: torch.device) -> bool:
+    """Whether NumPy can write to tensors on the device."""
+    return device.type == "cpu"
+
+
 class DeviceColumn:
     """One tensor, (rows, *shape), on a device. On the CPU it is written through its NumPy view, 5 times as fast."""
 
@@ -75,7 +80,7 @@ class DeviceColumn:
         self._dtype = dtype
         self._shape = tuple(extra.shape)
         self._view: NDArray[Any] | None = None
-        if device.type == "cpu":  # torch.zeros would touch every page
+        if shares_memory(device):  # torch.zeros would touch every page
             self._view = np.zeros((rows, *extra.shape), dtype)
             self.data = torch.from_numpy(self._view)
         else:

@@ -168,7 +168,7 @@ def test_pretraining_is_the_controller_s_alone() -> None:
     rng, state, place, first = np.random.default_rng(0), agent.initial_state(1), 1, True
     before = agent.policy.meta.head[0].weight.clone()
     epsilons = []
-    for _ in range(300):
+    for number in range(300):
         epsilons.append(agent.meta_epsilon())
         output = agent.act(see(place, first=first), state, rng, Mode.EXPLORE)
         after = min(5, place + 1) if output.action[0] and rng.random() < 0.5 else place - 1
@@ -176,7 +176,7 @@ def test_pretraining_is_the_controller_s_alone() -> None:
         agent.observe(replace(made, extras=output.extras))
         agent.learn()
         state, place, first = output.state, after or 1, after == 0
-        if agent._env_steps <= 100:
+        if number < 100:
             assert agent.store.total == 0
             assert torch.equal(before, agent.policy.meta.head[0].weight)
     assert agent.updates > 0
@@ -191,8 +191,8 @@ def test_mastered_goals_are_explored_less() -> None:
     agent = fresh(chosen, WORLD)
     one = np.ones(1, np.bool_)
     for number in range(LATEST):
-        agent._statistics.finish(one, ~one, np.array([2]), np.array([3]), np.array([number % 20 > 0]), np.zeros(1))
-        agent._statistics.finish(one, ~one, np.array([4]), np.array([3]), np.array([number % 5 > 0]), np.zeros(1))
+        agent.statistics.finish(one, ~one, np.array([2]), np.array([3]), np.array([number % 20 > 0]), np.zeros(1))
+        agent.statistics.finish(one, ~one, np.array([4]), np.array([3]), np.array([number % 5 > 0]), np.zeros(1))
     assert agent.epsilon().tolist() == [1.0, 1.0, 0.1, 1.0, 1.0, 1.0]
 
 
@@ -234,9 +234,9 @@ def test_a_goal_achieved_already_says_nothing_of_how_well_it_is_reached() -> Non
         made = step(2, 1, 2, number == 0, 0, 0)
         made.extras["achieved_before"] = np.array([[True]])
         agent.observe(made)
-    assert agent._statistics.options == LATEST + 1
+    assert agent.statistics.options == LATEST + 1
     assert "goal_success/s3" not in agent.gauges()
-    assert not agent._statistics.mastered(0.9).any()
+    assert not agent.statistics.mastered(0.9).any()
 
 
 def test_a_run_logs_both_levels_apart(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rlkit.devices import to_device
 from rlkit.errors import ConfigError
 from rlkit.nn.diagnostics import with_hooks
 from rlkit.nn.weight_norm import length_and_direction, normalised_layers
+from rlkit.pacing import Ratio
 from rlkit.seeding import Streams
 from rlkit.testing.agents import check_agent
 from rlkit.testing.states import difference, snapshot
@@ -124,10 +125,10 @@ def test_both_levels_start_with_mean_0_and_variance_1(controller: Any, meta: Any
         agent.learn()
     assert agent.updates == 1
     size = chosen.controller.network.initial_batch
-    window = second._replay.sample(size).window
+    window = second.replay.sample(size).window
     goal = to_device(np.ascontiguousarray(np.asarray(window.extras["goal"])[:, 0]), CPU)
     assert len(goal.unique()) > 1
-    seen = {"controller": (window.obs, goal), "meta": (second._replay.sample(size).window.obs,)}
+    seen = {"controller": (window.obs, goal), "meta": (second.replay.sample(size).window.obs,)}
     for (name, inputs), count in zip(seen.items(), layers, strict=True):
         online, learner = getattr(agent.policy, name), getattr(agent, name).learner
         with torch.no_grad():
@@ -148,20 +149,21 @@ def test_a_meta_controller_waits_for_random_play_and_then_catches_up() -> None:
     """Its goals are random as long; a plain one beside a normalised controller does not wait."""
     agent, plain = fresh(levels()), fresh(levels(upper={"hidden": (16,)}))
     lived(agent, FIRST - 1)
-    owed = agent._meta_pacing.total(agent.store.total)
+    pacing = Ratio(levels().meta.updates_per_option, levels().meta.learning_starts)
+    owed = pacing.total(agent.store.total)
     assert agent.meta.learner.updates == 0
     assert agent.meta_epsilon() == 1.0
     assert owed > 10
     scales: list[list[Tensor]] = []
     for _ in play(agent, 20):
         agent.learn()
-        assert agent.meta.learner.updates == agent._meta_pacing.total(agent.store.total) >= owed
+        assert agent.meta.learner.updates == pacing.total(agent.store.total) >= owed
         scales.append([length_and_direction(layer)[0].detach().clone() for layer in _layers(agent)])
     assert agent.meta_epsilon() < 1.0
     for first, last in zip(scales[0], scales[-1], strict=True):  # fitted once
         torch.testing.assert_close(first, last, atol=1e-5, rtol=1e-5)
     lived(plain, FIRST - 1)
-    assert plain._meta.learner.updates > 10
+    assert plain.meta.learner.updates > 10
     assert plain.meta_epsilon() < 1.0
 
 
@@ -228,7 +230,7 @@ def test_a_normalisation_without_layers_is_refused_on_both_levels() -> None:
 def test_networks_of_both_levels_are_described() -> None:
     shown = plugin.networks(levels(), spec_of())
     assert list(shown) == ["meta-controller", "controller"]
-    goals = len(fresh(levels())._policy.goals.names)
+    goals = len(fresh(levels()).policy.goals.names)
     assert shown["meta-controller"][-1].shape == (goals,)
     assert shown["controller"][-1].shape == (spec_of().num_actions,)
     assert [row.kind for row in shown["controller"]].count("linear 16, weight norm") == 1

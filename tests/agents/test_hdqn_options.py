@@ -233,7 +233,7 @@ def check_store(
     gamma = 0.9
     assert watched.agent is not None
     store = watched.agent.store
-    found = store.window(np.flatnonzero(store._playable))  # nothing was overwritten: in the order of their beginnings
+    found = store.window(store.sampleable())
     recomputed = recompute(watched.tape, achieves, max_steps)
     expected = [option for options in recomputed for option in options if option.began >= first]
     assert len(found.action) == len(expected) == store.total
@@ -303,7 +303,7 @@ def test_the_meta_controller_s_bonus_is_of_where_options_begin_or_end(
         wanted.append(visits[place] ** -0.5 if timing == "sample" else paid[turn])
     agent = watched.agent
     assert agent is not None
-    found = agent.store.window(np.flatnonzero(agent.store._playable))
+    found = agent.store.window(agent.store.sampleable())
     got = agent.meta.bonus.add(torch.zeros_like(found.reward), found)[:, 0]
     np.testing.assert_allclose(got, wanted, rtol=1e-6)  # one environment: in order
 
@@ -361,6 +361,6 @@ def test_goals_are_those_that_may_be_chosen(tmp_path: Path, watched: Watched) ->
         assert all(end or one.goal != other.goal for one, other, end in pairs), env
     agent = watched.agent
     assert agent is not None
-    window = agent.store.window(np.flatnonzero(agent.store._playable))
+    window = agent.store.window(agent.store.sampleable())
     for goal, after, allowed in zip(window.action[:, 0], window.next_obs, window.extras["allowed"][:, 0], strict=True):
         assert set(np.flatnonzero(~allowed)) == {int(goal), int(after)}

@@ -73,10 +73,7 @@ class Play:
 
 def held(kept: OptionStore) -> list[tuple[Any, ...]]:
     """All options that can be drawn, in the order of the rows in which they began."""
-    slots = np.flatnonzero(kept._playable)
-    oldest = kept._written % kept._capacity if kept._written > kept._capacity else 0
-    slots = slots[np.argsort((slots - oldest) % kept._capacity)]
-    window = kept.window(slots)
+    window = kept.window(kept.sampleable())
     columns = (window.obs, window.action[:, 0], window.reward[:, 0], window.discount[:, 0], window.next_obs)
     return list(zip(*(column.numpy() for column in columns), window.extras["allowed"][:, 0], strict=True))
 

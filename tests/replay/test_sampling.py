@@ -40,7 +40,7 @@ def test_sum_tree_is_a_function_of_its_leaves(size: int, seed: int) -> None:
     loaded.set(np.arange(size), rng.random(size))  # what was there before must not matter
     loaded.load(tree.leaves[:size])
     whole.set(np.arange(size), tree.leaves[:size])
-    for one, other, third in zip(tree._levels, loaded._levels, whole._levels, strict=True):
+    for one, other, third in zip(tree.levels, loaded.levels, whole.levels, strict=True):
         assert one.tobytes() == other.tobytes() == third.tobytes()
     assert tree.total == loaded.total == whole.total
 
@@ -60,7 +60,7 @@ def test_a_leaf_of_zero_is_never_found(size: int, seed: int) -> None:
 
 def test_sum_tree_bytes() -> None:
     for size in (1, 16, 17, 256, 257, 10_000, 1_000_000):
-        assert SumTree.num_bytes(size) == sum(level.nbytes for level in SumTree(size)._levels)
+        assert SumTree.num_bytes(size) == sum(level.nbytes for level in SumTree(size).levels)
 
 
 @pytest.mark.parametrize("playable_count", [1, 3, 40, 150, 199, 200])
