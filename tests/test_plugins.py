@@ -27,7 +27,7 @@ epsilon = 0.2
 [train]
 steps = 4000
 num_envs = 2
-sinks = ["jsonl", "SINK"]
+sinks = ["SINK"]
 reseed_after = 100
 """
 ENTRY_POINTS = """[rlkit.agents]

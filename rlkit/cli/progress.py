@@ -58,6 +58,8 @@ class Display:
         self._progress.stop()
 
     def show(self, running: Mapping[str, Job]) -> None:
+        from rlkit.runs.directory import RunDirectory
+
         for name in [name for name in self._runs if name not in running]:
             self._progress.remove_task(self._runs.pop(name))
             self._ended += 1
@@ -67,7 +69,7 @@ class Display:
         for name, job in running.items():
             if name not in self._runs:
                 self._runs[name] = self._progress.add_task(name, total=job.config.train.steps, news="")
-            row = last_row(job.run / "metrics.jsonl")
+            row = last_row(RunDirectory(job.run).metrics)
             news = f"return {row['episode/return']:.1f}" if "episode/return" in row else ""
             self._progress.update(self._runs[name], completed=row.get("env_steps", 0), news=news)
 

@@ -13,8 +13,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError, create_model
 
 from rlkit import plugins
+from rlkit.config.keys import upgraded
 from rlkit.config.model import Model, NestedError
-from rlkit.config.tables import Config, EvaluationConfig, TrainConfig
+from rlkit.config.tables import SAVED, Config, EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
 
 
@@ -37,7 +38,7 @@ def packaged() -> dict[str, Traversable]:
 def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
     """(label, raw tables) of a TOML file or a packaged config's name, on top of those of its `base`.
 
-    users: the configs whose base it is. Raises ConfigError.
+    users: the configs whose base it is. A file that a run wrote may have an earlier version's keys. Raises ConfigError.
     """
     path = Path(source)
     known = packaged()
@@ -47,7 +48,7 @@ def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: not a text file in UTF-8: {error}") from error
         first = text.partition("\n")[0]
-        label = first.removeprefix("# experiment: ") if first.startswith("# experiment: ") else path.stem
+        label = first.removeprefix(SAVED) if first.startswith(SAVED) else path.stem
     elif str(source) in known:
         label, text = str(source), known[str(source)].read_text(encoding="utf-8")
     else:
@@ -59,6 +60,8 @@ def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: not valid TOML: {error}") from error
+    if text.startswith(SAVED):
+        tables, _ = upgraded(tables)
     base = tables.pop("base", None)
     return label, tables if base is None else _on_top_of(base, tables, (*users, str(source)))
 
@@ -103,7 +106,7 @@ def override(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
 
 def resolve(label: str, tables: Mapping[str, Any]) -> Config:
     """Checks everything at once. Raises ConfigError that names each wrong key and what is allowed."""
-    problems: list[str] = []
+    tables, problems = upgraded(tables)
     fields: dict[str, Any] = {
         "train": (TrainConfig, ...),
         "evaluation": (EvaluationConfig, EvaluationConfig()),

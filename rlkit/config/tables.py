@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -12,6 +10,8 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from rlkit.config.model import Model, PluginConfig
+
+SAVED = "# experiment: "  # how a config begins that a run wrote
 
 
 class VisitsConfig(Model):
@@ -66,7 +66,8 @@ class TrainConfig(Model):
         "at most this many steps and one episode: small values resume fast, large ones re-seed rarely.",
     )
     sinks: tuple[str, ...] = Field(
-        default=("tensorboard", "jsonl", "images"), description='Where metrics go: names or "package.module:attr".'
+        default=("tensorboard", "images"),
+        description='Where metrics go, besides the file metrics.jsonl of every run: names or "package.module:attr".',
     )
     visits: VisitsConfig | None = Field(
         default=None, description="A picture of where training has been, made with each evaluation; left out: none."
@@ -122,11 +123,4 @@ class Config:
         return {name: getattr(self, name).model_dump(mode="json", exclude_none=True) for name in names}
 
     def to_toml(self) -> str:
-        return f"# experiment: {self.label}\n\n" + tomli_w.dumps(self.tables())
-
-    def digest(self) -> str:
-        """12 hex digits that differ where two experiments differ; seed, device, threads and sinks do not count."""
-        tables = self.tables()
-        for key in ("seed", "device", "threads", "sinks", "log_every", "checkpoint_every", "keep_checkpoints"):
-            tables["train"].pop(key)
-        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:12]
+        return f"{SAVED}{self.label}\n\n" + tomli_w.dumps(self.tables())

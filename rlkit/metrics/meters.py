@@ -14,7 +14,8 @@ Row: TypeAlias = Mapping[str, float | Histogram | Image]
 """One row of metrics as sinks get it."""
 
 
-NOT_OF_TRAINING = ("evaluation/", "final/", "time/")  # how these scalars' names begin
+FINAL = "final/"  # how the names of the final evaluation's scalars begin
+NOT_OF_TRAINING = ("evaluation/", FINAL, "time/")
 
 
 class Sink(Protocol):

@@ -1,8 +1,7 @@
-"""The sinks that come with rlkit: TensorBoard, JSON lines and pictures."""
+"""The sinks that come with rlkit: TensorBoard and pictures."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,6 @@ from rlkit.config.tables import Config
 from rlkit.metrics.meters import Row
 from rlkit.types import Histogram, Image
 
-FINAL = "final/"  # what is written after the last learn; JSON lines drop it when a finished run is extended
-NO_HPARAMS = {"train.sinks", "train.threads", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints"}
 HPARAM_SCORES = ("final/return_iqm", "final/return_mean", "evaluation/return_mean")
 LAYOUT = {  # TensorBoard's tab "Custom Scalars": groups in the order in which one looks, tags as patterns
     "1 score": {"evaluation": [r"evaluation/return_mean"], "training episodes": [r"episode/return"],
@@ -36,54 +33,13 @@ LAYOUT = {  # TensorBoard's tab "Custom Scalars": groups in the order in which o
 
 @dataclass(frozen=True, slots=True)
 class SinkContext:
-    """What a sink is made with."""
+    """What a sink is built from."""
 
     folder: Path  # the run directory
     config: Config
+    settings: Mapping[str, Any]  # the values that tell this run from others, by dotted key, the seed included
     protocol: Mapping[str, str]
-    resumed_at: int  # env_steps of the checkpoint that the run goes on from; 0 at the beginning
-
-
-def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"agent": {"learning_rate": ..}} → {"agent.learning_rate": ..}."""
-    row: dict[str, Any] = {}
-    for key, value in tables.items():
-        row |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return row
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics file; a last line that was cut by a crash is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
-
-
-class JsonLinesSink:
-    """RUN/metrics.jsonl, one object a row: {"env_steps": .., "episode/return": .., ...}; scalars only."""
-
-    def __init__(self, context: SinkContext) -> None:
-        path = context.folder / "metrics.jsonl"
-        kept = [
-            row
-            for row in read_rows(path)
-            if row["env_steps"] <= context.resumed_at and not any(key.startswith(FINAL) for key in row)
-        ]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        temporary.replace(path)
-        self._file = path.open("a", encoding="utf-8", buffering=1)
-
-    def write(self, env_steps: int, row: Row) -> None:
-        scalars = {name: value for name, value in row.items() if isinstance(value, float | int)}
-        self._file.write(json.dumps({"env_steps": env_steps, **scalars}) + "\n")
-
-    def close(self) -> None:
-        self._file.close()
+    resumed_at: int  # env_steps of the checkpoint that the run is resumed from; 0 for a new run
 
 
 class TensorBoardSink:
@@ -107,8 +63,7 @@ class TensorBoardSink:
                                          for title, charts in LAYOUT.items()})  # fmt: skip
         values = {
             key: value if isinstance(value, str | bool | int | float) else str(value)
-            for key, value in flat(context.config.tables()).items()
-            if key not in NO_HPARAMS
+            for key, value in context.settings.items()
         }
         # TensorBoard fills in the value of the scalar of that name: the final one as soon as there is one
         for summary in hparams(values, dict.fromkeys(HPARAM_SCORES, 0.0)):  # type: ignore[no-untyped-call]

@@ -11,18 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.config.load import resolve
-from rlkit.config.tables import Config
 from rlkit.errors import ConfigError
-from rlkit.metrics.sinks import flat
 from rlkit.report.protocols import Protocol
 from rlkit.runs.directory import RunDirectory
+from rlkit.runs.identity import of_experiment, understood
 
 EVALUATION = "evaluation/"
 OF_EVALUATION = ("evaluation", "evaluation epsilon", "parameters", "return")  # a protocol's entries
-NEITHER_OF_AGENT_NOR_TASK = {"train.seed", "train.device", "train.threads", "train.sinks"} | {
-    f"train.{key}" for key in ("log_every", "checkpoint_every", "keep_checkpoints")
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +151,7 @@ def of_content(content: Mapping[str, Any], path: Path) -> Result:
         library=str(content.get("library", "rlkit")),
         experiment=str(content["experiment"]),
         seed=int(content["seed"]),
-        config=settings(str(content["experiment"]), content.get("config", {})),
+        config=of_experiment(understood(config)) if (config := content.get("config")) else {},
         protocol=_protocol_of(content),
         env_steps=int(content["env_steps"]),
         returns=np.asarray(content["final"]["returns"], dtype=np.float64),
@@ -169,24 +164,6 @@ def of_content(content: Mapping[str, Any], path: Path) -> Result:
         reference_scores=content.get("reference_scores"),
         versions=content.get("versions", {}),
     )
-
-
-def settings(experiment: str, tables: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells one experiment from another, by dotted keys, as today's code reads it.
-
-    Keys that did not exist when the run was made have their defaults. A config that cannot be read any more stays as it
-    is.
-    """
-    if not tables:
-        return {}
-    try:
-        return _telling(resolve(experiment, tables).tables())
-    except ConfigError:
-        return _telling(tables)
-
-
-def _telling(tables: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flat(tables).items() if key not in NEITHER_OF_AGENT_NOR_TASK}
 
 
 def _protocol_of(content: Mapping[str, Any]) -> Protocol:
@@ -238,10 +215,10 @@ def _of_run(path: Path, problems: list[str]) -> Result:
     """A run directory: its result if it is finished, and all curves that its metrics file holds."""
     run = RunDirectory.open(path)
     config, info = run.config(), run.info()
-    rows = _metrics_rows(path / "metrics.jsonl", problems)
+    rows = _metrics_rows(run.metrics, problems)
     reached = int(rows[-1]["env_steps"]) if rows else 0
     curves = _curves_of_rows(rows)
-    if (content := finished_content(run, config)) is not None:
+    if (content := run.finished_result(config)) is not None:
         finished = of_content(content, path)
         return replace(finished, curves={**finished.curves, **curves})
     from rlkit.runs.assemble import Evaluator
@@ -252,7 +229,7 @@ def _of_run(path: Path, problems: list[str]) -> Result:
         library="rlkit",
         experiment=str(info["experiment"]),
         seed=int(info["seed"]),
-        config=_telling(config.tables()),
+        config=of_experiment(config.tables()),
         protocol=Protocol.of(Evaluator(config).protocol(config.evaluation.final_episodes, "unfinished")),
         env_steps=reached,
         returns=None,
@@ -262,23 +239,10 @@ def _of_run(path: Path, problems: list[str]) -> Result:
     )
 
 
-def finished_content(run: RunDirectory, config: Config) -> dict[str, Any] | None:
-    """What result.json says, where it is the end of what `config` asks for, and not of before an extension."""
-    path = run.path / "result.json"
-    if not path.is_file():
-        return None
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    stop = config.evaluation.stop
-    solved = stop is not None and stop.solved(content["curve"])
-    return content if solved or content["env_steps"] >= config.train.steps else None
-
-
 def _metrics_rows(path: Path, problems: list[str]) -> list[dict[str, Any]]:
     """The rows up to the first that cannot be read, which gets a line in `problems`."""
     if not path.exists():
-        problems.append(
-            f"{path.parent} has no metrics.jsonl (its config's sinks lack 'jsonl'): no curves but the result's"
-        )
+        problems.append(f"{path.parent} has no {path.name}: no curves but the result's")
         return []
     rows: list[dict[str, Any]] = []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -16,15 +16,17 @@ from typing import Any
 import torch
 
 from rlkit import plugins
+from rlkit.config.keys import flat
 from rlkit.config.load import load
 from rlkit.config.tables import Config
 from rlkit.devices import choose_device
 from rlkit.errors import ConfigError, RlkitError, RunError
+from rlkit.metrics.line_log import read_rows
 from rlkit.metrics.meters import summarise
-from rlkit.metrics.sinks import flat, read_rows
-from rlkit.runs.assemble import Evaluator, Session, assemble, identity
+from rlkit.runs.assemble import Evaluator, Session, assemble
 from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import RunDirectory, free_name, machine, today, versions
+from rlkit.runs.identity import differences, digest, of_checkpoint, understood
 from rlkit.runs.policy import load_policy
 from rlkit.runs.video import Recording, VideoFile, frames_per_second
 from rlkit.training.evaluation import Scores, bootstrap_interval
@@ -112,7 +114,7 @@ def run_info(config: Config, device: torch.device) -> dict[str, Any]:
     """What run.json says of how a run was made."""
     return {
         "experiment": config.label,
-        "digest": config.digest(),
+        "digest": digest(config),
         "seed": config.train.seed,
         "device": str(device),
         "threads": config.train.threads,
@@ -140,7 +142,7 @@ def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress 
                 # loaded only now, and held by nobody else, so a replay of up to half the memory can be resumed
                 exact = session.trainer.resume(run.checkpoints.load(env_steps), session.device)
                 write_text(run.path / "config.toml", config.to_toml())
-                run.amend(digest=config.digest())
+                run.amend(digest=digest(config))
                 _warn_of_changes(run, config, env_steps)
                 if not exact:
                     _mark_approximate(run, env_steps)
@@ -158,10 +160,9 @@ def _where_to_go_on(run: RunDirectory, steps: int | None, config: Config) -> int
         warnings.warn(f"{problem}; going on from step {env_steps} instead", stacklevel=3)
     if steps is not None and steps < env_steps:
         raise RunError(f"{run.path} is at step {env_steps} already; --steps is a total, and {steps} is less")
-    result = run.path / "result.json"
+    result = run.result()
     # a result of fewer steps is of before an extension
-    finished = result.exists() and json.loads(result.read_text())["env_steps"] >= env_steps
-    if finished and env_steps >= config.train.steps:
+    if result is not None and result["env_steps"] >= env_steps and env_steps >= config.train.steps:
         more = f"'rlkit resume {run.path} --steps N' with N above {env_steps} extends it"
         raise RunError(f"{run.path} is finished at step {env_steps}; {more}")
     _refuse_another(run, config, run.checkpoints.load(env_steps, "config"))
@@ -179,12 +180,9 @@ def _mark_approximate(run: RunDirectory, env_steps: int) -> None:
 
 def _refuse_another(run: RunDirectory, config: Config, made_under: Mapping[str, Any]) -> None:
     """Raises RunError where the checkpoint was made under another agent, environment, seed or number of them."""
-    then, now = flat(made_under), flat(identity(config))
-    changed = [
-        f"{key} was {then.get(key)!r}, is {now.get(key)!r}"
-        for key in sorted({*then, *now})
-        if then.get(key) != now.get(key)
-    ]
+    tables = config.tables()
+    then = understood({**tables, **made_under, "train": {**tables["train"], **made_under["train"]}})
+    changed = differences(flat(of_checkpoint(then)), flat(of_checkpoint(tables)))
     if changed:
         raise RunError(f"{run.path}: config.toml is not the one its checkpoints were made under: {'; '.join(changed)}")
 
@@ -220,7 +218,7 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
         "config": config.tables(),
         "protocol": protocol,
         "curve": trainer.curve,
-        "training": summarise(read_rows(run.path / "metrics.jsonl")),
+        "training": summarise(read_rows(run.metrics)),
         "final": {"episodes": len(scores.returns), **scores.episodes()},
     }
     write_text(run.path / "result.json", json.dumps(result) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 
@@ -15,10 +14,12 @@ from rlkit.config.tables import Config
 from rlkit.devices import choose_device
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
+from rlkit.metrics.line_log import LineLog
 from rlkit.metrics.meters import Sink
 from rlkit.metrics.sinks import SinkContext
 from rlkit.metrics.visits import Visits
 from rlkit.runs.directory import RunDirectory
+from rlkit.runs.identity import digest, of_checkpoint, of_run
 from rlkit.seeding import Streams
 from rlkit.training.action_log import ActionLog
 from rlkit.training.evaluation import Scores, evaluate, protocol_of
@@ -53,13 +54,6 @@ class Evaluator:
             self.environments.close()
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """The part of a config that a checkpoint belongs to; the rest may change between two halves of a run."""
-    tables = config.tables()
-    train = {key: tables["train"][key] for key in ("seed", "num_envs")}
-    return {"env": tables["env"], "agent": tables["agent"], "train": train}
-
-
 @dataclass
 class RunStore:
     """Where a trainer's checkpoints and policies go."""
@@ -68,7 +62,7 @@ class RunStore:
     config: Config
 
     def save_checkpoint(self, env_steps: int, state: State) -> None:
-        content = {**state, "config": identity(self.config)}
+        content = {**state, "config": of_checkpoint(self.config.tables())}
         self.run.checkpoints.save(env_steps, content, self.config.train.keep_checkpoints)
 
     def save_policy(self, name: str, state: State, env_steps: int) -> None:
@@ -138,8 +132,8 @@ def assemble(
             on_progress=on_progress,
         )
         protocol = evaluator.protocol(config.evaluation.episodes, "of the moment, while training")
-        context = SinkContext(run.path, config, protocol, resumed_at)
-        trainer.sinks = sinks = [factory(context) for factory in sink_factories]
+        context = SinkContext(run.path, config, of_run(config.tables()), protocol, resumed_at)
+        trainer.sinks = sinks = [LineLog(run.metrics, resumed_at), *(factory(context) for factory in sink_factories)]
     except BaseException:
         environments.close()
         raise
@@ -174,7 +168,7 @@ def describe(config: Config) -> dict[str, str]:
         **agent,
         "evaluation": f"{every}{evaluation.final_episodes} episodes at the end, epsilon {evaluation.epsilon:g}",
         "checkpoints": f"every {train.checkpoint_every:,} steps" if train.checkpoint_every else "at the end",
-        "digest": config.digest(),
+        "digest": digest(config),
     }
 
 

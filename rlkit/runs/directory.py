@@ -99,6 +99,24 @@ class RunDirectory:
     def tapes(self) -> Path:
         return self.path / "tapes"
 
+    @property
+    def metrics(self) -> Path:
+        """The line log."""
+        return self.path / "metrics.jsonl"
+
+    def result(self) -> dict[str, Any] | None:
+        """What result.json says; None while there is none."""
+        path = self.path / "result.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def finished_result(self, config: Config) -> dict[str, Any] | None:
+        """The result if it is the end of what `config` asks for, and not of a shorter run that was extended since."""
+        result, stop = self.result(), config.evaluation.stop
+        if result is None:
+            return None
+        solved = stop is not None and stop.solved(result["curve"])
+        return result if solved or result["env_steps"] >= config.train.steps else None
+
     def save_policy(self, name: str, state: State, env_steps: int) -> None:
         """Keeps parameters alone, as policies/NAME ("best", "final")."""
         policies = self.path / "policies"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -20,10 +21,9 @@ from typing import Any
 from rlkit.config.load import load
 from rlkit.config.tables import Config
 from rlkit.errors import ConfigError, RlkitError
-from rlkit.metrics.sinks import flat
-from rlkit.report.results import NEITHER_OF_AGENT_NOR_TASK, finished_content, settings
 from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import RunDirectory, versions
+from rlkit.runs.identity import SAME_EXPERIMENT, differences, of_run, understood
 
 LARGEST = 20_000  # bytes of a result file
 LONGEST_NAME = 100  # characters of a group's name in a file name
@@ -93,16 +93,19 @@ def make_jobs(
         config = load(source, {**overrides, "train.seed": seed})
         label = name or config.label
         experiment = re.sub(r"[/_]", "-", label)
-        group = group_name(overrides if varied is None else varied, config)
+        group = group_name(overrides if varied is None else varied)
         file = None if data is None else data / experiment / f"{group or 'rlkit'}-seed{seed}.json"
         directory = f"{label.replace('/', '-')}{group and '-' + group}-seed{seed}"
         jobs.append(Job(config, overrides, runs / directory, file))
     return jobs
 
 
-def group_name(overrides: Mapping[str, Any], config: Config) -> str:
-    """ "learning_rate=0.001,double=True": what was changed, fit for a file name; "" where nothing that tells was."""
-    told = {key: value for key, value in overrides.items() if key not in NEITHER_OF_AGENT_NOR_TASK}
+def group_name(overrides: Mapping[str, Any]) -> str:
+    """ "learning_rate=0.001,double=True": the changed values as a file name; "" where none tells experiments apart.
+
+    Very long names are shortened to their hash.
+    """
+    told = {key: value for key, value in overrides.items() if key not in SAME_EXPERIMENT}
     lasts = [key.rpartition(".")[2] for key in told]
     parts = []
     for key, value in told.items():
@@ -110,7 +113,7 @@ def group_name(overrides: Mapping[str, Any], config: Config) -> str:
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         parts.append(f"{key if lasts.count(last) > 1 else last}={text}")
     name = re.sub(r"[^\w.,=+-]+", "-", ",".join(parts))
-    return name if len(name) <= LONGEST_NAME else config.digest()
+    return name if len(name) <= LONGEST_NAME else hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
 def plan(jobs: Sequence[Job]) -> Plan:
@@ -147,23 +150,15 @@ def _finished_content(job: Job) -> dict[str, Any] | None:
         if (job.run / "config.toml").is_file():
             run = RunDirectory(job.run)
             _refuse_another(job, run.config().tables(), job.run)
-            return finished_content(run, job.config)
+            return run.finished_result(job.config)
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is no result file ({error!r}); move it away") from error
     return None
 
 
 def _refuse_another(job: Job, tables: Mapping[str, Any], where: Path) -> None:
-    """Raises ConfigError where `tables`, as today's code reads them, are another experiment than the job's."""
-    then, now = settings(job.config.label, tables), settings(job.config.label, job.config.tables())
-    seed = flat(tables).get("train.seed", job.config.train.seed)
-    changed = [
-        f"{key} there {then.get(key, 'unset')!r}, asked {now.get(key, 'unset')!r}"
-        for key in sorted({*then, *now})
-        if then.get(key) != now.get(key)
-    ]
-    changed += [] if seed == job.config.train.seed else [f"train.seed there {seed}, asked {job.config.train.seed}"]
-    if changed:
+    """Raises ConfigError where `tables`, those of a saved config, are of another run than the job's."""
+    if changed := differences(of_run(understood(tables)), of_run(job.config.tables())):
         raise ConfigError(
             f"{where} is of another experiment: {'; '.join(changed)}; move it away or name another folder"
         )

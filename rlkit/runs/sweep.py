@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from rlkit.config.keys import flat
 from rlkit.config.load import explain
 from rlkit.config.model import Model
 from rlkit.errors import ConfigError
@@ -100,9 +101,9 @@ def load_sweep(path: Path) -> SweepConfig:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for name in ("set", "grid"):
         if isinstance(tables.get(name), dict):
-            tables[name] = _dotted(tables[name])
+            tables[name] = flat(tables[name])
     if isinstance(tables.get("random"), dict) and isinstance(tables["random"].get("keys"), dict):
-        tables["random"]["keys"] = _dotted(tables["random"]["keys"], ranges=True)
+        tables["random"]["keys"] = flat(tables["random"]["keys"], is_value=_is_range)
     try:
         return SweepConfig.model_validate(tables, strict=True)
     except ValidationError as error:
@@ -110,10 +111,5 @@ def load_sweep(path: Path) -> SweepConfig:
         raise ConfigError(f"{path}: " + "\n  ".join(problems)) from error
 
 
-def _dotted(tables: Mapping[str, Any], prefix: str = "", *, ranges: bool = False) -> dict[str, Any]:
-    """Nested tables as dotted keys; with `ranges`, {low, high} is a value."""
-    row: dict[str, Any] = {}
-    for key, value in tables.items():
-        nested = isinstance(value, dict) and not (ranges and {"low", "high"} & set(value))
-        row |= _dotted(value, f"{prefix}{key}.", ranges=ranges) if nested else {prefix + key: value}
-    return row
+def _is_range(table: Mapping[str, Any]) -> bool:
+    return bool({"low", "high"} & set(table))

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 from rlkit.agent import Agent
 from rlkit.config.tables import EvaluationConfig, TrainConfig
 from rlkit.errors import RlkitError
-from rlkit.metrics.meters import EpisodeMeter, Meters, Sink
-from rlkit.metrics.sinks import FINAL
+from rlkit.metrics.meters import FINAL, EpisodeMeter, Meters, Sink
 from rlkit.metrics.visits import Visits
 from rlkit.pacing import crossed
 from rlkit.training.action_log import ActionLog

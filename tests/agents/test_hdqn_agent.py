@@ -22,7 +22,7 @@ from rlkit.agent import AgentContext
 from rlkit.config.load import resolve
 from rlkit.errors import CapacityError, ConfigError, SpecError
 from rlkit.goals import build_goals
-from rlkit.metrics.sinks import read_rows
+from rlkit.metrics.line_log import read_rows
 from rlkit.seeding import Streams
 from rlkit.testing.agents import check_agent
 from rlkit.types import EnvSpec, Mode, Observation, Purpose, StepBatch
@@ -243,7 +243,7 @@ def test_a_run_logs_both_levels_apart(tmp_path: Path) -> None:
     tables = {
         "env": CHAIN.model_dump(mode="json", exclude_none=True),
         "agent": {**config(**ALL).model_dump(mode="json", exclude_none=True), "name": "agents.hdqn:plugin"},
-        "train": {"steps": 400, "log_every": 100, "sinks": ["jsonl"]},
+        "train": {"steps": 400, "log_every": 100, "sinks": []},
         "evaluation": {"final_episodes": 1},
     }
     run = rlkit.train(resolve("test", tables), run=tmp_path / "run")

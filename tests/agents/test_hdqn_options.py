@@ -190,7 +190,7 @@ def settings(world: Any, num_envs: int, rule: str, **changes: Any) -> Config:
             "controller": {**level, "n_step": 3, "network": {**TABLE, "hidden": []}, "replay_capacity": 2000},
             "meta": {**level, "capacity": 2000, "discount": 0.9},
         },
-        "train": {"steps": 600, "num_envs": num_envs, "seed": 3, "sinks": ["jsonl"], "checkpoint_every": 0},
+        "train": {"steps": 600, "num_envs": num_envs, "seed": 3, "sinks": [], "checkpoint_every": 0},
         "evaluation": {"final_episodes": 1},
     }
     return resolve("test", merged(tables, changes))

@@ -14,7 +14,7 @@ from envs.gymnasium import GymnasiumConfig, WrapperConfig, plugin
 from rlkit.config.load import resolve
 from rlkit.config.tables import Config
 from rlkit.errors import SpecError
-from rlkit.metrics.sinks import read_rows
+from rlkit.metrics.line_log import read_rows
 from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.testing import check_env
 from rlkit.testing.states import state_hash
@@ -41,7 +41,7 @@ def blackjack(steps: int) -> Config:
             "bonus": {"hash": {"type": "simhash", "bits": 16}},
         },
         "env": {"name": "gymnasium", "id": "Blackjack-v1", "max_episode_steps": 20},
-        "train": {"steps": steps, "num_envs": 2, "log_every": 40, "sinks": ["jsonl"], "reseed_after": 40},
+        "train": {"steps": steps, "num_envs": 2, "log_every": 40, "sinks": [], "reseed_after": 40},
         "evaluation": {"every": 150, "episodes": 3, "final_episodes": 3},
     }
     return resolve("test", tables)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlkit.metrics.sinks import read_rows
+from rlkit.metrics.line_log import read_rows
 
 
 def test_the_metrics_file_has_the_scalars(small_run: Path) -> None:

@@ -20,7 +20,7 @@ import rlkit
 from helpers import crash
 from rlkit.config.load import load
 from rlkit.errors import RunError
-from rlkit.metrics.sinks import read_rows
+from rlkit.metrics.line_log import read_rows
 from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.testing.states import state_hash
 
@@ -53,7 +53,7 @@ seed = 5
 num_envs = 2
 log_every = 50
 checkpoint_every = 90
-sinks = ["jsonl"]
+sinks = []
 reseed_after = 40
 [evaluation]
 every = 200

@@ -16,7 +16,7 @@ import torch
 import rlkit
 from rlkit.config.load import resolve
 from rlkit.errors import RlkitError
-from rlkit.metrics.sinks import read_rows
+from rlkit.metrics.line_log import read_rows
 from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.testing.states import difference
 

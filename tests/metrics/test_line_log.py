@@ -1,0 +1,29 @@
+"""The log that every run writes, and how resuming cuts it back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from rlkit.metrics.line_log import LineLog, read_rows
+from rlkit.types import Histogram, Image
+
+
+def test_scalars_are_written_at_once_and_pictures_left_out(tmp_path: Path) -> None:
+    log = LineLog(tmp_path / "metrics.jsonl", resumed_at=0)
+    pictures = {"weights": Histogram(np.zeros(3)), "visits": Image(np.zeros((2, 2, 3), np.uint8))}
+    log.write(10, {"loss/td": 0.5, "progress/updates": 3, **pictures})
+    assert read_rows(tmp_path / "metrics.jsonl") == [{"env_steps": 10, "loss/td": 0.5, "progress/updates": 3}]
+    log.close()
+
+
+def test_resuming_keeps_the_rows_up_to_the_checkpoint_and_no_final_evaluation(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    rows = [{"env_steps": 10, "a": 1.0}, {"env_steps": 20, "a": 2.0}, {"env_steps": 20, "final/return_mean": 3.0}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"env_steps": 30, "a": 4.0}]) + '{"env_st')
+    log = LineLog(path, resumed_at=20)
+    log.write(25, {"a": 5.0})
+    log.close()
+    assert read_rows(path) == [*rows[:2], {"env_steps": 25, "a": 5.0}]
