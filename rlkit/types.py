@@ -111,9 +111,7 @@ class StepBatch:
     before: Observation
     action: NDArray[np.int64]  # (N,)
     reward: NDArray[np.float32]  # (N,) raw, never clipped
-    discount: NDArray[
-        np.float32
-    ]  # (N,) 0 if nothing is bootstrapped (termination, or a lost life if so configured), else 1
+    discount: NDArray[np.float32]  # (N,) 0 if nothing is bootstrapped (termination, a lost life if configured), else 1
     terminated: NDArray[np.bool_]  # (N,)
     truncated: NDArray[np.bool_]  # (N,)
     after: Observation  # the true successor, on an episode's last step too; `first` is False
@@ -141,19 +139,19 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """T consecutive steps from the replay, each sequence from a single episode; tensors on the learner's device.
+    """T consecutive steps of one episode from the replay, as tensors on the learner's device.
 
-    Steps outside the mask repeat the last one inside it, and their observations the one that it led to.
+    Beyond the mask the last valid step is repeated, and the observation after it.
     """
 
     obs: Tensor  # (B, T + 1, *O): obs[:, t + 1] is the true successor of step t, at an episode's end too
     action: Tensor  # (B, T) int64
     reward: Tensor  # (B, T) float32, raw
     discount: Tensor  # (B, T) float32
-    mask: Tensor  # (B, T) bool: the steps that count; the first one always does. An episode's end (terminated or not),
-    #               a cut by the agent, or the newest step ends a sequence
-    first: Tensor  # (B,) bool: the sequence begins with its episode. False too for an environment's oldest step, if
-    #                what came before it is overwritten and observations are no stacks
+    mask: Tensor  # (B, T) bool: the valid steps, at least the first. A sequence ends at an episode's end (terminated or
+    #               not), at a cut by the agent, and at the newest step
+    first: Tensor  # (B,) bool: an episode begins with the sequence. Without stacks it is also False for the oldest
+    #                step of an environment, if the row before it was overwritten
     extras: Mapping[str, Tensor | NDArray[Any]]  # (B, T, ...) each
 
 

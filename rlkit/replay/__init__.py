@@ -1,4 +1,4 @@
-"""Where steps are stored: the replay, sampled as windows and sequences, options, and whole trajectories."""
+"""Storage of experience: the replay, an SMDP replay of options, and trajectories for on-policy agents."""
 
 from rlkit.memory import placed, require_memory, size_text
 from rlkit.replay.hindsight import Hindsight

@@ -1,4 +1,4 @@
-"""How observations are stored as frames and put together again."""
+"""The layout of stored observations: frames, and the stacks that are rebuilt from them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rlkit.errors import SpecError
 from rlkit.replay.ring import Column
 from rlkit.types import EnvSpec
 
-MAX_STACK = 256  # a row's place in its episode is kept in one byte
+MAX_STACK = 256  # the number of earlier frames is stored in one byte
 
 
 class FrameLayout:
-    """Which part of an observation is new with each step, and how a stack is built from such parts.
+    """Takes the newest frame of a stacked observation, and rebuilds stacks from frames.
 
-    Without a stack a frame is the whole observation. Raises SpecError for spaces without one array per observation
-    and for stacks that do not divide their axis.
+    Without a stack a frame is the whole observation. Raises SpecError if observations are not arrays, or if their
+    stacked axis is not divisible by the stack's size.
     """
 
     def __init__(self, spec: EnvSpec) -> None:
@@ -53,8 +53,8 @@ class FrameLayout:
         return obs[self._newest] if self._newest else obs
 
     def join(self, frames: Tensor) -> Tensor:
-        """(K, *O) from (K, size, *frame), each stack's frames in order, the newest last."""
-        # Along the first axis, and without a stack, the frames lie as they should: a view
+        """(K, *O) from the frames of each stack, (K, size, *frame), the newest last."""
+        # without a stack, or with one along the first axis, this is a view
         ordered = frames if self._axis == 0 else frames.movedim(1, 1 + self._axis)
         return ordered.reshape(len(frames), *self.obs_shape)
 
@@ -62,10 +62,10 @@ class FrameLayout:
 def stack_index(
     index: NDArray[np.int64], depth: NDArray[np.uint8], ages: NDArray[np.int64], num_envs: int
 ) -> NDArray[np.int64]:
-    """(K, size) write numbers of the frames that make up the stacks at `index` (K,).
+    """(K, size) write numbers of the frames of the stacks at `index` (K,).
 
-    `depth` (K, 1) says how many earlier frames of its episode, at most size - 1, belong to each row; `ages` (size,) is
-    size - 1 .. 0. Where an age lies before the episode's beginning its first frame is named.
+    `depth` (K, 1) is the number of earlier frames of the episode in each stack, at most size - 1; `ages` (size,) is
+    size - 1 .. 0. For an age before the start of the episode, its first frame is returned.
     """
     stacks: NDArray[np.int64] = index[:, None] - num_envs * np.minimum(ages, depth)
     return stacks

@@ -1,4 +1,4 @@
-"""What happened later in an episode, written down for all its steps when it ends."""
+"""Hindsight: what happened later in an episode, stored for each of its steps when the episode ends."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from rlkit.types import State
 
 @dataclass(frozen=True, slots=True)
 class Hindsight:
-    """Which column's bits are asked for, and of when (Andrychowicz et al. 2017, section 4.5).
+    """A column of bits, and the steps they are collected from (Andrychowicz et al. 2017, section 4.5).
 
-    "future": set in this step or a later one of the episode; "final": set in the episode's last step. Where a value
-    ends within an episode, with a lost life, nothing that comes after it counts.
+    "future": bits set in this step or a later one of the episode; "final": bits set in the last step of the episode.
+    A discount of 0 within an episode (a lost life) ends it here: bits set after it do not count.
     """
 
     column: str
@@ -27,21 +27,21 @@ class Hindsight:
 
 
 class Later:
-    """The bits of later steps, (G,) for each row of a replay; none while its episode goes on.
+    """The bits of later steps, (G,) for each row of a replay; all False until the episode ends.
 
-    An episode of T steps costs T rows once, when it ends: nothing is searched for when steps are sampled.
+    Written once, when an episode ends; sampling only looks them up.
     """
 
     def __init__(self, hindsight: Hindsight, extras: Mapping[str, Column], capacity: int, num_envs: int) -> None:
-        extra = extras.get(hindsight.column)
-        if extra is None or len(extra.shape) != 1 or np.dtype(extra.dtype) != np.bool_:
+        column = extras.get(hindsight.column)
+        if column is None or len(column.shape) != 1 or np.dtype(column.dtype) != np.bool_:
             raise ConfigError(f"replay: hindsight needs a column {hindsight.column!r} of bits, bool (G,)")
         self._column = hindsight.column
-        self._whole = hindsight.which == "future"
+        self._accumulate = hindsight.which == "future"
         self._num_envs = num_envs
-        self._bits = np.zeros((capacity, *extra.shape), np.bool_)  # of the step itself
+        self._bits = np.zeros((capacity, *column.shape), np.bool_)  # of the step itself
         self._later = np.zeros_like(self._bits)
-        self._begin = np.zeros(num_envs, np.int64)  # (N,) the write number of each episode's, or life's, first step
+        self._begin = np.zeros(num_envs, np.int64)  # (N,) write number of the first step of each episode or life
 
     def __call__(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
         return self._later[index % len(self._later)]
@@ -53,7 +53,10 @@ class Later:
         over: NDArray[np.bool_],
         extras: Mapping[str, NDArray[Any]],
     ) -> None:
-        """A step was written to the rows `head` (N,); it ended the episode, or its value, where `over` (N,)."""
+        """Records a step that was written to the rows `head` (N,).
+
+        begins (N,): it is the first of an episode. over (N,): it ended the episode, or has a discount of 0.
+        """
         self._begin = np.where(begins, head, self._begin)
         slots = head % len(self._bits)
         self._bits[slots] = extras[self._column]
@@ -63,10 +66,10 @@ class Later:
             self._begin[env] = head[env] + self._num_envs
 
     def _finish(self, first: int, last: int) -> None:
-        oldest = max(first, last - len(self._bits) + self._num_envs)  # what a long episode has overwritten is gone
+        oldest = max(first, last - len(self._bits) + self._num_envs)  # skips rows that a long episode has overwritten
         slots = np.arange(last, oldest - 1, -self._num_envs) % len(self._bits)  # the last step first
         bits = self._bits[slots]
-        self._later[slots] = np.logical_or.accumulate(bits) if self._whole else bits[0]
+        self._later[slots] = np.logical_or.accumulate(bits) if self._accumulate else bits[0]
 
     def state(self, rows: int) -> State:
         return {"bits": self._bits[:rows], "later": self._later[:rows], "begin": self._begin}

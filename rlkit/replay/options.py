@@ -1,4 +1,4 @@
-"""What a chooser of options learns from: an observation, a choice, what it brought, and where it led."""
+"""SMDP replay of option transitions: observation, chosen option, its return and discount, next observation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rlkit.replay.windows import draw_uniform
 from rlkit.types import EnvSpec, State, Window
 
 _COLUMNS = {"choice": Column((), np.int64), "reward": Column((), np.float32), "discount": Column((), np.float32)}
-_OWN_BYTES = 8 + 1  # next, playable
+_OWN_BYTES = 8 + 1  # next, sampleable
 
 
 def option_bytes(capacity: int, spec: EnvSpec, extras: Mapping[str, Column] | None = None) -> int:
-    """What a full store of `capacity` observations takes. Raises as `OptionStore` does, but for its size."""
+    """Bytes of a full store of `capacity` observations. Raises as `OptionStore` does, but not CapacityError."""
     if capacity < 2 * spec.num_envs:
         raise ConfigError(
             f"options: a capacity of {capacity:,} is too small; {spec.num_envs} environments need "
@@ -39,17 +39,18 @@ def _observation(spec: EnvSpec) -> Column:
 
 
 class OptionStore:
-    """Finished options of N environments in one ring; each observation, a stack as a whole, is kept once.
+    """Finished options of N environments in one ring; each observation, with its whole stack, is stored once.
 
-    A row is an observation at which an option began or ended. Where an option follows another the row is both, so an
-    episode takes one row more than it has options. Options last differently long, so rows of the environments mix;
-    an option points to its last row, which is always newer, and can be drawn as long as its first one is there.
+    A row is an observation at which an option began or ended. If one option follows another, they share a row, so an
+    episode takes one row more than it has options. Options differ in length, so the rows of the environments are mixed:
+    each option stores the write number of the row at which it ended. That row is newer than the one at which it began,
+    so an option can be sampled until its first row is overwritten.
 
-    capacity: rows; the oldest go. extras: columns stored with each option. Everything lies on the host, and batches are
-    moved to `device`: options are few, and learned from seldom.
+    capacity: number of rows; the oldest are overwritten. extras: columns stored with each option. Everything is stored
+    on the host and batches are copied to `device`, since options are few and rarely sampled.
 
     Raises ConfigError for a capacity below 2 N, CapacityError for one that does not fit into memory, and SpecError for
-    observations that are no arrays.
+    observations that are not arrays.
     """
 
     def __init__(
@@ -67,42 +68,47 @@ class OptionStore:
         self._device = device
         self._rng = rng
         self._obs = StagedColumn("observation", capacity, _observation(spec), device)
-        self._columns = {name: HostColumn(name, capacity, extra) for name, extra in {**_COLUMNS, **extras}.items()}
-        self._next = np.zeros(capacity, np.int64)  # the write number of the row that an option led to
-        self._playable = np.zeros(capacity, np.bool_)  # an option begins here, and is finished
-        self._written = 0  # rows so far: the next one's write number
+        self._columns = {name: HostColumn(name, capacity, column) for name, column in {**_COLUMNS, **extras}.items()}
+        self._next = np.zeros(capacity, np.int64)  # write number of the row at which the option ended
+        self._sampleable = np.zeros(capacity, np.bool_)  # an option began here, and is finished
+        self._written = 0  # rows so far, which is the next write number
         self._total = 0
-        self._began = np.full(spec.num_envs, -1, np.int64)  # (N,) the row of each environment's newest observation
+        self._began = np.full(
+            spec.num_envs, -1, np.int64
+        )  # (N,) row at which each environment's option began; -1: none
 
     def __len__(self) -> int:
-        """How many options can be drawn now."""
-        return int(np.count_nonzero(self._playable))
+        """Number of options that can be sampled now."""
+        return int(np.count_nonzero(self._sampleable))
 
     @property
     def total(self) -> int:
-        """Options stored so far, those that were overwritten included."""
+        """Number of options stored so far, including those that were overwritten."""
         return self._total
 
     @property
     def fill(self) -> float:
-        """Share of the rows in use, 0..1."""
+        """Fraction of the rows in use, 0..1."""
         return min(self._written, self._capacity) / self._capacity
 
     @property
     def unplaced(self) -> NDArray[np.bool_]:
-        """(N,) where no option has led to the observation at which the environment stands: `begin` is due."""
+        """(N,) environments whose current observation is not stored: call `begin` for them."""
         unplaced: NDArray[np.bool_] = self._began < 0
         return unplaced
 
     def begin(self, envs: NDArray[np.int64], obs: NDArray[Any]) -> None:
-        """Environments `envs` (K,) stand at observations `obs` (K, *O) that no option has led to."""
+        """Stores observations `obs` (K, *O) at which options of the environments `envs` (K,) begin.
+
+        For the first option of an episode; the later ones begin where `add` says that the one before ended.
+        """
         self._began[envs] = self._write(obs)
 
     def _write(self, obs: NDArray[Any]) -> NDArray[np.int64]:
         rows = self._written + np.arange(len(obs))
         slots = rows % self._capacity
         self._obs.write(slots, obs)
-        self._playable[slots] = False
+        self._sampleable[slots] = False
         self._written += len(obs)
         return rows
 
@@ -113,10 +119,11 @@ class OptionStore:
         columns: Mapping[str, NDArray[Any]],
         ended: NDArray[np.bool_],
     ) -> None:
-        """The options of environments `envs` (K,) ended at `obs` (K, *O), where their next ones begin unless `ended`.
+        """Stores the options of environments `envs` (K,) that ended at `obs` (K, *O); the next ones begin there.
 
-        columns: choice (K,), reward (K,), discount (K,), the factor of the value of `obs`, and the extras. ended (K,):
-        their episodes. An option whose first observation is not here, or was overwritten, is dropped.
+        columns: choice (K,), reward (K,), discount (K,), which multiplies the value of `obs`, and the declared columns.
+        ended (K,): the episode is over, and no option follows. An option is dropped if its first observation was not
+        stored or was overwritten.
         """
         rows = self._began[envs]
         ends = self._write(obs)
@@ -126,25 +133,25 @@ class OptionStore:
         for name, column in self._columns.items():
             column.write(slots, columns[name][kept])
         self._next[slots] = ends[kept]
-        self._playable[slots] = True
+        self._sampleable[slots] = True
         self._total += len(slots)
 
     def sample(self, batch_size: int) -> Window:
-        """Draws options uniformly, with replacement, as windows of one step, (B, 1). Raises RlkitError where empty."""
+        """Draws options uniformly with replacement, as windows of one step, (B, 1). Raises RlkitError if empty."""
         count = len(self)
         if not count:
             raise RlkitError("options: nothing to sample yet; finish an option first")
         filled = min(self._written, self._capacity)
-        return self.window(draw_uniform(self._playable, filled, count, batch_size, self._rng))
+        return self.window(draw_uniform(self._sampleable, filled, count, batch_size, self._rng))
 
     def sampleable(self) -> NDArray[np.int64]:
-        """(len,) the slots of all options that can be drawn now, ordered by when they began."""
-        slots = np.flatnonzero(self._playable)
-        oldest = self._written % self._capacity if self._written > self._capacity else 0
-        return slots[np.argsort((slots - oldest) % self._capacity)]
+        """(len,) slots of all options that can be sampled now, the oldest first."""
+        slots = np.flatnonzero(self._sampleable)
+        age = (slots - self._written) % self._capacity
+        return slots[np.argsort(age)]
 
     def window(self, slots: NDArray[np.int64]) -> Window:
-        """The options that begin in `slots` (B,)."""
+        """The options that began in `slots` (B,)."""
         obs = self._obs.fetch(np.concatenate((slots, self._next[slots] % self._capacity)))  # (2B, *O)
         taken = {name: column.gather(slots[:, None]) for name, column in self._columns.items()}
         choice, reward, discount = (self._moved(taken.pop(name)) for name in _COLUMNS)
@@ -162,7 +169,7 @@ class OptionStore:
         return torch.from_numpy(values).to(self._device)
 
     def state_dict(self) -> State:
-        """Everything, the random state included; arrays as far as filled. Shares memory."""
+        """The full state, with the random state; only filled rows. Shares memory."""
         rows = min(self._written, self._capacity)
         return {
             "capacity": self._capacity,
@@ -170,14 +177,14 @@ class OptionStore:
             "total": self._total,
             "began": self._began,
             "next": self._next[:rows],
-            "playable": self._playable[:rows],
+            "playable": self._sampleable[:rows],
             "observations": self._obs.state(rows),
             "columns": {name: column.state(rows) for name, column in self._columns.items()},
             "rng": self._rng.bit_generator.state,
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over the state of a store of the same capacity, N, observations and extras. Else raises ConfigError."""
+        """Loads the state of a store with the same capacity, N, observations and columns; else raises ConfigError."""
         if state["capacity"] != self._capacity or state["columns"].keys() != self._columns.keys():
             raise ConfigError(
                 f"options' state: {state['capacity']:,} rows of {sorted(state['columns'])}, "
@@ -187,8 +194,8 @@ class OptionStore:
         rows = min(self._written, self._capacity)
         self._began = checked("began", state["began"], self._began.shape, np.int64).copy()
         self._next[:rows] = checked("next", state["next"], (rows,), np.int64)
-        self._playable[:] = False
-        self._playable[:rows] = checked("playable", state["playable"], (rows,), np.bool_)
+        self._sampleable[:] = False
+        self._sampleable[:rows] = checked("playable", state["playable"], (rows,), np.bool_)
         self._obs.load(state["observations"], rows)
         for name, column in self._columns.items():
             column.load(state["columns"][name], rows)

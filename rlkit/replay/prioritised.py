@@ -1,4 +1,4 @@
-"""Proportional prioritisation (Schaul et al. 2016, section 3.3) on a sum tree without Python loops over rows."""
+"""Proportional prioritisation (Schaul et al. 2016, section 3.3), with a sum tree in vectorised NumPy."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch import Tensor
 from rlkit.errors import ConfigError, RlkitError
 from rlkit.types import State
 
-BRANCH = 16  # children of a node: a million leaves are five levels, which is what an update and a search cost
+BRANCH = 16  # children of a node: a million leaves have five levels, and an update or a search visits each
 
 
 @dataclass(frozen=True, slots=True)
 class Prioritised:
-    """Sample step i with probability proportional to (abs(td) + eps) ** alpha (equation 1, proportional variant).
+    """Samples step i with probability proportional to (abs(td) + eps) ** alpha (equation 1, proportional variant).
 
-    A new step gets the largest priority so far, 1 before any. alpha = 0 is uniform. Differs from the paper in that a
-    batch is drawn independently instead of one from each of B equal parts of the total (appendix B.2.1).
+    A new step gets the largest priority so far, initially 1. alpha = 0 is uniform. Unlike the paper, which draws one
+    step from each of B equal parts of the total (appendix B.2.1), the steps of a batch are drawn independently.
     """
 
     alpha: float = 0.6
@@ -36,21 +36,21 @@ class Prioritised:
 
 
 class SumTree:
-    """Non-negative float64 leaves that can be drawn in proportion to their value.
+    """Non-negative float64 leaves that can be drawn with probability proportional to their values.
 
-    Every node is the sum of its children, added from left to right each time one of them changes: the tree is a
-    function of its leaves, whatever their history, and rounding errors do not build up.
+    Every node is the sum of its children, added from left to right whenever one of them changes. So the tree depends
+    only on its leaves, not on their history, and rounding errors do not accumulate.
     """
 
     def __init__(self, size: int) -> None:
-        self.levels: list[NDArray[np.float64]] = []  # (groups, BRANCH) each, the leaves first, the last of one group
+        self.levels: list[NDArray[np.float64]] = []  # (groups, BRANCH) each: leaves first, the root group last
         groups = -(-size // BRANCH)
         self.levels.append(np.zeros((groups, BRANCH)))
         while groups > 1:
             groups = -(-groups // BRANCH)
             self.levels.append(np.zeros((groups, BRANCH)))
         self._flat = [level.reshape(-1) for level in self.levels]  # views
-        self.leaves = self._flat[0]  # (size, and padding); written by `set` only
+        self.leaves = self._flat[0]  # (size + padding,); written only by `set`
 
     @staticmethod
     def num_bytes(size: int) -> int:
@@ -66,7 +66,7 @@ class SumTree:
         return float(np.cumsum(self._flat[-1])[-1])
 
     def set(self, slots: NDArray[np.int64], values: NDArray[np.float64] | float) -> None:
-        """Leaves `slots` (K,) become `values` (K,); of a slot that occurs twice the last value counts."""
+        """Sets the leaves `slots` (K,) to `values` (K,); for a slot that occurs twice the last value counts."""
         self.leaves[slots] = values
         self._refresh(slots // BRANCH)
 
@@ -76,7 +76,7 @@ class SumTree:
             groups = groups // BRANCH
 
     def load(self, leaves: NDArray[np.float64]) -> None:
-        """The first leaves become `leaves`, the others 0."""
+        """Sets the first leaves to `leaves` and the others to 0."""
         self.leaves[:] = 0.0
         self.leaves[: len(leaves)] = leaves
         for level, above in pairwise(range(len(self.levels))):
@@ -85,7 +85,7 @@ class SumTree:
     def find(self, mass: NDArray[np.float64]) -> NDArray[np.int64]:
         """The leaves (K,) at which the running sum over all leaves first exceeds `mass` (K,), in 0 .. total.
 
-        A leaf of value 0 is never found while the total is positive, whatever rounding does.
+        If the total is positive, a leaf of value 0 is never returned, even with rounding errors.
         """
         groups = np.zeros(len(mass), np.int64)
         base = BRANCH * np.arange(len(mass))
@@ -100,10 +100,10 @@ class SumTree:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """Errors on their way from the device."""
+    """Errors that are being copied from the device."""
 
     index: NDArray[np.int64]  # (B,)
-    td_error: Tensor  # (B,) on the host; complete once `event` has happened
+    td_error: Tensor  # (B,) on the host; complete after `event`
     event: torch.cuda.Event | None
 
     def wait(self) -> NDArray[np.float64]:
@@ -114,7 +114,7 @@ class _Pending:
 
 
 class Priorities:
-    """The priority of each slot, and the errors that are not priorities yet."""
+    """The priority of each slot, and the latest errors, which become priorities with the next call."""
 
     def __init__(self, options: Prioritised, capacity: int) -> None:
         self._options = options
@@ -123,32 +123,34 @@ class Priorities:
         self._pending: _Pending | None = None
 
     def add(self, slots: NDArray[np.int64], lost: NDArray[np.int64]) -> None:
-        """New steps lie in `slots`; those in `lost` cannot be sampled any more, unless a new one lies there."""
+        """Adds new steps in `slots`, and removes those in `lost` unless a new step is stored there."""
         values = np.zeros(len(lost) + len(slots))
         values[len(lost) :] = self.largest
         self.tree.set(np.concatenate((lost, slots)), values)
 
     def draw(self, batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """(B,) slots, independently, each with probability priority / total."""
+        """(B,) slots drawn independently, each with probability priority / total."""
         return self.tree.find(rng.random(batch_size) * self.tree.total)
 
     def weights(self, slots: NDArray[np.int64], beta: float) -> NDArray[np.float32]:
-        """(B,) importance weights (1 / (len * P)) ** beta over the largest in the batch (section 3.4)."""
+        """(B,) importance weights (1 / (len * P)) ** beta, divided by the largest in the batch (section 3.4)."""
         values = self.tree.leaves[slots]
-        # len and the total cancel against the largest weight, which belongs to the smallest priority
+        # the largest weight belongs to the smallest priority; len and the total cancel
         weights: NDArray[np.float32] = ((values.min() / values) ** beta).astype(np.float32)
         return weights
 
     def exchange(
         self, index: NDArray[np.int64], td_error: Tensor
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-        """Keeps these errors and returns the previous ones as (write numbers, priorities), None the first time."""
+        """Stores these errors and returns the previous ones as (write numbers, priorities); None at the first call."""
         previous, self._pending = self._pending, self._keep(index, td_error)
         if previous is None:
             return None
         errors = previous.wait()
         if not np.isfinite(errors).all():
-            raise RlkitError("prioritised replay: a temporal-difference error is not finite; has learning diverged?")
+            raise RlkitError(
+                "prioritised replay: a temporal-difference error is not finite; learning may have diverged"
+            )
         priorities = (np.abs(errors) + self._options.eps) ** self._options.alpha
         self.largest = max(self.largest, float(priorities.max(initial=0.0)))
         return previous.index, priorities
@@ -156,7 +158,7 @@ class Priorities:
     @staticmethod
     def _keep(index: NDArray[np.int64], td_error: Tensor) -> _Pending:
         on_cuda = td_error.device.type == "cuda"
-        # On CUDA the copy is queued behind the update that made the errors; the next call finds it done.
+        # on CUDA the copy is queued behind the update that computes the errors, and done by the next call
         host = td_error.detach().to("cpu", torch.float32, non_blocking=on_cuda, copy=True)
         event = torch.cuda.current_stream(td_error.device).record_event() if on_cuda else None
         return _Pending(index.copy(), host, event)

@@ -1,4 +1,4 @@
-"""The replay that agents use: single steps in, windows of steps out."""
+"""The replay of off-policy agents: stores single steps and samples windows of them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from rlkit.replay.frames import FrameLayout
 from rlkit.replay.hindsight import Hindsight, Later
 from rlkit.replay.prioritised import Priorities, Prioritised, SumTree
 from rlkit.replay.ring import STEP_COLUMNS, Column, StepColumns, checked
+from rlkit.replay.sequences import gather_sequences
 from rlkit.replay.stacks import FrameStore
 from rlkit.replay.windows import draw_uniform, occupants, window_rows
 from rlkit.types import Batch, EnvSpec, Sequences, State, StepBatch, Window
 
 _NONE = np.zeros(0, np.int64)
-_CHUNK = 1024  # rows put together at once where all are needed
+_CHUNK = 1024  # rows that `rewrite` processes at once
 
 
 def replay_bytes(
@@ -32,9 +33,9 @@ def replay_bytes(
     prioritised: Prioritised | None = None,
     hindsight: Hindsight | None = None,
 ) -> int:
-    """What a full replay of `capacity` rows takes, host and device together. Raises SpecError as `Replay` does."""
+    """Bytes of a full replay of `capacity` rows, host and device together. Raises SpecError as `Replay` does."""
     layout = FrameLayout(spec)
-    marks = 2 if layout.size == 1 else 3  # stop, playable, depth
+    marks = 2 if layout.size == 1 else 3  # stop, sampleable, depth
     columns = [layout.frame, *STEP_COLUMNS.values(), *(extras or {}).values()]
     columns += [] if hindsight is None else 2 * [(extras or {})[hindsight.column]]
     tree = SumTree.num_bytes(capacity) if prioritised is not None else 0
@@ -42,23 +43,24 @@ def replay_bytes(
 
 
 class Replay:
-    """Steps of N environments, one ring each, every frame stored once; windows of up to `steps` of them to learn from.
+    """Steps of N environments, a ring for each, every frame stored once; sampled as windows of up to `steps` steps.
 
-    A row is one step: the newest frame of the observation it began from, its action, raw reward, discount and extras.
-    The observation after a step is the next row's; where an episode ended a row of its own, never sampled, holds the
-    final one. So all steps can be sampled at once, also the newest, with their true successors, whether the episode
-    went on, terminated or was truncated. Rows whose stacks would need overwritten frames are not sampled.
+    A row is one step: the newest frame of the observation before it, its action, raw reward, discount and extras. The
+    observation after a step is that of the next row. When an episode ends, its final observation gets a row of its
+    own, which is never sampled. So every step can be sampled at once, also the newest, with its true successor: the
+    episode may have continued, terminated or been truncated. Rows whose stacks contain overwritten frames are not
+    sampled.
 
-    capacity: rows in total, rounded down to a multiple of N. An episode takes one row more than it has steps.
+    capacity: total number of rows, rounded down to a multiple of N. An episode takes one row more than it has steps.
     extras: columns stored with each step.
-    device: where frames, actions, rewards, discounts and extras lie, and windows are handed out. The frames lie on the
-        host where the device has no room for them.
-    rng: the only source of randomness of `sample`; its state is part of the replay's.
+    device: where frames, actions, rewards, discounts and columns are stored, and where windows are returned. Frames are
+        stored on the host if the device is too small.
+    rng: the only source of randomness of `sample`; its state is saved with the replay.
     prioritised: sample by temporal-difference error instead of uniformly.
-    hindsight: the column of bits, bool (G,), that `later` is asked for, which costs a second such column.
+    hindsight: the column of bits, bool (G,), that `later` returns; it is stored twice.
 
     Raises ConfigError for a capacity too small for N rings, CapacityError for one that does not fit into memory, and
-    SpecError for observations that are not arrays of a dtype that torch knows.
+    SpecError for observations that are not arrays of a dtype that torch supports.
     """
 
     def __init__(
@@ -91,34 +93,33 @@ class Replay:
         self._keeps_newest = layout.size > 1 and home == device and device.type != "cpu"
         self._frames = FrameStore(layout, self._capacity, self._num_envs, device, home)
         self._columns = StepColumns(self._capacity, extras or {}, device)
-        self._stop = np.zeros(self._capacity, np.bool_)  # no window goes on after this step
-        self._playable = np.zeros(self._capacity, np.bool_)  # this row can be sampled
+        self._stop = np.zeros(self._capacity, np.bool_)  # a window ends with this step
+        self._sampleable = np.zeros(self._capacity, np.bool_)  # this row can be sampled
         self._count = 0
-        self._ones = torch.zeros(0)  # the weights of the latest uniform batch, never written to
+        self._ones = torch.zeros(0)  # weights of uniform batches, reused; never written to
         self._newest = np.arange(self._num_envs) - self._num_envs  # (N,) write number of the newest frame
-        # Between steps that is all there is to know of the rings' heads.
-        self._ended = np.ones(self._num_envs, np.bool_)  # (N,) the newest frame is a final one, or there is none
-        self._cut = np.zeros(self._num_envs, np.bool_)  # (N,) windows end after the newest step even if it goes on
+        self._ended = np.ones(self._num_envs, np.bool_)  # (N,) the newest frame ended an episode, or there is none
+        self._cut = np.zeros(self._num_envs, np.bool_)  # (N,) windows end with the newest step
         self._priorities = None if prioritised is None else Priorities(prioritised, self._capacity)
         self._later = None if hindsight is None else Later(hindsight, extras or {}, self._capacity, self._num_envs)
 
     def __len__(self) -> int:
-        """How many steps can be sampled now."""
+        """Number of steps that can be sampled now."""
         return self._count
 
     @property
     def capacity(self) -> int:
-        """Rows in total, a multiple of N."""
+        """Total number of rows, a multiple of N."""
         return self._capacity
 
     @property
     def device(self) -> torch.device:
-        """Where windows are handed out."""
+        """Where windows are returned."""
         return self._device
 
     @property
     def fill(self) -> float:
-        """Share of the capacity in use, 0..1."""
+        """Fraction of the capacity in use, 0..1."""
         rows = self._newest // self._num_envs + 1
         return float(np.minimum(rows, self._capacity // self._num_envs).sum()) / self._capacity
 
@@ -130,23 +131,23 @@ class Replay:
     ) -> None:
         """Stores one step of all environments.
 
-        extras: (N, *shape) for each declared column, and no other. cut: (N,) no window goes on after this step, as if
-        the episode had been truncated here. `step.before` is read only where an episode begins; if it begins although
-        the last step did not end one, windows and stacks do not cross from one to the other.
+        extras: (N, *shape) for each declared column. cut: (N,) windows end with this step, as if the episode had been
+        truncated here. `step.before` is read only if an episode begins. An episode may begin although the last step
+        did not end one; windows and stacks do not cross that boundary either.
         """
         extras = {} if extras is None else extras
         self._columns.check(extras)
-        head, lost = self._newest, _NONE  # (N,) the rows of this step; their frames lie there unless episodes begin
+        head, lost = self._newest, _NONE  # (N,) rows of this step; their frames are stored, unless an episode begins
         begins = step.before.first | self._ended
         if np.count_nonzero(begins):
             head = head + self._num_envs * begins
             rows = np.flatnonzero(begins)
             lost = self._write_frames(head[rows], step.before.obs[rows], begins=True)
         slots = head % self._capacity
-        # The newest step's mark was provisional; where an episode begins this is the final frame's, which nobody reads.
+        # the mark of the newest step was provisional; if an episode begins, this is the mark of a final frame, unused
         self._stop[slots - self._num_envs] = self._cut
         self._stop[slots] = True
-        self._playable[slots] = True
+        self._sampleable[slots] = True
         self._count += self._num_envs
         self._columns.write(slots, step, extras)
         self._newest = head + self._num_envs
@@ -159,15 +160,15 @@ class Replay:
             self._later.add(head, begins, step.ended | (step.discount == 0), extras)
 
     def _write_frames(self, index: NDArray[np.int64], obs: NDArray[Any], *, begins: bool) -> NDArray[np.int64]:
-        """Writes the newest frames of `obs` (K, *O) to the rows `index` (K,); slots that can be sampled no more."""
+        """Writes the newest frames of `obs` (K, *O) to the rows `index` (K,); returns slots no longer sampleable."""
         broken = self._frames.write(index, obs, begins=begins)
-        lost = broken[self._playable[broken]]
-        self._playable[lost] = False
+        lost = broken[self._sampleable[broken]]
+        self._sampleable[lost] = False
         self._count -= len(lost)
         return lost
 
     def sample(self, batch_size: int, beta: float = 0.0) -> Batch:
-        """Draws `batch_size` steps with replacement, each with the window that begins there; see `draw`."""
+        """Draws `batch_size` steps as `draw` does, and returns the windows that begin with them."""
         index, weight = self.draw(batch_size, beta)
         return Batch(self.window(index), index, weight)
 
@@ -180,7 +181,7 @@ class Replay:
         if not self._count:
             raise RlkitError("replay: nothing to sample yet; add a step first")
         if self._priorities is None:
-            slots = draw_uniform(self._playable, self._filled(), self._count, batch_size, self._rng)
+            slots = draw_uniform(self._sampleable, self._filled(), self._count, batch_size, self._rng)
             weight = self._ones if len(self._ones) == batch_size else torch.ones(batch_size, device=self._device)
             self._ones = weight
         else:
@@ -190,7 +191,7 @@ class Replay:
 
     def sampleable(self) -> NDArray[np.int64]:
         """(len,) the write numbers of all steps that can be sampled now, ascending."""
-        index = occupants(np.flatnonzero(self._playable), self._newest, self._capacity)
+        index = occupants(np.flatnonzero(self._sampleable), self._newest, self._capacity)
         index.sort()
         return index
 
@@ -219,7 +220,7 @@ class Replay:
         """The windows that begin at the steps `index` (B,), which must be sampleable."""
         slots, steps = window_rows(index, self._steps, self._stop, self._num_envs)  # (B, n), (B,)
         frames = self._frames.slots(np.concatenate((index, index + self._num_envs * steps)))  # (2B, size)
-        # One array, for one transfer to the device
+        # one array, for one transfer to the device
         moved = to_device(np.concatenate((slots.reshape(-1), steps, frames.reshape(-1))), self._device)
         rows, counted, held = torch.split(moved, [slots.size, len(index), frames.size])
         obs = self._frames.join(frames, held)
@@ -227,54 +228,43 @@ class Replay:
         return Window(obs=obs[: len(index)], steps=counted, next_obs=obs[len(index) :], **fields)
 
     def sequences(self, index: NDArray[np.int64], length: int) -> Sequences:
-        """The `length` steps from each of `index` (B,) on, which must be sampleable; for recurrent learners.
+        """The `length` steps that begin at each of `index` (B,), which must be sampleable; for recurrent learners.
 
-        As a window does, a sequence stops at its episode's end, at a cut and at the newest step. `draw` gives places to
-        begin at. A recurrent state that acting stored as extras is that of the first step in extras[...][:, 0].
+        Like a window, a sequence ends at its episode's end, at a cut and at the newest step; `mask` says which steps
+        are valid. `draw` samples an `index`, of which every sequence has at least one valid step. If the policy's
+        recurrent state is a declared column, extras[name][:, 0] is the state to start from, for example with a burn-in.
         """
         _, steps = window_rows(index, length, self._stop, self._num_envs)  # (B,)
-        place = np.arange(length + 1)
-        held = index[:, None] + self._num_envs * np.minimum(place, steps[:, None])  # (B, T + 1)
-        rows = index[:, None] + self._num_envs * np.minimum(place[:-1], steps[:, None] - 1)  # (B, T)
-        slots, frames = rows % self._capacity, self._frames.slots(held.reshape(-1))
-        parts = [slots.reshape(-1), steps, self._begins(index), frames.reshape(-1)]
-        moved = torch.split(to_device(np.concatenate(parts), self._device), [part.size for part in parts])
-        obs = self._frames.join(frames, moved[3])
-        return Sequences(
-            obs=obs.view(*held.shape, *obs.shape[1:]),
-            mask=torch.arange(length, device=self._device) < moved[1][:, None],
-            first=moved[2].bool(),
-            **self._columns.gather(slots, moved[0]),
-        )
+        return gather_sequences(self._frames, self._columns, index, steps, self._begins(index), length)
 
     def _begins(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(B,) where the steps `index` (B,) are known to begin an episode."""
+        """(B,) whether the steps `index` (B,) are known to begin an episode."""
         begins = self._frames.begins(index)
-        if begins is None:  # the row before is then a final frame, which cannot be sampled
+        if begins is None:  # not stacks: an episode begins after a row that is not sampleable
             before = index - self._num_envs
             present = occupants(before % self._capacity, self._newest, self._capacity) == before
-            begins = (before < 0) | present & ~self._playable[before % self._capacity]
+            begins = (before < 0) | present & ~self._sampleable[before % self._capacity]
         return begins
 
     @property
     def keeps_newest(self) -> bool:
-        """Whether `newest` spares a transfer: observations are stacks, and their frames lie on another device."""
+        """Whether `newest` saves a transfer: observations are stacks, and the frames are stored on an accelerator."""
         return self._keeps_newest
 
     def newest(self) -> Tensor:
-        """(N, *O) the observations that the newest step led to, on the device, where their frames lie already."""
+        """(N, *O) the observations after the newest step, on the device, from frames that are stored there."""
         return self._frames.observations(self._newest)
 
     def _filled(self) -> int:
-        """Slots from 0 on that have been written to, rounded up to a multiple of N."""
+        """Number of slots in use, rounded up to a multiple of N."""
         return min(self._capacity, (int(self._newest.max()) // self._num_envs + 1) * self._num_envs)
 
     def update_priorities(self, index: NDArray[np.int64], td_error: Tensor) -> None:
-        """Applies the errors of the previous call, and keeps these, `td_error` (B,) for `index` (B,), for the next.
+        """Applies the errors of the previous call; `td_error` (B,) for `index` (B,) is applied by the next call.
 
-        So a learner never waits for its device, and the same happens on every device. Of steps overwritten since they
-        were sampled the error is dropped; where a step occurs more than once the last error counts. Does nothing where
-        sampling is uniform. Raises RlkitError if an applied error is not finite.
+        So a learner never waits for its device, and results do not depend on the device. Errors of steps that were
+        overwritten since they were sampled are dropped; if a step occurs more than once, its last error counts. Does
+        nothing if sampling is uniform. Raises RlkitError if an applied error is not finite.
         """
         if self._priorities is None:
             return
@@ -282,17 +272,17 @@ class Replay:
         if applied is not None:
             index, values = applied
             slots = index % self._capacity
-            present = self._playable[slots] & (occupants(slots, self._newest, self._capacity) == index)
+            present = self._sampleable[slots] & (occupants(slots, self._newest, self._capacity) == index)
             self._priorities.tree.set(slots[present], values[present])
 
     def later(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(B, G) which bits were set from the steps `index` (B,) on to the end of their episodes; see `Hindsight`."""
+        """(B, G) bits that were set from the steps `index` (B,) to the end of their episodes; see `Hindsight`."""
         if self._later is None:
-            raise RlkitError("replay: made without hindsight, so it does not know what came later")
+            raise RlkitError("replay: `later` needs a replay that was made with `hindsight`")
         return self._later(index)
 
     def state_dict(self) -> State:
-        """Everything, the random state and pending priorities included; arrays as far as filled. Shares memory."""
+        """The full state, with random state and pending priorities; only filled rows. Shares memory."""
         rows = self._filled()
         return {
             "capacity": self._capacity,
@@ -301,7 +291,7 @@ class Replay:
             "ended": self._ended,
             "cut": self._cut,
             "stop": self._stop[:rows],
-            "playable": self._playable[:rows],
+            "playable": self._sampleable[:rows],
             **self._frames.state(rows),
             "columns": self._columns.state(rows),
             "priorities": None if self._priorities is None else self._priorities.state(rows),
@@ -310,9 +300,9 @@ class Replay:
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over the state of a replay with the same capacity, N, observations, extras and kind of sampling.
+        """Loads the state of a replay with the same capacity, N, observations, columns and kind of sampling.
 
-        Raises ConfigError where one of them differs; the replay must not be used then.
+        Raises ConfigError if one of them differs; the replay must not be used after that.
         """
         for name, own in (("capacity", self._capacity), ("num_envs", self._num_envs)):
             if state[name] != own:
@@ -325,9 +315,9 @@ class Replay:
         self._cut = checked("cut", state["cut"], (n,), np.bool_).copy()
         rows = self._filled()
         self._stop[:rows] = checked("stop", state["stop"], (rows,), np.bool_)
-        self._playable[:] = False
-        self._playable[:rows] = checked("playable", state["playable"], (rows,), np.bool_)
-        self._count = int(np.count_nonzero(self._playable))
+        self._sampleable[:] = False
+        self._sampleable[:rows] = checked("playable", state["playable"], (rows,), np.bool_)
+        self._count = int(np.count_nonzero(self._sampleable))
         self._frames.load(state, rows)
         self._columns.load(state["columns"], rows)
         if self._priorities is not None:

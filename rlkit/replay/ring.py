@@ -1,6 +1,6 @@
-"""Where the rows of a replay lie: columns of equal length, each a tensor on a device or an array on the host.
+"""Columns of stored rows: each is a tensor on a device or an array on the host.
 
-Memory is zeroed lazily by the operating system: a column takes what was written, not what it could hold.
+The operating system zeroes memory lazily, so a column on the host uses memory only for rows that were written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rlkit.devices import to_device
 from rlkit.errors import ConfigError, SpecError
 from rlkit.types import State, StepBatch
 
-# What numpy and torch share and what every device can gather; other 64-bit codes go to the host.
+# dtypes of NumPy that torch can gather on every device; others, such as uint64 digests, stay on the host
 DEVICE_DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 
 
@@ -26,9 +26,10 @@ DEVICE_DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", 
 class Column:
     """Declares a column that is stored with each step and returned with each window, (B, n, *shape).
 
-    `host` keeps it as NumPy on the host and hands it out as such: for 64-bit digests, which are looked up in tables
-    there. Otherwise it is a tensor on the replay's device. `latest` says that the column describes where a step led:
-    of several steps that are stored as one option, the last one's value is kept, not the first one's.
+    host: a NumPy array on the host, for example for digests, which are looked up in tables there; else a tensor on the
+        replay's device.
+    latest: the column describes the successor. If several steps are stored as one option, the value of the last step
+        is stored, not that of the first.
     """
 
     shape: tuple[int, ...]
@@ -44,9 +45,9 @@ class Column:
 class HostColumn:
     """One array, (rows, *shape), on the host."""
 
-    def __init__(self, name: str, rows: int, extra: Column) -> None:
+    def __init__(self, name: str, rows: int, column: Column) -> None:
         self._name = name
-        self.data: NDArray[Any] = np.zeros((rows, *extra.shape), extra.dtype)
+        self.data: NDArray[Any] = np.zeros((rows, *column.shape), column.dtype)
 
     def write(self, slots: NDArray[np.int64], values: NDArray[Any]) -> None:
         self.data[slots] = values
@@ -60,7 +61,7 @@ class HostColumn:
         return self.data[:rows]
 
     def load(self, state: Any, rows: int) -> None:
-        """Takes over `rows` rows. Raises ConfigError where shape or dtype differ."""
+        """Loads `rows` rows. Raises ConfigError if shape or dtype differ."""
         self.data[:rows] = checked(self._name, state, (rows, *self.data.shape[1:]), self.data.dtype)
 
 
@@ -70,22 +71,24 @@ def shares_memory(device: torch.device) -> bool:
 
 
 class DeviceColumn:
-    """One tensor, (rows, *shape), on a device. On the CPU it is written through its NumPy view, 5 times as fast."""
+    """One tensor, (rows, *shape), on a device. On the CPU its NumPy view is written to, which is 5 times as fast."""
 
-    def __init__(self, name: str, rows: int, extra: Column, device: torch.device) -> None:
-        dtype = np.dtype(extra.dtype)
+    def __init__(self, name: str, rows: int, column: Column, device: torch.device) -> None:
+        dtype = np.dtype(column.dtype)
         if dtype.name not in DEVICE_DTYPES:
-            raise SpecError(f"replay: {name} has dtype {dtype}; a tensor column takes {', '.join(DEVICE_DTYPES)}")
+            raise SpecError(
+                f"replay: {name} has dtype {dtype}; a tensor column must have one of {', '.join(DEVICE_DTYPES)}"
+            )
         self._name = name
         self._dtype = dtype
-        self._shape = tuple(extra.shape)
+        self._shape = tuple(column.shape)
         self._view: NDArray[Any] | None = None
         if shares_memory(device):  # torch.zeros would touch every page
-            self._view = np.zeros((rows, *extra.shape), dtype)
+            self._view = np.zeros((rows, *column.shape), dtype)
             self.data = torch.from_numpy(self._view)
         else:
             empty = torch.from_numpy(np.zeros(0, dtype))
-            self.data = torch.zeros((rows, *extra.shape), dtype=empty.dtype, device=device)
+            self.data = torch.zeros((rows, *column.shape), dtype=empty.dtype, device=device)
 
     def write(self, slots: NDArray[np.int64], values: NDArray[Any]) -> None:
         if self._view is not None:
@@ -103,7 +106,7 @@ class DeviceColumn:
         return self.data[:rows]
 
     def load(self, state: Any, rows: int) -> None:
-        """Takes over `rows` rows. Raises ConfigError where shape or dtype differ."""
+        """Loads `rows` rows. Raises ConfigError if shape or dtype differ."""
         values = state.detach().cpu().numpy() if isinstance(state, Tensor) else state
         values = checked(self._name, values, (rows, *self.data.shape[1:]), self._dtype)
         if self._view is not None:
@@ -113,14 +116,14 @@ class DeviceColumn:
 
 
 class StagedColumn(DeviceColumn):
-    """One tensor on the host whose rows are wanted on a device: gathered into pinned memory and moved from there."""
+    """One tensor on the host whose rows are read on a device: gathered into pinned memory and copied from there."""
 
-    def __init__(self, name: str, rows: int, extra: Column, device: torch.device) -> None:
-        super().__init__(name, rows, extra, torch.device("cpu"))
+    def __init__(self, name: str, rows: int, column: Column, device: torch.device) -> None:
+        super().__init__(name, rows, column, torch.device("cpu"))
         self._device = device
 
     def fetch(self, slots: NDArray[np.int64]) -> Tensor:
-        """(*slots.shape, *shape) on the device; what is queued there is not waited for."""
+        """(*slots.shape, *shape) on the device, without waiting for the work that is queued there."""
         rows = torch.from_numpy(slots.reshape(-1))
         on_cuda = self._device.type == "cuda"
         taken = torch.empty((len(rows), *self._shape), dtype=self.data.dtype, pin_memory=on_cuda)
@@ -132,7 +135,7 @@ STEP_COLUMNS = {"action": Column((), np.int64), "reward": Column((), np.float32)
 
 
 class StepColumns:
-    """Action, reward, discount and the declared columns of steps, a row each."""
+    """Action, reward, discount and the declared columns of steps, one step per row."""
 
     def __init__(self, rows: int, extras: Mapping[str, Column], device: torch.device) -> None:
         self._steps = {name: DeviceColumn(name, rows, column, device) for name, column in STEP_COLUMNS.items()}
@@ -142,7 +145,7 @@ class StepColumns:
         }
 
     def check(self, extras: Mapping[str, NDArray[Any]]) -> None:
-        """Raises ConfigError unless `extras` has the declared columns and no other."""
+        """Raises ConfigError unless `extras` has exactly the declared columns."""
         if extras.keys() != self._extras.keys():
             raise ConfigError(f"replay: extras {sorted(extras)} given, {sorted(self._extras)} declared")
 
@@ -158,7 +161,7 @@ class StepColumns:
             self._extras[name].write(slots, values)
 
     def action(self, slots: NDArray[np.int64], moved: Tensor) -> Tensor:
-        """As `gather`, the actions alone."""
+        """Only the actions of `gather`."""
         return self._steps["action"].gather(moved, slots.shape)
 
     def gather(self, slots: NDArray[np.int64], moved: Tensor) -> dict[str, Any]:
@@ -178,7 +181,7 @@ class StepColumns:
         return {name: column.state(rows) for name, column in self._all().items()}
 
     def load(self, state: State, rows: int) -> None:
-        """Takes over `rows` rows. Raises ConfigError where columns, shapes or dtypes differ."""
+        """Loads `rows` rows. Raises ConfigError if columns, shapes or dtypes differ."""
         columns = self._all()
         if state.keys() != columns.keys():
             raise ConfigError(f"replay state: columns {sorted(state)}, but this one has {sorted(columns)}")
@@ -187,7 +190,7 @@ class StepColumns:
 
 
 def checked(name: str, values: Any, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """`values`, an array of that shape and dtype; else raises ConfigError."""
+    """Returns `values` if it is an array of that shape and dtype; else raises ConfigError."""
     if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != dtype:
         found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
         raise ConfigError(f"replay state: {name} is {found}, but this replay has {np.dtype(dtype)} {shape}")

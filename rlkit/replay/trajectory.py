@@ -1,4 +1,4 @@
-"""The store of on-policy agents: the next T steps of N environments, taken as a whole when it is full."""
+"""The store of on-policy agents: collects T steps of N environments and returns them as one batch."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ class TrajectoryBatch:
     obs: Tensor  # (T, N, *O) before each step
     action: Tensor  # (T, N) int64
     reward: Tensor  # (T, N) float32, raw
-    discount: Tensor  # (T, N) float32: 0 where the value ends, 1 where it is to be bootstrapped, at a truncation too
+    discount: Tensor  # (T, N) float32: 0 if nothing is bootstrapped (termination), else 1, also at a truncation
     first: Tensor  # (T, N) bool: an episode begins with this step
-    ended: Tensor  # (T, N) bool: the next row belongs to another episode; in the last row, that the episode is over
+    ended: Tensor  # (T, N) bool: the next row belongs to another episode; in the last row: the episode is over
     successors: Tensor  # (N + K, *O) the true successors that are not in `obs`: those of the last row, then those of
     #                     the K earlier steps that ended an episode
-    final: Tensor  # (K,) int64 which steps these are, as t * N + environment
+    final: Tensor  # (K,) int64: these K steps, as t * N + environment
     extras: Mapping[str, Tensor | NDArray[Any]]  # (T, N, ...) each
 
     def next_values(self, values: Tensor, successor_values: Tensor) -> Tensor:
-        """(T, N, ...) the values of all true successors, from those of `obs` (T, N, ...) and `successors` (N + K, ...).
+        """(T, N, ...) values of the true successors, from values of `obs` (T, N, ...) and of `successors` (N + K, ...).
 
-        Nothing is valued twice. Given `obs` and `successors` themselves it returns the successors, (T, N, *O).
+        So no observation is evaluated twice. For `obs` and `successors` themselves it returns the observations after
+        each step, (T, N, *O).
         """
         num_envs = values.shape[1]
         following = torch.cat((values[1:].flatten(0, 1), successor_values[:num_envs]))  # (T * N, ...)
@@ -55,25 +56,26 @@ def trajectory_bytes(length: int, spec: EnvSpec, extras: Mapping[str, Column] | 
 
 
 def _rows(length: int, layout: FrameLayout, num_envs: int) -> int:
-    """Each environment's newest stack, and at most two frames a step: the one before it if it begins an episode."""
+    """Rows for the newest stack of each environment and two frames per step: if an episode begins, it needs both."""
     return num_envs * (layout.size + 2 * length)
 
 
 class Trajectory:
     """Collects `length` steps of N environments: `add` until `full`, then `take` all of them as tensors.
 
-    Each frame is stored once, stacks are put together by `take`, and the final frame of an episode has a row of its
-    own, so every step has its true successor: values bootstrap through truncations, not from the next episode.
+    Each frame is stored once; `take` rebuilds the stacks. The final frame of an episode has a row of its own, so every
+    step has its true successor, and values can be bootstrapped at truncations.
 
-    An agent acts before it learns, so the step in flight while `learn` takes a trajectory belongs to the next one: the
-    older parameters chose its action. Store with each step what the update needs of them, such as the log-probability.
+    The trainer sends the next actions before the agent learns. That step in flight is the first of the next trajectory,
+    although the parameters from before the update chose its action. So store with each step what the update needs to
+    know of those parameters, such as the log-probability of the action.
 
-    length: steps of each environment.
+    length: number of steps of each environment.
     extras: columns stored with each step.
-    device: where everything lies and is handed out, but columns declared `host=True`.
+    device: where steps are stored and returned, except for columns with `host=True`.
 
     Raises ConfigError for a length below 1, CapacityError for one that does not fit into memory, and SpecError for
-    observations that are not arrays of a dtype that torch knows.
+    observations that are not arrays of a dtype that torch supports.
     """
 
     def __init__(
@@ -90,14 +92,14 @@ class Trajectory:
         self._frames = FrameStore(layout, _rows(length, layout, spec.num_envs), spec.num_envs, device, device)
         self._columns = StepColumns(length * spec.num_envs, extras or {}, device)
         self._steps = 0
-        self._row = np.zeros((length, spec.num_envs), np.int64)  # of each step's frame
+        self._row = np.zeros((length, spec.num_envs), np.int64)  # (T, N) row of the frame before each step
         self._first = np.zeros((length, spec.num_envs), np.bool_)
         self._start = self._envs + spec.num_envs * (layout.size - 1)  # (N,) rows of the newest frames after `take`
         self._newest = self._start
-        self._ended = np.ones(spec.num_envs, np.bool_)  # (N,) the newest frame is a final one, or there is none
+        self._ended = np.ones(spec.num_envs, np.bool_)  # (N,) the newest frame ended an episode, or there is none
 
     def __len__(self) -> int:
-        """Steps of each environment so far."""
+        """Number of steps of each environment so far."""
         return self._steps
 
     @property
@@ -105,13 +107,13 @@ class Trajectory:
         return self._steps == self._length
 
     def add(self, step: StepBatch, extras: Mapping[str, NDArray[Any]] | None = None) -> None:
-        """Stores one step of all environments with its extras, (N, *shape) for each declared column and no other.
+        """Stores one step of all environments; extras: (N, *shape) for each declared column.
 
-        `step.before` is read only where an episode begins; one may begin although the last step did not end one.
-        Raises RlkitError where the trajectory is full.
+        `step.before` is read only if an episode begins, which may happen although the last step did not end one.
+        Raises RlkitError if the trajectory is full.
         """
         if self.full:
-            raise RlkitError(f"trajectory: its {self._length} steps are there; take them before adding more")
+            raise RlkitError(f"trajectory: it has its {self._length} steps; call take() before the next add()")
         extras = {} if extras is None else extras
         self._columns.check(extras)
         begins = step.before.first | self._ended
@@ -127,9 +129,9 @@ class Trajectory:
         self._steps += 1
 
     def take(self) -> TrajectoryBatch:
-        """All steps; the next trajectory begins. Raises RlkitError where this one is not full."""
+        """Returns all steps and begins the next trajectory. Raises RlkitError if this one is not full."""
         if not self.full:
-            raise RlkitError(f"trajectory: {self._steps} of {self._length} steps are there; add the others first")
+            raise RlkitError(f"trajectory: it has {self._steps} of {self._length} steps; take() needs all of them")
         ended = np.concatenate((self._first[1:], self._ended[None]))
         final = np.flatnonzero(ended[:-1])
         row, num_envs = self._row.reshape(-1), len(self._envs)
@@ -151,7 +153,7 @@ class Trajectory:
         return to_device(values, self._device)
 
     def state_dict(self) -> State:
-        """Everything, arrays as far as filled. Shares memory."""
+        """The full state; only filled rows. Shares memory."""
         return {
             "length": self._length,
             "steps": self._steps,
@@ -164,11 +166,11 @@ class Trajectory:
         }
 
     def _filled(self) -> int:
-        """Rows in use, rounded up to a multiple of N."""
+        """Number of rows in use, rounded up to a multiple of N."""
         return int(self._newest.max()) // len(self._envs) * len(self._envs) + len(self._envs)
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over the state of a trajectory of the same length, N, observations and extras. Else ConfigError."""
+        """Loads the state of a trajectory with the same length, N, observations and columns; else ConfigError."""
         if state["length"] != self._length:
             raise ConfigError(f"trajectory state: length is {state['length']}, but this one has {self._length}")
         shape = (int(state["steps"]), len(self._envs))

@@ -63,18 +63,18 @@ def test_sum_tree_bytes() -> None:
         assert SumTree.num_bytes(size) == sum(level.nbytes for level in SumTree(size).levels)
 
 
-@pytest.mark.parametrize("playable_count", [1, 3, 40, 150, 199, 200])
-def test_uniform_draws_at_any_density(playable_count: int) -> None:
+@pytest.mark.parametrize("sampleable_count", [1, 3, 40, 150, 199, 200])
+def test_uniform_draws_at_any_density(sampleable_count: int) -> None:
     rng = np.random.default_rng(7)
-    playable = np.zeros(300, np.bool_)
-    playable[rng.permutation(200)[:playable_count]] = True
-    drawn = np.concatenate([draw_uniform(playable, 200, playable_count, 50, rng) for _ in range(1000)])
+    sampleable = np.zeros(300, np.bool_)
+    sampleable[rng.permutation(200)[:sampleable_count]] = True
+    drawn = np.concatenate([draw_uniform(sampleable, 200, sampleable_count, 50, rng) for _ in range(1000)])
     assert drawn.shape == (50_000,)
     counts = np.bincount(drawn, minlength=300)
-    assert counts[~playable].sum() == 0
-    expected = 50_000 / playable_count
-    statistic = ((counts[playable] - expected) ** 2 / expected).sum()
-    freedom = playable_count - 1
+    assert counts[~sampleable].sum() == 0
+    expected = 50_000 / sampleable_count
+    statistic = ((counts[sampleable] - expected) ** 2 / expected).sum()
+    freedom = sampleable_count - 1
     assert abs(statistic - freedom) <= 4 * np.sqrt(2 * freedom)
 
 
@@ -85,6 +85,6 @@ def test_a_generator_without_luck_ends() -> None:
         def integers(self, low, high, size):
             return np.zeros(size, np.int64)
 
-    playable = np.array([False, True, True, True])
-    drawn = draw_uniform(playable, 4, 3, 20, Unlucky(np.random.PCG64(0)))
+    sampleable = np.array([False, True, True, True])
+    drawn = draw_uniform(sampleable, 4, 3, 20, Unlucky(np.random.PCG64(0)))
     assert drawn.tolist() == [1] * 20  # the first of the listing
