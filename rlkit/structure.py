@@ -1,13 +1,12 @@
-"""Dict and Tuple observations as flat rows: environments flatten them, networks and masks split them again.
+"""Dict and Tuple observations as flat rows: environments flatten them, networks split them again.
 
-The engine sees one array per observation. Of a Dict or Tuple of arrays it is a row with all parts one after the other,
-and `EnvSpec.structure` says what lies where::
+The engine stores one array per observation. For a Dict or Tuple of arrays it is a row that holds the parts one after
+the other, and `EnvSpec.structure` describes the row::
 
     parts = spec.structure.split(observation.obs)                   # in act: {"image": (N, 7, 7, 3), "direction": (N,)}
     allowed = spec.structure.split(window.next_obs)["action_mask"]  # where the successor is valued: (B, A)
 
-An action mask is such a part: an environment that gives one names it "action_mask", and it is stored with the
-observation that it belongs to.
+An action mask is such a part. An environment that has one names it "action_mask"; it is stored with its observation.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from rlkit.errors import SpecError
 Rows = TypeVar("Rows", NDArray[Any], Tensor)
 Path: TypeAlias = tuple[str | int, ...]
 
-# What a row may consist of, the smallest first: the first that holds every part exactly is taken.
+# dtypes of a row; the first one that holds every part exactly is used
 ROW_DTYPES = ("uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 
 
@@ -42,9 +41,9 @@ def is_array(space: gym.Space[Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One array of a structured observation; its values lie in columns start .. stop - 1 of a row."""
+    """One array of a structured observation; its values are the columns start .. stop - 1 of a row."""
 
-    path: Path  # keys of Dicts and places in Tuples, from the outside inwards
+    path: Path  # keys of Dicts and positions in Tuples, the outermost first
     space: gym.Space[Any]
     start: int
     stop: int
@@ -63,7 +62,7 @@ class Part:
         return np.dtype(self.space.dtype)
 
     def find(self, observation: Any) -> NDArray[Any]:
-        """This part of a nested observation. Raises SpecError where it is missing or has another shape."""
+        """This part of a nested observation. Raises SpecError if it is missing or has another shape."""
         value = observation
         for key in self.path:
             try:
@@ -81,7 +80,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What lies where in the flat rows of a Dict or Tuple observation."""
+    """The layout of the flat rows of a Dict or Tuple observation."""
 
     parts: tuple[Part, ...]
     space: spaces.Box  # of one row, (size,)
@@ -90,9 +89,8 @@ class Structure:
     def of(cls, space: gym.Space[Any]) -> Structure:
         """The structure of a Dict or Tuple of arrays, which may be nested.
 
-        A row takes the smallest dtype that holds all parts exactly: uint8 for bytes and small numbers, float32 or
-        float64 where one of them is a float. Raises SpecError for parts that are not arrays and where no dtype holds
-        all of them.
+        A row has the smallest dtype that holds all parts exactly: uint8 for bytes and small integers, float32 or
+        float64 if one part is a float. Raises SpecError for parts that are not arrays, and if no dtype holds all parts.
         """
         leaves = list(_leaves(space))
         refused = [f"{'.'.join(map(str, path))!r} ({leaf})" for path, leaf in leaves if not is_array(leaf)]
@@ -104,14 +102,14 @@ class Structure:
             start = parts[-1].stop
         names = [part.name for part in parts]
         if not parts or len(set(names)) < len(names):
-            raise SpecError(f"the parts {names} need different names, and there must be one at least")
+            raise SpecError(f"a structured observation needs parts with different names, at least one; got {names}")
         dtype = _row_dtype(parts)
         bounds = [_bounds(part) for part in parts]
         low, high = (np.concatenate([side[end].astype(dtype) for side in bounds]) for end in (0, 1))
         return cls(tuple(parts), spaces.Box(low, high, dtype=dtype.type))
 
     def flatten(self, observation: Any) -> NDArray[Any]:
-        """(size,) the row of one nested observation. Raises SpecError where it does not fit the space."""
+        """(size,) the row of one nested observation. Raises SpecError if the observation is not in the space."""
         row = np.empty(self.space.shape, self.space.dtype)
         for part in self.parts:
             values = part.find(observation).reshape(-1)
@@ -148,7 +146,7 @@ def _leaves(space: gym.Space[Any], path: Path = ()) -> Iterator[tuple[Path, gym.
 
 
 def _bounds(part: Part) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(size,) each: the least and the largest values."""
+    """The lowest and the highest values, (size,) each."""
     space = part.space
     if isinstance(space, spaces.Box):
         return space.low.reshape(-1), space.high.reshape(-1)
@@ -165,8 +163,8 @@ def _row_dtype(parts: list[Part]) -> np.dtype[Any]:
         if all(_holds(dtype, part) for part in parts):
             return dtype
     raise SpecError(
-        f"no dtype that torch knows holds all of {', '.join(map(str, parts))} exactly; give the spaces of whole "
-        "numbers narrower bounds (float32 holds them up to 2**24, float64 up to 2**53) or convert one in a wrapper"
+        f"no dtype that torch supports holds all of {', '.join(map(str, parts))} exactly; give integer spaces narrower "
+        "bounds (float32 holds integers up to 2**24, float64 up to 2**53) or convert a part with a wrapper"
     )
 
 
@@ -177,6 +175,6 @@ def _holds(dtype: np.dtype[Any], part: Part) -> bool:
     least, largest = _bounds(part)
     low, high = int(least.min()), int(largest.max())
     if dtype.kind == "f":
-        exact = 2 ** (np.finfo(dtype).nmant + 1)  # all whole numbers up to here
+        exact = 2 ** (np.finfo(dtype).nmant + 1)  # all integers up to here
         return bool(-exact <= low and high <= exact)
     return bool(np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max)

@@ -66,7 +66,7 @@ class Stack:
 class EnvSpec:
     """Everything that an agent knows of its environments."""
 
-    observation_space: gym.Space[Any]  # of one environment, after preprocessing; of Dict and Tuple: the flat rows
+    observation_space: gym.Space[Any]  # of one environment, after preprocessing; for Dict and Tuple: of flat rows
     num_actions: int
     num_envs: int
     frame_skip: int = 1  # emulator frames per step
@@ -74,7 +74,7 @@ class EnvSpec:
     signals: Mapping[str, ArraySpec] = field(default_factory=dict)  # side information, e.g. {"ram": (128,) uint8}
     action_names: tuple[str, ...] = ()  # one per action, for display; () if the environment has no names
     world: str = ""  # the game's name, for goals that belong to one game; "" if the family gives none
-    structure: Structure | None = None  # what lies where in a row, where the environment's space is a Dict or a Tuple
+    structure: Structure | None = None  # the layout of a flat row, if observations are a Dict or a Tuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,10 +135,10 @@ def build_input(space: gym.Space[Any], kind: InputKind = "auto") -> InputLayer:
 
 
 class StructuredInput(nn.Module):
-    """Rows (B, size) of a structured observation -> its parts by name, each as `build_input` makes it of its space.
+    """Rows (B, size) of a structured observation -> its parts by name, each converted as `build_input` does.
 
-    For networks with an encoder for each part; `shapes` has what they get, without B. Raises SpecError for parts that
-    `build_input` refuses.
+    For networks with an encoder for each part; `shapes` are the shapes of their inputs, without B. Raises SpecError for
+    parts that `build_input` does not support.
     """
 
     def __init__(self, structure: Structure) -> None:

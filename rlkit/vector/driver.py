@@ -1,4 +1,4 @@
-"""The driver over Gymnasium's vector environments: in this process or in workers, reset by mask, failures named."""
+"""N Gymnasium environments behind the engine's protocol, in this process or in worker processes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ __all__ = ["EnvMaker", "SignalReader", "VectorEnvironments", "describe"]
 class VectorEnvironments:
     """N Gymnasium environments as `rlkit.environments.Environments`.
 
-    "sync" steps them in this process, in `receive`. "async" gives each a worker process, started here, and steps from
-    `send` on; the two give the same numbers. `spec` is what `describe` found. After a WorkerError only `close` works.
+    mode: "sync" steps them in this process, in `receive`; "async" starts a worker process for each, which steps after
+        `send`. Results are the same.
+    spec: as returned by `describe`.
+
+    After a WorkerError only `close` may be called.
     """
 
     def __init__(
@@ -38,19 +41,19 @@ class VectorEnvironments:
         self._nowhere = np.zeros(spec.num_envs, dtype=np.bool_)
         self._nowhere.flags.writeable = False
         self._started = False
-        seats = [EnvFactory(index, make, spec, signals, os.getpid()) for index in range(spec.num_envs)]
-        self._vector: Backend = Serial(seats) if mode == "sync" else Workers(seats)
+        factories = [EnvFactory(index, make, spec, signals, os.getpid()) for index in range(spec.num_envs)]
+        self._vector: Backend = Serial(factories) if mode == "sync" else Workers(factories)
 
     @property
     def spec(self) -> EnvSpec:
         return self._spec
 
     def reset(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> Observation:
-        """See `Environments.reset`. The first one must be of all environments, else ValueError."""
+        """See `Environments.reset`. Raises ValueError if the first call does not reset all environments."""
         if not self._started and not mask.all():
-            raise ValueError("the first reset must be of all environments")
+            raise ValueError("the first reset must include all environments")
         wanted = [seed if seed >= 0 else None for seed in seeds.tolist()]
-        options = {"reset_mask": mask.copy()} if self._started else None  # Gymnasium keeps the mask: give it a copy
+        options = {"reset_mask": mask.copy()} if self._started else None  # a copy, since Gymnasium keeps it
         self._started = True
         batch, infos = self._vector.reset(wanted, options)
         _raise_failure(infos)

@@ -1,4 +1,4 @@
-"""One Gymnasium environment as a member of a vector environment: its spec, its signals, its failures as data."""
+"""One Gymnasium environment of a vector: its spec, its signals, and its failures as data."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rlkit.types import ArraySpec, EnvSpec, Stack
 
 Env: TypeAlias = gym.Env[Any, Any]
 EnvMaker: TypeAlias = Callable[[], Env]
-"""Makes one environment; called again in every worker process, so it must survive pickling."""
+"""Makes one environment. It is called in every worker process, so it must be picklable."""
 
 SignalReader: TypeAlias = Callable[[Env], Mapping[str, Any]]
-"""Reads side information off an environment after each reset and step: name → array, always of the same shapes."""
+"""Returns an environment's side information after each reset and step: name → array, always of the same shape."""
 
 OBS = "obs"
 FAILURE = "failure"
@@ -32,7 +32,7 @@ SUPPORTED = "supported are Box of rank 1 and more, Discrete, MultiDiscrete, Mult
 
 
 def layers(env: Env) -> Iterator[Env]:
-    """The environment's wrappers from the outermost inwards, then the environment itself."""
+    """The environment's wrappers, the outermost first, then the environment itself."""
     while isinstance(env, gym.Wrapper):
         yield env
         env = env.env
@@ -40,10 +40,10 @@ def layers(env: Env) -> Iterator[Env]:
 
 
 def describe(make: EnvMaker, num_envs: int, signals: SignalReader | None = None, frame_skip: int = 1) -> EnvSpec:
-    """The spec of `num_envs` such environments, found on one that is made for it and closed again.
+    """The spec of `num_envs` such environments; makes one environment and closes it.
 
-    `stack` is set where the outermost wrapper is a FrameStackObservation over a Box. Raises SpecError for spaces that
-    are not supported and for signals that cannot be read.
+    `stack` is set if the outermost wrapper is a FrameStackObservation of a Box. `structure` is set for Dict and Tuple
+    observations. Raises SpecError for spaces that are not supported and for signals that cannot be read.
     """
     env = make()
     try:
@@ -67,7 +67,7 @@ def _check_spaces(env: Env) -> Structure | None:
     name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     action, obs = env.action_space, env.observation_space
     if not isinstance(action, spaces.Discrete) or action.start != 0:
-        raise SpecError(f"{name}: action space {action} is not supported; it must be Discrete, with actions from 0")
+        raise SpecError(f"{name}: action space {action} is not supported; it must be Discrete and start at 0")
     if isinstance(obs, spaces.Dict | spaces.Tuple):
         try:
             return Structure.of(obs)
@@ -83,7 +83,7 @@ def _stack(env: Env) -> Stack | None:
         return None
     if env.padding_type == "reset":
         return Stack(axis=0, size=env.stack_size, padding="repeat")
-    # a custom padding, or a "zero" one in a space that does not hold zero, is no padding that a replay can rebuild
+    # a replay cannot rebuild custom padding, nor "zero" padding of a space without zero
     return None if np.any(env.padding_value) else Stack(axis=0, size=env.stack_size, padding="zero")
 
 
@@ -94,11 +94,11 @@ def _signal_specs(env: Env, signals: SignalReader) -> dict[str, ArraySpec]:
     except SpecError:
         raise
     except Exception as error:
-        raise SpecError(f"signals: reading them failed: {type(error).__name__}: {error}") from error
+        raise SpecError(f"signals: cannot be read: {type(error).__name__}: {error}") from error
     for name, value in values.items():
         if name == OBS or value.dtype.kind not in "biuf":
             raise SpecError(
-                f"signals: {name!r} has dtype {value.dtype}; it must hold numbers and not be called {OBS!r}"
+                f"signals: {name!r} has dtype {value.dtype}; a signal must be numeric, with a name other than {OBS!r}"
             )
     return {name: ArraySpec(value.shape, value.dtype) for name, value in values.items()}
 
@@ -115,11 +115,11 @@ def _space_of(spec: ArraySpec) -> spaces.Box:
 
 
 class SubEnv(Env):
-    """One environment as Gymnasium's vector environments see it: signals beside the observation, failures as text.
+    """One environment as Gymnasium's vector environments see it: signals next to the observation, failures as text.
 
-    A failure travels in `info`, as data: raised in a worker it would have to be pickled, which not every exception
-    survives, and the parent would then wait for it for ever. Everything else in `info` is left behind.
-    The environment is made at the first reset, since Gymnasium makes one more member to look at the spaces.
+    A failure is returned in `info`. An exception that is raised in a worker has to be pickled; not every exception can
+    be, and the parent would then wait for it forever. All other content of `info` is dropped.
+    The environment is made at the first reset, because Gymnasium makes one more `SubEnv` to read the spaces.
     """
 
     def __init__(self, index: int, make: EnvMaker, spec: EnvSpec, signals: SignalReader | None) -> None:
@@ -133,14 +133,14 @@ class SubEnv(Env):
         self._signal_specs = spec.signals
         self._env: Env | None = None
         if signals is not None:
-            beside = {name: _space_of(item) for name, item in spec.signals.items()}
-            self.observation_space = spaces.Dict({OBS: spec.observation_space, **beside})
+            signal_spaces = {name: _space_of(item) for name, item in spec.signals.items()}
+            self.observation_space = spaces.Dict({OBS: spec.observation_space, **signal_spaces})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         try:
             if self._env is None:
                 self._env = self._made()
-            return self._answer(self._env.reset(seed=seed)[0]), {}
+            return self._observed(self._env.reset(seed=seed)[0]), {}
         except Exception:
             return self._blank(), self._failure(f"in reset with seed {seed}")
 
@@ -148,7 +148,7 @@ class SubEnv(Env):
         try:
             assert self._env is not None, "step before the first reset"
             obs, reward, terminated, truncated, _ = self._env.step(int(action))
-            return self._answer(obs), float(reward), bool(terminated), bool(truncated), {}
+            return self._observed(obs), float(reward), bool(terminated), bool(truncated), {}
         except Exception:
             return self._blank(), 0.0, False, False, self._failure(f"in step with action {action}")
 
@@ -161,24 +161,26 @@ class SubEnv(Env):
         obs_space = env.observation_space
         same = obs_space == self._obs_space if self._structure is None else Structure.of(obs_space) == self._structure
         if not same or env.action_space != self.action_space:
-            raise SpecError(f"its spaces {env.observation_space}, {env.action_space} differ from the first one's")
+            raise SpecError(
+                f"its spaces {env.observation_space}, {env.action_space} differ from those of the first one"
+            )
         return env
 
-    def _answer(self, obs: Any) -> Any:
+    def _observed(self, obs: Any) -> Any:
         if self._structure is not None:
             obs = self._structure.flatten(obs)
         obs = np.asarray(obs, dtype=self._obs_space.dtype)
         if obs.shape != self._obs_space.shape:
-            raise SpecError(f"an observation of shape {obs.shape}; its space says {self._obs_space.shape}")
+            raise SpecError(f"an observation has shape {obs.shape}; its space says {self._obs_space.shape}")
         if self._signals is None:
             return obs
         assert self._env is not None
-        answer = {name: np.asarray(value) for name, value in self._signals(self._env).items()}
-        found = {name: ArraySpec(value.shape, value.dtype) for name, value in answer.items()}
+        observed = {name: np.asarray(value) for name, value in self._signals(self._env).items()}
+        found = {name: ArraySpec(value.shape, value.dtype) for name, value in observed.items()}
         if found != self._signal_specs:
-            raise SpecError(f"signals {found}; after the first reset they were {dict(self._signal_specs)}")
-        answer[OBS] = obs
-        return answer
+            raise SpecError(f"signals are {found}; after the first reset they were {dict(self._signal_specs)}")
+        observed[OBS] = obs
+        return observed
 
     def _blank(self) -> Any:
         space = self.observation_space
@@ -192,7 +194,7 @@ class SubEnv(Env):
 
 @dataclass(frozen=True, slots=True)
 class EnvFactory:
-    """Makes the member of one index, here or in a worker process."""
+    """Makes the environment of one index, in this process or in a worker."""
 
     index: int
     make: EnvMaker
@@ -202,8 +204,8 @@ class EnvFactory:
 
     def __call__(self) -> SubEnv:
         if os.getpid() != self.parent:
-            # Both reach the whole process group, but only the parent decides when to stop. It ends its workers by
-            # their pipes, and by SIGKILL where that does not help; a worker whose parent is gone ends by itself.
+            # Both signals reach the whole process group, but only the parent decides when to stop. It ends its workers
+            # through their pipes, else by SIGKILL; a worker whose parent has died ends by itself.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return SubEnv(self.index, self.make, self.spec, self.signals)

@@ -1,4 +1,4 @@
-"""N environments in this process, one after the other."""
+"""N environments in this process, stepped one after the other."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from numpy.typing import NDArray
 from rlkit.errors import WorkerError
 from rlkit.vector.environment import FAILURE, EnvFactory
 
-Answer: TypeAlias = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
+StepResult: TypeAlias = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
 
 class Backend(Protocol):
-    """What differs between one process and many. Observations that come out are buffers, overwritten later."""
+    """Steps the environments, in one process or in many. Returned observations are buffers and are overwritten."""
 
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]: ...
     def send(self, action: NDArray[np.int64]) -> None: ...
-    def receive(self) -> Answer: ...
+    def receive(self) -> StepResult: ...
     def close(self) -> None: ...
 
 
 class Serial:
-    """The environments one after the other. SyncVectorEnv's copies would cost 6 µs a step even with one."""
+    """Steps the environments one after the other; faster than SyncVectorEnv, whose copies cost 6 µs per step."""
 
-    def __init__(self, seats: list[EnvFactory]) -> None:
-        self._members = [seat() for seat in seats]
-        self._obs: list[Any] = [None] * len(seats)
+    def __init__(self, factories: list[EnvFactory]) -> None:
+        self._envs = [factory() for factory in factories]
+        self._obs: list[Any] = [None] * len(factories)
         self._action: list[int] = []
 
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
-        for index, member in enumerate(self._members):
+        for index, env in enumerate(self._envs):
             if options is None or options["reset_mask"][index]:
-                self._obs[index], info = member.reset(seed=seeds[index])
+                self._obs[index], info = env.reset(seed=seeds[index])
                 if info:
                     raise WorkerError(info[FAILURE])
         return self._batch(), {}
@@ -41,10 +41,10 @@ class Serial:
     def send(self, action: NDArray[np.int64]) -> None:
         self._action = action.tolist()
 
-    def receive(self) -> Answer:
+    def receive(self) -> StepResult:
         rows = []
-        for index, (member, action) in enumerate(zip(self._members, self._action, strict=True)):
-            self._obs[index], *row, info = member.step(action)
+        for index, (env, action) in enumerate(zip(self._envs, self._action, strict=True)):
+            self._obs[index], *row, info = env.step(action)
             if info:
                 raise WorkerError(info[FAILURE])
             rows.append(row)
@@ -57,5 +57,5 @@ class Serial:
         return np.array(self._obs)
 
     def close(self) -> None:
-        for member in self._members:
-            member.close()
+        for env in self._envs:
+            env.close()

@@ -1,4 +1,4 @@
-"""N environments in worker processes, one each, over Gymnasium's AsyncVectorEnv."""
+"""N environments, each in a worker process, with Gymnasium's AsyncVectorEnv."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from rlkit.errors import WorkerError
 from rlkit.vector.environment import EnvFactory
-from rlkit.vector.serial import Answer
+from rlkit.vector.serial import StepResult
 
-LIVENESS_PERIOD = 1.0  # seconds between two looks at whether a silent worker still lives
-CLOSE_TIMEOUT = 5.0  # seconds that workers get to end on their own
+LIVENESS_PERIOD = 1.0  # seconds between checks whether a silent worker is still alive
+CLOSE_TIMEOUT = 5.0  # seconds that workers have to end before they are killed
 
 
 class Workers:
-    """AsyncVectorEnv, one process an environment. Its own waiting and closing hang once a worker has died."""
+    """AsyncVectorEnv with a process for each environment, and with waiting and closing that survive dead workers."""
 
-    def __init__(self, seats: list[EnvFactory]) -> None:
+    def __init__(self, factories: list[EnvFactory]) -> None:
         # without shared memory a masked reset loses observations
-        self._vector = AsyncVectorEnv(seats, shared_memory=True, copy=False, autoreset_mode=AutoresetMode.DISABLED)
-        # multiprocessing ends what is left by SIGTERM, which workers ignore, and then waits: be there before it
+        self._vector = AsyncVectorEnv(factories, shared_memory=True, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+        # at exit, multiprocessing would send SIGTERM, which workers ignore, and wait for them; close before that
         atexit.register(self.close)
 
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
@@ -34,30 +34,31 @@ class Workers:
             self._wait()
             return self._vector.reset_wait()
         except (EOFError, OSError) as error:
-            raise self._obituary() from error
+            raise self._death() from error
 
     def send(self, action: NDArray[np.int64]) -> None:
         try:
             self._vector.step_async(action)
         except OSError as error:
-            raise self._obituary() from error
+            raise self._death() from error
 
-    def receive(self) -> Answer:
+    def receive(self) -> StepResult:
         try:
             self._wait()
             return self._vector.step_wait()
         except (EOFError, OSError) as error:
-            raise self._obituary() from error
+            raise self._death() from error
 
     def _wait(self) -> None:
-        """Until every worker has answered. Raises EOFError where one died without closing its pipe."""
+        """Waits for every worker. Raises EOFError if one died without closing its pipe."""
         for pipe, process in zip(self._vector.parent_pipes, self._vector.processes, strict=True):
             while not pipe.poll(LIVENESS_PERIOD):
                 if not process.is_alive() and not pipe.poll(0):
                     raise EOFError
 
-    def _obituary(self) -> WorkerError:
-        deadline = time.monotonic() + CLOSE_TIMEOUT  # a pipe breaks a moment before its process is gone
+    def _death(self) -> WorkerError:
+        """Names the worker that died."""
+        deadline = time.monotonic() + CLOSE_TIMEOUT  # a pipe breaks shortly before its process ends
         while time.monotonic() < deadline:
             for index, process in enumerate(self._vector.processes):
                 if process.exitcode is not None:
@@ -75,7 +76,7 @@ class Workers:
             try:
                 pipe.send(("close", None))
             except OSError:
-                continue  # that worker is gone already
+                continue  # that worker has ended
         deadline = time.monotonic() + CLOSE_TIMEOUT
         for process in self._vector.processes:
             process.join(max(0.0, deadline - time.monotonic()))

@@ -123,7 +123,7 @@ def test_masked_reset_leaves_inputs_and_others_alone(vectors: Vectors, mode: str
 
 
 def test_first_reset_is_of_all(vectors: Vectors) -> None:
-    with pytest.raises(ValueError, match="first reset must be of all"):
+    with pytest.raises(ValueError, match="first reset must include all"):
         vectors(cartpole, 2).reset(np.array([True, False]), np.arange(2))
 
 
@@ -231,13 +231,13 @@ def test_what_does_not_fit_the_spec_is_a_failure(vectors: Vectors, mode: str) ->
     environments = vectors(Liar, 1, mode)
     environments.reset(everyone(1), np.arange(1))
     environments.send(np.zeros(1, np.int64))
-    with pytest.raises(WorkerError, match=r"observation of shape \(1,\); its space says \(2,\)"):
+    with pytest.raises(WorkerError, match=r"observation has shape \(1,\); its space says \(2,\)"):
         environments.receive()
     lengths = iter([2, 2, 3])
     signals = vectors(Toy, 1, "sync", lambda env: {"x": np.zeros(next(lengths))})
     signals.reset(everyone(1), np.arange(1))
     signals.send(np.zeros(1, np.int64))
-    with pytest.raises(WorkerError, match=r"signals .*shape=\(3,\).*they were .*shape=\(2,\)"):
+    with pytest.raises(WorkerError, match=r"signals are .*shape=\(3,\).*they were .*shape=\(2,\)"):
         signals.receive()
 
 

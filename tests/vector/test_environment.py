@@ -25,7 +25,7 @@ from rlkit.vector.environment import EnvFactory, describe
         (spaces.Text(5), None, "Text.*supported are Box"),
         (None, spaces.Box(0, 1, (2,)), "Toy: action space Box.*must be Discrete"),
         (None, spaces.MultiDiscrete([2, 2]), "must be Discrete"),
-        (None, spaces.Discrete(2, start=1), "actions from 0"),
+        (None, spaces.Discrete(2, start=1), "start at 0"),
     ],
 )
 def test_spaces_that_are_refused(obs: Any, action: Any, message: str) -> None:
@@ -58,7 +58,7 @@ def test_signals_that_are_refused() -> None:
         describe(Toy, 1, lambda env: {"bad": 1 / 0})
 
 
-def test_seats_survive_pickling() -> None:
+def test_env_factories_survive_pickling() -> None:
     seat = EnvFactory(1, cartpole, describe(cartpole, 2, state_of), state_of, os.getpid())
     member = pickle.loads(pickle.dumps(seat))()
     np.testing.assert_array_equal(member.reset(seed=3)[0]["obs"], cartpole().reset(seed=3)[0])
