@@ -1,6 +1,7 @@
 """The learner: one update by hand, the target network's ways, and a state that restores bit by bit."""
 
 import copy
+import dataclasses
 from operator import attrgetter
 from typing import Any
 
@@ -74,6 +75,18 @@ def test_double_values_with_the_target_what_the_online_network_selects() -> None
     with torch.no_grad():
         learner.target.weight.copy_(torch.tensor([[0.0, 0.0], [2.0, 7.0]]).T)
     assert learner.update(batch([0], [0], [0.0], 1.0, [1])).priority.tolist() == [2.0]  # not 7, not 9
+
+
+@pytest.mark.parametrize(("double", "expected"), [(False, 12.0), (True, 7.5)])
+def test_an_adjustment_applies_to_what_selects_and_to_what_values(double: bool, expected: float) -> None:
+    online = table([[0.0, 0.0], [9.0, 1.0]])
+    learner = QLearner(online, settings(double=double))
+    with torch.no_grad():
+        learner.target.weight.copy_(torch.tensor([[0.0, 0.0], [22.0, 7.0]]).T)
+    adjusted = dataclasses.replace(
+        batch([0], [0], [0.0], 1.0, [1]), adjustment=lambda values: values + torch.tensor([-10.0, 0.5])
+    )
+    assert learner.update(adjusted).priority.tolist() == [expected]  # 22 - 10; or 7 + 0.5, since 1 + 0.5 > 9 - 10
 
 
 def test_importance_weights_reach_the_loss() -> None:

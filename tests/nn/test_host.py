@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.host import HostNetwork
@@ -52,6 +53,26 @@ def test_values_are_torchs_whatever_becomes_of_the_parameters(space: gym.spaces.
 )
 def test_other_networks_are_left_to_torch(config: NetworkConfig, space: gym.Space) -> None:
     assert HostNetwork.of(build_q_network(config, space, 3)) is None
+
+
+class Doubled(QNetwork):
+    """Its head gives two numbers for each action."""
+
+    def values(self, output: torch.Tensor) -> torch.Tensor:
+        return output.unflatten(1, (-1, 2)).mean(2)
+
+
+class Pairs(nn.Sequential):
+    def values(self, output: torch.Tensor) -> torch.Tensor:
+        return output.unflatten(1, (-1, 2)).mean(2)
+
+
+def test_networks_whose_output_is_not_the_action_values_are_left_to_torch() -> None:
+    network = build_q_network(NetworkConfig(hidden=()), RAW, 6)
+    parts = network.inputs, network.encoder, network.head
+    assert HostNetwork.of(QNetwork(*parts)) is not None
+    assert HostNetwork.of(Doubled(*parts)) is None
+    assert HostNetwork.of(QNetwork(*parts[:2], Pairs(*network.head))) is None
 
 
 def test_many_observations_are_left_to_torch() -> None:
