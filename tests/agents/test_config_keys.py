@@ -1,4 +1,4 @@
-"""Every key of every agent's config does something: with another value the same steps leave another agent.
+"""Every key of every agent's config matters: with another value an agent acts otherwise, or learns something else.
 
 The keys are found by walking the config's tables, so a key that is added needs no line here but for another value,
 where its type (bool, Literal) names none: ALTERNATIVES. A key matters only beside certain others, so there are several
@@ -8,6 +8,7 @@ base configs; one in which another value makes a difference is enough. What make
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from helpers.config_keys import Key, all_tables, keys, replaced, tables_of, valu
 from rlkit import plugins
 from rlkit.errors import ConfigError, SpecError
 from rlkit.exploration.bonus import BonusConfig
+
+SEEDS = 1, 2, 3  # the first one shows nearly all that there is to see
 
 ALTERNATIVES: dict[str, list[Any]] = {
     # of both agents that learn
@@ -36,7 +39,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "precision": ["bfloat16"],
     "target.every": [4],
     "target.tau": [0.5],
-    "epsilon.start": [0.6],
+    "epsilon.start": [0.2],
     "epsilon.end": [0.3],
     "epsilon.steps": [5],
     "optimizer.eps": [0.1],
@@ -83,7 +86,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "features.levels": [3],
     "features.noise": [0.1],
     "features.penalty": [1.0],
-    "features.refit_every": [7],
+    "features.refit_every": [9],
     "features.network.normalisation": ["weight_mean_batch"],
     "features.network.activation": ["leaky_relu"],
     # h-DQN
@@ -144,24 +147,25 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("agent", "key", "other"), list(cases()))
-def test_another_value_makes_another_agent(agent: str, key: Key, other: Any) -> None:
+def test_another_value_makes_a_difference(agent: str, key: Key, other: Any) -> None:
     assert other is not ..., f"{agent}'s key {key} needs another value in ALTERNATIVES, or a reason in UNSEEN"
-    tried, held = [], []
+    configs, held = [], []
     for name, base in BASES[agent].items():
-        if key not in dict(keys(base.config)):
-            continue
-        tables = base.config.model_dump()
-        if value_at(tables, key.path) == other:
-            held.append(name)
-            continue
-        try:
-            changed = base.trace(type(base.config)(**replaced(tables, key.path, other)))
-        except (ValidationError, ConfigError, SpecError):
-            continue
-        if changed != base.unchanged:
-            return
-        tried.append(name)
-    assert not tried, f"{agent}: {key} = {other!r} changes nothing in the configs {tried}"
+        if key in dict(keys(base.config)):
+            tables = base.config.model_dump()
+            if value_at(tables, key.path) == other:
+                held.append(name)
+                continue
+            with suppress(ValidationError):
+                configs.append((name, base, type(base.config)(**replaced(tables, key.path, other))))
+    tried = set()
+    for seed in SEEDS:
+        for name, base, config in configs:
+            with suppress(ConfigError, SpecError):
+                if base.trace(config, seed) != base.unchanged(seed):
+                    return
+                tried.add(name)
+    assert not tried, f"{agent}: {key} = {other!r} changes nothing in the configs {sorted(tried)}"
     assert held, f"{agent}: no config here can have {key} = {other!r}"
 
 
@@ -177,4 +181,4 @@ def test_every_table_stands_in_some_config(agent: str) -> None:
 def test_equal_configs_make_equal_agents(agent: str) -> None:
     """Else every key would seem to do something."""
     for base in BASES[agent].values():
-        assert base.trace(base.config) == base.unchanged
+        assert base.trace(base.config, SEEDS[0]) == base.unchanged(SEEDS[0])

@@ -6,8 +6,7 @@ Between them every table stands in some config, beside the keys that it needs to
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,11 +21,17 @@ from rlkit.types import EnvSpec
 
 WORLD = "helpers.line_world"
 TURNS = 16  # of two environments
-REPEATED = "epsilon", "meta_epsilon", "capacity"
-"""Leaves of a state that repeat a key: only what comes of it counts."""
 
 BYTES = ({"byte": 0, "min": 0, "size": 2}, {"byte": 1, "min": 3, "size": 20})
-LEARNED = {"side": 9, "codes": 6, "levels": 4, "penalty": 2.0, "batch_size": 4, "updates_per_step": 0.3}
+LEARNED = {
+    "side": 9,
+    "codes": 16,
+    "levels": 4,
+    "penalty": 2.0,
+    "batch_size": 4,
+    "updates_per_step": 0.3,
+    "learning_rate": 0.005,
+}
 BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
     "counting": (
         "vector",
@@ -39,16 +44,16 @@ BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "inserted": ("number", {"timing": "insert", "counts": {"type": "sketch", "primes": (3, 5)}}),
-    "pixels": ("image", {"features": {"type": "pixels", "side": 5}, "hash": {"type": "simhash"}}),
+    "pixels": ("image", {"features": {"type": "pixels", "side": 5}, "hash": {"type": "simhash", "bits": 6}}),
     "bass": ("image", {"features": {"type": "bass", "cell": 3, "bins": 8}}),
     "bytes": ("number", {"features": {"type": "bytes", "bytes": BYTES, "source": "memory"}}),
     "function": ("vector", {"features": {"type": "function", "function": f"{WORLD}:tenths"}}),
 }
 LEARNING = {
-    "learned": {**LEARNED, "refit_every": 10, "network": {"normalisation": "batch"}},
+    "learned": {**LEARNED, "refit_every": 6, "network": {"normalisation": "batch"}},
     "learned by weight": {
         **LEARNED,
-        "refit_every": 10,
+        "refit_every": 6,
         "network": {"normalisation": "weight", "weight_norm": {"initial_batch": 6}},
     },
 }
@@ -75,17 +80,25 @@ class Base:
     plugin: AgentPlugin[Any]
     spec: EnvSpec
     config: BaseModel
+    traces: dict[int, str] = field(default_factory=dict)  # of its own config, by seed
 
-    def trace(self, config: BaseModel) -> str:
-        """A hash of all that an agent with this config is and did after some steps. Raises what refuses it."""
-        agent = self.plugin.agent(config, self.spec, AgentContext(Streams(1), torch.device("cpu")))
-        actions, names = live(agent, Line(self.spec), TURNS)
-        whole = {"agent": agent.state_dict(), "actions": actions, "metrics": sorted(names)}
-        return state_hash(whole, ignore=REPEATED)
+    def trace(self, config: BaseModel, seed: int) -> str:
+        """A hash of what an agent with this config did in some steps, and learned. Raises what refuses it.
 
-    @cached_property
-    def unchanged(self) -> str:
-        return self.trace(self.config)
+        Of the agent's state its networks alone: counters, statistics and what is stored for learning change with keys
+        that nothing is learned from.
+        """
+        agent = self.plugin.agent(config, self.spec, AgentContext(Streams(seed), torch.device("cpu")))
+        actions, metrics = live(agent, Line(self.spec), TURNS, seed)
+        policy = agent.state_dict()["policy"]
+        networks = {name: part for name, part in policy.items() if name in ("network", "meta", "controller")}
+        return state_hash({"networks": networks, "actions": actions, "metrics": sorted(metrics)})
+
+    def unchanged(self, seed: int) -> str:
+        """The same of its own config."""
+        if seed not in self.traces:
+            self.traces[seed] = self.trace(self.config, seed)
+        return self.traces[seed]
 
 
 def dqn_base(shown: str = "vector", **changes: Any) -> Base:

@@ -41,7 +41,7 @@ class Line:
 
     def __init__(self, spec: EnvSpec) -> None:
         self.spec = spec
-        self._place = 1 + np.arange(spec.num_envs) % (PLACES - 1)
+        self._place = 1 + np.arange(spec.num_envs) % 2
         self._age = np.zeros(spec.num_envs, np.int64)
 
     def observe(self) -> Observation:
@@ -65,7 +65,7 @@ class Line:
         truncated = ~terminated & (self._age == LIMIT)
         after = self.observe()
         ended = terminated | truncated
-        self._place = np.where(ended, 1 + (self._place + self._age) % (PLACES - 1), self._place)
+        self._place = np.where(ended, 1 + self._age % 2, self._place)
         self._age = np.where(ended, 0, self._age)
         discount = (~terminated).astype(np.float32)
         return StepBatch(before, action, reward, discount, terminated, truncated, after, extras)
@@ -82,7 +82,7 @@ def _image(place: NDArray[np.int64], age: NDArray[np.int64]) -> NDArray[np.uint8
 
 def _signals(place: NDArray[np.int64], age: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     memory = np.stack((place, 40 + 10 * age), 1).astype(np.uint8)
-    return {"memory": memory, "sums": memory + memory[:, ::-1], "screen": 255 - _image(place, age)}
+    return {"memory": memory, "sums": memory + memory[:, ::-1], "screen": _image(place // 2, age)}
 
 
 def live(agent: Agent, line: Line, turns: int, seed: int = 0) -> tuple[list[list[int]], set[str]]:
