@@ -34,6 +34,10 @@ class Streams:
         """A new NumPy generator at the beginning of the stream."""
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self._entropy(name, numbers))))
 
+    def torch_generator(self, name: str, device: torch.device) -> torch.Generator:
+        """A fresh torch generator on `device`, at the beginning of the stream."""
+        return torch.Generator(device).manual_seed(self.seed(name))
+
     def seed(self, name: str, *numbers: int) -> int:
         """One number in 0 .. 2^31 - 1, for libraries that take a seed."""
         return int(self.generator(name, *numbers).integers(0, MAX_SEED + 1))

@@ -48,7 +48,7 @@ class DQNPlugin:
         )
         bonus = build_bonus(config.bonus, spec, context.streams.child("bonus"), replay, config.learning_starts)
         policy = _policy(config, spec, context.device, context.streams.seed("network"), bonus.actor)
-        learner = QLearner(policy.network, config.learner())
+        learner = QLearner(policy.network, config.learner(), context.streams.torch_generator("loss", context.device))
         return DQNAgent(config, policy, learner, replay, bonus)
 
     def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:

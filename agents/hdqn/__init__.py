@@ -67,8 +67,9 @@ class HDQNPlugin:
         bonus = build_bonus(config.controller.bonus, spec, streams.child("bonus"), replay, starts)
         seeds = streams.seed("meta network"), streams.seed("network")
         policy = _policy(config, spec, device, seeds, bonus.actor)
-        controller = Level(QLearner(policy.controller, config.controller.learner()), bonus)
-        meta = Level(QLearner(policy.meta, config.meta.learner()), meta_bonus)
+        rngs = streams.torch_generator("loss", device), streams.torch_generator("meta loss", device)
+        controller = Level(QLearner(policy.controller, config.controller.learner(), rngs[0]), bonus)
+        meta = Level(QLearner(policy.meta, config.meta.learner(), rngs[1]), meta_bonus)
         rng = streams.generator("hindsight")
         return HDQNAgent(config, spec.num_envs, policy, controller, meta, replay, store, rng, device)
 

@@ -270,12 +270,6 @@ def _scales(agent: DQNAgent) -> list[torch.Tensor]:
     return [length_and_direction(layer)[0] for layer, _ in normalised_layers(agent.policy.network)]
 
 
-def test_adjustable_clipping_divides_by_the_learning_rate() -> None:
-    assert config(learning_rate=0.01, adjustable_clip=0.001).learner().gradient.max_grad_value == pytest.approx(0.1)
-    assert config(max_grad_value=0.2).learner().gradient.max_grad_value == 0.2
-    assert config().learner().gradient.max_grad_value is None
-
-
 def test_new_keys_are_not_written_unless_asked_for() -> None:
     """Results of earlier versions carry a digest of the tables."""
     assert set(config().model_dump(mode="json", exclude_none=True)["network"]) == {

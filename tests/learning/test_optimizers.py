@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from rlkit.learning.optimizers import OptimizerConfig, build_optimizer
+from rlkit.learning.optimizers import OptimizerConfig, build_optimizer, plain_step
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "adam": {"betas": (0.9, 0.999), "eps": 1e-8},
@@ -64,3 +64,31 @@ def test_steps_by_hand() -> None:
         m, v = 0.5 * m + 0.5 * gradient, 0.5 * v + 0.5 * gradient**2
         w -= 0.1 * gradient / ((v - m**2) ** 0.5 + 0.25)
     assert stepped(*built(type="rmsprop", centered=True, decay=0.5, eps=0.25)) == pytest.approx([w])
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamax", "rmsprop", "sgd"])
+def test_a_step_without_hooks_is_the_optimizers(kind: Any) -> None:
+    config = OptimizerConfig(type=kind)
+    vectors = [torch.nn.Parameter(torch.linspace(-1, 1, 50)) for _ in range(2)]
+    first, second = (build_optimizer(config, 0.1, [vector]) for vector in vectors)
+    step = plain_step(second)
+    for number in range(3):
+        for vector in vectors:
+            vector.grad = torch.sin(torch.arange(50.0) + number)
+        first.step()
+        step()
+        assert torch.equal(*vectors)
+        assert not torch.equal(vectors[1], torch.linspace(-1, 1, 50))
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"centered": True}, "takes betas, eps"),
+        ({"type": "sgd", "eps": 1e-3}, "takes momentum"),
+        ({"betas": (0.9, 1.0)}, r"must lie in \[0, 1\)"),
+    ],
+)
+def test_impossible_settings_name_what_is_possible(keys: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        OptimizerConfig(**keys)

@@ -14,7 +14,7 @@ from torch import nn
 
 from rlkit.errors import ConfigError
 from rlkit.learning.gradient import GradientSettings
-from rlkit.learning.optimizers import OptimizerConfig, build_optimizer, plain_step
+from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.learning.q_learner import LearnerSettings, QLearner
 from rlkit.learning.q_losses import QLoss
 from rlkit.learning.target import TargetConfig
@@ -22,7 +22,6 @@ from rlkit.learning.value_loss import Transitions
 from rlkit.nn.config import NetworkConfig, WeightNormConfig
 from rlkit.nn.parameters import load_parameters
 from rlkit.nn.qnetwork import build_q_network
-from rlkit.nn.weight_norm import length_and_direction, normalised_layers
 from rlkit.seeding import torch_seeded
 from rlkit.testing.states import difference, snapshot
 
@@ -214,44 +213,10 @@ def test_batch_normalisation_learns_from_the_batchs_statistics() -> None:
     assert output.metrics["q/mean"].item() != pytest.approx(online(MANY.obs[0]).mean().item(), rel=1e-4)
 
 
-def test_projection_happens_after_each_update() -> None:
-    lengths = {}
-    for project in (True, False):
-        online = network("weight", weight_norm=WeightNormConfig(project=project))
-        learner = QLearner(online, settings(optimizer=OptimizerConfig(), learning_rate=0.01))
-        vectors = [length_and_direction(layer)[1] for layer, _ in normalised_layers(online)]
-        before = torch.cat([v.detach().norm(dim=1) for v in vectors])
-        for _ in range(5):
-            learner.update(MANY)
-        lengths[project] = (torch.cat([v.detach().norm(dim=1) for v in vectors]) - before).abs().max().item()
-    assert lengths[True] < 1e-6
-    assert lengths[False] > 1e-2
-
-
-def test_gradients_are_limited_entry_by_entry_before_their_norm() -> None:
-    steps = []
-    for value, norm in ((None, 0.0), (0.02, 0.0), (0.02, 0.01)):
-        online = table([[0.0, 0.0], [0.0, 0.0]])
-        learner = QLearner(online, settings(learning_rate=1.0, max_grad_value=value, max_grad_norm=norm))
-        output = learner.update(batch([0, 1], [0, 1], [9.0, 0.03], 0.0, [0, 0]))
-        steps.append(online.weight.T.diagonal())
-        assert output.metrics["gradient/norm"].item() == pytest.approx((4.5**2 + 0.015**2) ** 0.5)
-    assert steps[0].tolist() == pytest.approx([4.5, 0.015])
-    assert steps[1].tolist() == pytest.approx([0.02, 0.015])
-    assert steps[2].tolist() == pytest.approx([0.008, 0.006], rel=1e-3)
-
-
-def test_diagnostics_come_at_their_cadence_and_change_nothing() -> None:
-    states, seen = [], []
-    for every in (None, 3):
-        online = network("weight_mean_batch")
-        learner = QLearner(online, settings(optimizer=OptimizerConfig(), diagnostics_every=every))
-        metrics = [learner.update(MANY).metrics for _ in range(7)]
-        seen.append([number for number, row in enumerate(metrics) if "features/srank" in row])
-        states.append(snapshot({"online": dict(online.state_dict()), "learner": learner.state_dict()}))
-    assert seen == [[], [0, 3, 6]]
-    assert difference(*states) is None
-    assert metrics[3]["gradient_norm/head.0"].item() > 0
+def test_diagnostics_are_among_the_metrics() -> None:
+    learner = QLearner(table([[0.0, 0.0], [0.0, 0.0]]), settings(diagnostics_every=3))
+    metrics = [learner.update(MANY).metrics for _ in range(7)]
+    assert [number for number, row in enumerate(metrics) if "features/srank" in row] == [0, 3, 6]
 
 
 @pytest.mark.parametrize("normalisation", ["weight", "weight_mean_batch", "batch", "spectral", "layer", "group"])
@@ -329,9 +294,6 @@ def test_a_state_of_another_network_is_refused() -> None:
     [
         (lambda: TargetConfig(tau=0.01), "target.every = 1"),
         (lambda: TargetConfig(every=0), "every"),
-        (lambda: OptimizerConfig(centered=True), "takes betas, eps"),
-        (lambda: OptimizerConfig(type="sgd", eps=1e-3), "takes momentum"),
-        (lambda: OptimizerConfig(betas=(0.9, 1.0)), "[0, 1)"),
     ],
 )
 def test_impossible_settings_name_what_is_possible(make: Any, says: str) -> None:
@@ -379,18 +341,3 @@ def test_bfloat16_makes_nearly_the_same_update_of_a_convolutional_network() -> N
     assert not torch.equal(*outputs)
     torch.testing.assert_close(*outputs, atol=0.02, rtol=0.02)
     assert torch.nn.functional.cosine_similarity(*changes, dim=0) > 0.99
-
-
-@pytest.mark.parametrize("kind", ["adam", "adamax", "rmsprop", "sgd"])
-def test_a_step_without_hooks_is_the_optimizers(kind: Any) -> None:
-    config = OptimizerConfig(type=kind)
-    vectors = [torch.nn.Parameter(torch.linspace(-1, 1, 50)) for _ in range(2)]
-    first, second = (build_optimizer(config, 0.1, [vector]) for vector in vectors)
-    step = plain_step(second)
-    for number in range(3):
-        for vector in vectors:
-            vector.grad = torch.sin(torch.arange(50.0) + number)
-        first.step()
-        step()
-        assert torch.equal(*vectors)
-        assert not torch.equal(vectors[1], torch.linspace(-1, 1, 50))

@@ -119,7 +119,7 @@ class LearnedCodes:
         self._weights, self._gradient = flatten_parameters(self.network)
         self._project = projection(self.network)
         self._optimizer = torch.optim.Adam([self._weights], settings.learning_rate, fused=True)
-        self._noise = torch.Generator().manual_seed(streams.seed("noise"))
+        self._noise = streams.torch_generator("noise", torch.device("cpu"))
         self._pacing = Ratio(settings.updates_per_step, 0)
         self._updates = 0
         self.fits = 0
