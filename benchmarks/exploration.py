@@ -60,7 +60,7 @@ def loop(steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         session = assemble(config, lambda device: RunDirectory.create(Path(folder) / "run", config, {}))
         trainer = session.trainer
-        bonus = trainer.agent._bonus  # type: ignore[attr-defined]
+        bonus = trainer.agent.bonus  # type: ignore[attr-defined]
         trainer.start()
         for _ in range(LEARNING_STARTS + 40):
             trainer.step()
@@ -100,7 +100,7 @@ def tables(rounds: int = 50) -> dict[str, float]:
         end = time.perf_counter()
         out[f"{name} count, ms"] = round(1e3 * (middle - begin) / rounds, 2)
         out[f"{name} look up, ms"] = round(1e3 * (end - middle) / rounds, 2)
-    out["sketch, MB"] = SketchCounts()._cells.nbytes / 1e6
+    out["sketch, MB"] = SketchCounts().state_dict()["cells"].nbytes / 1e6
     return out
 
 

@@ -158,7 +158,7 @@ def run(game: str, seed: int) -> dict[str, Any]:
         "experiment": f"minatar-{game.replace('_', '-')}",
         "seed": seed,
         "env_steps": agent.num_timesteps,
-        "updates": agent._n_updates,
+        "updates": agent._n_updates,  # noqa: SLF001
         "settings": SETTINGS,
         "versions": versions("stable-baselines3"),
         "machine": machine(),

@@ -114,7 +114,7 @@ def sb3(world: World, num_envs: int, steps: int, seed: int) -> Pace:
     clock = Clock(world.warm_up)
     agent.learn(total, callback=clock, log_interval=None)
     env.close()
-    _expect_updates(world, agent._n_updates, total)
+    _expect_updates(world, agent._n_updates, total)  # noqa: SLF001  it has no public counter
     return pace(agent.num_timesteps - world.warm_up, clock.begin, clock.end)
 
 

@@ -197,7 +197,7 @@ def _is_minatar(env: Env) -> bool:
 
 def time_limit(env: Env) -> int | None:
     """The smallest limit of its TimeLimit wrappers and its own `max_steps` (MiniGrid), or None if there is none."""
-    limits = [layer._max_episode_steps for layer in layers(env) if isinstance(layer, wrappers.TimeLimit)]
+    limits = [layer._max_episode_steps for layer in layers(env) if isinstance(layer, wrappers.TimeLimit)]  # noqa: SLF001
     own = getattr(env.unwrapped, "max_steps", None)
     return min(limits + ([own] if isinstance(own, int) else []), default=None)
 

@@ -104,7 +104,7 @@ def build_encoder(encoder: str, shape: tuple[int, ...], style: LayerFactory) -> 
     if not isinstance(module, nn.Module) or not isinstance(getattr(module, "output_size", None), int):
         raise ConfigError(f'encoder "{encoder}" must return a torch nn.Module with an int attribute output_size')
     for part in module.modules():
-        if isinstance(part, nn.modules.dropout._DropoutNd):
+        if isinstance(part, nn.modules.dropout._DropoutNd):  # noqa: SLF001
             raise ConfigError(
                 f'encoder "{encoder}" has a {type(part).__name__}, which draws numbers that a resumed run would not '
                 "have; leave it out"

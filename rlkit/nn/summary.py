@@ -50,7 +50,7 @@ def _parametrization(layer: nn.Module) -> str:
     if not parametrize.is_parametrized(layer, "weight"):
         return ""
     function: Any = layer.parametrizations.weight[0]  # type: ignore[union-attr, index]
-    known = {WeightNorm: "weight norm", parametrizations._SpectralNorm: "spectral norm"}
+    known = {WeightNorm: "weight norm", parametrizations._SpectralNorm: "spectral norm"}  # noqa: SLF001
     return f", {known.get(type(function), type(function).__name__)}"
 
 

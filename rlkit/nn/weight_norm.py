@@ -38,7 +38,7 @@ class WeightNorm(nn.Module):
         self._project = config.project
 
     def forward(self, g: Tensor, v: Tensor) -> Tensor:
-        weight: Tensor = torch._weight_norm(v, g.exp() if self.exponential else g, self.units)
+        weight: Tensor = torch._weight_norm(v, g.exp() if self.exponential else g, self.units)  # noqa: SLF001
         return weight
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,7 +178,7 @@ def _plain(layer: nn.Module) -> nn.Module:
     plain = copy.deepcopy(layer)
     original = type(layer).__bases__[0]  # parametrize derives a class for each layer from its own
     plain.__class__ = nn.Linear if original is ScaledLinear else original
-    del plain._modules["parametrizations"]
+    del plain.parametrizations
     for name in layer.parametrizations:  # type: ignore[union-attr]
         plain.register_parameter(name, nn.Parameter(getattr(layer, name).detach().clone()))
     return plain

@@ -64,7 +64,7 @@ class ActionLog:
         for env in range(len(self._start)):
             self._restart(env)
         self._drop_rows()
-        return self._seeds()
+        return self.seeds()
 
     def seeds_after(self, ended: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(N,) the seeds to reset the ended environments with; -1 where an environment's generator goes on."""
@@ -108,7 +108,8 @@ class ActionLog:
             self._start -= unused
             self._dropped += unused
 
-    def _seeds(self) -> NDArray[np.int64]:
+    def seeds(self) -> NDArray[np.int64]:
+        """(N,) the latest seed of each environment."""
         return np.array([self._seed(env) for env in range(len(self._start))], dtype=np.int64)
 
     def state_dict(self) -> State:
@@ -136,7 +137,7 @@ class ActionLog:
         Every environment is fed the whole tape, and reset with its seed at its own start row: what it was fed before
         does not matter. Returns the current observation and (N,) which environments did not arrive where they were.
         """
-        seeds = self._seeds()
+        seeds = self.seeds()
         check = RowHash(len(seeds))
         everyone = np.ones(len(seeds), dtype=np.bool_)
         observation = environments.reset(everyone, seeds)

@@ -77,7 +77,7 @@ class Run:
         """Visited states and executed pairs, from seeds and actions alone."""
         states: Counter[bytes] = Counter()
         pairs: Counter[tuple[bytes, int]] = Counter()
-        for number, seed in enumerate(self.tape._seeds()):
+        for number, seed in enumerate(self.tape.seeds()):
             world = gym.make(self.env.id, max_episode_steps=self.env.max_episode_steps)
             obs, _ = world.reset(seed=int(seed))
             begins = True

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rlkit.exploration.count.hashing import ExactHash, SimHash, digest
+from rlkit.exploration.count.hashing import LARGEST_SUM, ExactHash, SimHash, digest
 
 
 def simhash(
@@ -132,7 +132,7 @@ def test_sums_stay_exact_however_far_out_inputs_lie() -> None:
     far = rows * np.geomspace(1, 1e30, 200)[:, None]
     alone = np.concatenate([hashing.bits(far[number : number + 1]) for number in range(200)])
     np.testing.assert_array_equal(hashing.bits(far), alone)
-    largest = np.abs(hashing._projection).max() * hashing._largest * 50
+    largest = np.abs(hashing.state_dict()["projection"]).max() * (LARGEST_SUM // 50) * 50
     assert largest < 2.0**53
 
 

@@ -1,9 +1,9 @@
-"""Learned codes: the loss and the network by themselves, then inside a DQN that sees a small world as pictures."""
+"""Learned codes inside a DQN that sees a small world as pictures."""
+
+from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,231 +12,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.dqn import DQNAgent, DQNConfig, plugin
+from agents.dqn import DQNConfig, plugin
 from envs.gymnasium import plugin as gymnasium
-from rlkit.agent import AgentContext
+from helpers.learned_codes import (
+    CART,
+    REFIT_EVERY,
+    ROOM,
+    WARM_UP,
+    Run,
+    config,
+)
 from rlkit.errors import ConfigError, SpecError
 from rlkit.exploration.bonus import build_bonus
 from rlkit.exploration.count import learned
-from rlkit.exploration.count.autoencoder import GRID, Autoencoder, BitEncoder, code_loss
-from rlkit.exploration.count.bonus import CountBonus
-from rlkit.exploration.count.learned import LearnedCodes
-from rlkit.seeding import Streams, torch_seeded
+from rlkit.exploration.count.autoencoder import BitEncoder
+from rlkit.seeding import Streams
 from rlkit.testing.agents import check_agent
 from rlkit.testing.states import difference, snapshot
-from rlkit.training.action_log import ActionLog
-from rlkit.training.rollout import Rollout
-from rlkit.types import Metrics, Mode, Observation, Purpose, StepBatch
-
-ROOM = gymnasium.config(
-    name="gymnasium",
-    id="MiniGrid-Empty-5x5-v0",
-    register=("minigrid",),
-    wrappers=("minigrid.wrappers:RGBImgPartialObsWrapper", "minigrid.wrappers:ImgObsWrapper"),
-    max_episode_steps=20,
-)
-CART = gymnasium.config(name="gymnasium", id="CartPole-v1")
-WARM_UP, REFIT_EVERY = 40, 30
-
-
-def config(features: dict[str, Any] | None = None, **bonus: Any) -> DQNConfig:
-    table = {"type": "learned", "side": 16, "codes": 24, "levels": 8, "updates_per_step": 0.3}
-    table |= {"refit_every": REFIT_EVERY, "batch_size": 8, "learning_rate": 3e-3} | (features or {})
-    return DQNConfig(
-        name="dqn",
-        learning_starts=WARM_UP,
-        replay_capacity=130,  # rows are overwritten
-        batch_size=4,
-        updates_per_step=0.1,
-        network={"hidden": (4,)},
-        epsilon={"start": 1.0, "end": 1.0},
-        bonus={"beta": 0.5, "features": table, **bonus},
-    )
-
-
-class Run:
-    """A DQN in N rooms, step by step."""
-
-    def __init__(self, chosen: DQNConfig, num_envs: int = 1, env: Any = ROOM) -> None:
-        environments = gymnasium.make(env, num_envs, Purpose.TRAIN)
-        try:
-            context = AgentContext(Streams(1), torch.device("cpu"))
-            self.agent: DQNAgent = plugin.agent(chosen, environments.spec, context)
-        finally:
-            environments.close()
-        self.num_envs, self.env = num_envs, env
-        bonus = self.agent.bonus
-        assert isinstance(bonus, CountBonus)
-        assert isinstance(bonus.visits.hash, LearnedCodes)
-        self.bonus, self.codes = bonus, bonus.visits.hash
-
-    def steps(self, count: int) -> Iterator[tuple[StepBatch, Metrics]]:
-        """Steps, observed and learned from."""
-        environments = gymnasium.make(self.env, self.num_envs, Purpose.TRAIN)
-        tape = ActionLog(Streams(2), self.num_envs, reseed_after=10**9)
-        rollout = Rollout(environments, tape, np.random.default_rng(3), Mode.EXPLORE)
-        rollout.start(self.agent)
-        for _ in range(count):
-            rollout.act(self.agent)
-            rollout.send()
-            step = rollout.receive()
-            self.agent.observe(step)
-            yield step, self.agent.learn()
-            rollout.reset_ended()
-        environments.close()
-
-    def digests(self, obs: Any, encoder: BitEncoder | None = None) -> NDArray[np.int64]:
-        """Of observations, one by one, by the encoder of now or another."""
-        encoder = encoder or self.codes.codes.encoder
-        single = (Observation(row[None], {}, np.zeros(1, np.bool_)) for row in np.asarray(obs))
-        bits = [encoder(torch.from_numpy(self.bonus.visits.features(row))).numpy() for row in single]
-        return self.codes.codes.hashing(np.concatenate(bits).astype(np.uint8))
-
-    def check_replay(self) -> None:
-        """What is stored with every step that can be sampled are the codes of now."""
-        window = self.agent.replay.window(self.agent.replay.sampleable())
-        for name, obs in (("digest", window.obs), ("next_digest", window.next_obs)):
-            if name in window.extras:
-                np.testing.assert_array_equal(np.asarray(window.extras[name])[:, 0], self.digests(obs))
-
-
-@cache
-def pictures(count: int = 300, side: int = 16) -> Tensor:
-    """(count, side * side) uint8: a bright square on a dark ground, somewhere."""
-    rng = np.random.default_rng(0)
-    frames = np.full((count, side, side), 20, np.uint8)
-    for frame, (y, x) in zip(frames, rng.integers(0, side - 4, (count, 2)), strict=True):
-        frame[y : y + 5, x : x + 5] = 220
-    return torch.from_numpy(frames.reshape(count, -1))
-
-
-@cache
-def fitted(steps: int, penalty: float = 10.0, side: int = 16, codes: int = 32) -> tuple[Autoencoder, list[float]]:
-    """An autoencoder after so many updates, and its losses."""
-    with torch_seeded(4):
-        network = Autoencoder(side, codes, 8)
-    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
-    draw, losses = torch.Generator().manual_seed(0), []
-    for _ in range(steps):
-        frames = pictures(side=side)[torch.randint(0, 300, (16,), generator=draw)]
-        code = network.encode(frames)
-        loss = code_loss(network.decode(code), frames, code, penalty)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    return network, losses
-
-
-def test_the_loss_is_equation_4_with_means() -> None:
-    """Two frames of three pixels, four levels, two units."""
-    logits = np.array([[[1, 0, 0, 2], [0, 0, 0, 0], [3, 1, 0, -1]], [[0, 5, 0, 0], [1, 1, 0, 0], [0, 0, 2, 2]]], float)
-    frames = np.array([[0, 64, 255], [127, 128, 191]])
-    level = np.array([[0, 1, 3], [1, 2, 2]])
-    code = np.array([[0.1, 0.7], [0.5, 1.0]])
-    nll = [
-        np.log(np.exp(logits[n, p]).sum()) - logits[n, p, level[n, p]]  # - log softmax
-        for n in range(2)
-        for p in range(3)
-    ]
-    uncertain = [0.1**2, 0.3**2, 0.5**2, 0.0]
-    expected = sum(nll) / 6 + 10 * sum(uncertain) / 4
-    found = code_loss(torch.tensor(logits), torch.tensor(frames, dtype=torch.uint8), torch.tensor(code), 10.0)
-    assert found.item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_the_penalty_pulls_to_the_nearer_end() -> None:
-    code = torch.tensor([[0.1, 0.49, 0.51, 0.9]], requires_grad=True)
-    code_loss(torch.zeros(1, 1, 2), torch.zeros(1, 1), code, 4.0).backward()  # type: ignore[no-untyped-call]
-    assert code.grad is not None
-    assert code.grad[0].tolist() == pytest.approx([0.2, 0.98, -0.98, -0.2], rel=1e-5)
-
-
-def test_every_parameter_learns() -> None:
-    with torch_seeded(4):
-        network = Autoencoder(16, 32, 8)
-    code = network.encode(pictures()[:16])
-    code_loss(network.decode(code), pictures()[:16], code, 10.0).backward()  # type: ignore[no-untyped-call]
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
-
-
-def test_it_learns_to_tell_pictures_apart() -> None:
-    network, losses = fitted(400)
-    assert np.mean(losses[-20:]) < 0.3 * np.mean(losses[:20])
-    encoder = BitEncoder(16, 32)
-    encoder.follow(network)
-    bits = encoder(pictures())
-    assert len(bits.unique(dim=0)) > 8  # where units saturate at once it is 1
-    assert (bits.float().mean(0) - 0.5).abs().max() < 0.5  # no unit says the same of all pictures
-
-
-def test_the_penalty_makes_units_clear() -> None:
-    unclear = {}
-    for penalty in (0.0, 10.0):
-        code = fitted(400, penalty)[0].encode(pictures()[:64]).detach()
-        unclear[penalty] = float(torch.minimum(code, 1 - code).mean())
-    assert unclear[10.0] < 0.8 * unclear[0.0]
-
-
-@pytest.mark.parametrize("side", [8, 15, 42, 52])
-def test_any_side_comes_back(side: int) -> None:
-    network = Autoencoder(side, 5, 3)
-    code = network.encode(torch.zeros(2, side * side, dtype=torch.uint8))
-    assert code.shape == (2, 5)
-    assert network.decode(code).shape == (2, side * side, 3)
-    assert BitEncoder(side, 5)(torch.zeros(2, side * side, dtype=torch.uint8)).shape == (2, 5)
-
-
-def test_decoded_pixels_lie_where_they_were() -> None:
-    """Rows are not taken for columns, nor levels for pixels."""
-    network, _ = fitted(400, penalty=0.0)
-    frames = pictures()[:50]
-    with torch.no_grad():
-        levels = network.decode(network.encode(frames)).argmax(2)
-    right = levels == frames.long() * 8 // 256
-    assert right[frames > 100].float().mean() > 0.6
-    assert right.float().mean() > 0.93
-
-
-def assert_exact_in_every_batch(encoder: BitEncoder, frames: Tensor, spread: float) -> None:
-    """What becomes bits is the same in any batch and order, and varies by at least `spread`."""
-    taken: list[Tensor] = []
-    encoder.layers.register_forward_hook(lambda *call: taken.append(call[2]))
-
-    def logits(rows: Tensor) -> Tensor:
-        taken.clear()
-        encoder(rows)
-        return torch.cat(taken)
-
-    whole = logits(frames)
-    assert whole.std() > spread
-    for size in (1, 2, 7, 64):
-        assert torch.equal(torch.cat([logits(rows) for rows in torch.split(frames, size)]), whole)
-    assert torch.equal(logits(frames.flip(0)), whole.flip(0))
-    assert torch.equal(whole * GRID**2, (whole * GRID**2).round())  # whole multiples: nothing was rounded in a sum
-
-
-def test_a_frame_has_the_same_bits_in_every_batch() -> None:
-    """Exactly: even the numbers whose sign they are, which in float32 differ in their last bits."""
-    network, _ = fitted(20, side=42)
-    encoder = BitEncoder(42, 32)
-    encoder.follow(network)
-    frames = torch.from_numpy(np.random.default_rng(5).integers(0, 256, (150, 1764)).astype(np.uint8))
-    assert_exact_in_every_batch(encoder, frames, 0.1)
-
-
-def test_the_bits_are_those_of_the_autoencoder() -> None:
-    network = copy.deepcopy(fitted(400)[0])  # eval changes it
-    encoder = BitEncoder(16, 32)
-    encoder.follow(network)
-    network.eval()
-    with torch.no_grad():
-        code = network.encode(pictures())
-    sure = (code - 0.5).abs() > 0.01
-    assert sure.float().mean() > 0.9
-    assert torch.equal(encoder(pictures())[sure], code[sure] > 0.5)
+from rlkit.types import Purpose
 
 
 def test_conformance() -> None:
@@ -326,8 +119,6 @@ def test_what_is_stored_never_seems_never_done(bonus: dict[str, Any]) -> None:
 
 def test_noise_is_added_to_what_is_decoded_and_to_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(config({"noise": 0.3}))
-    for _ in run.steps(WARM_UP):
-        pass
     decoded: list[Tensor] = []
     coded: list[Tensor] = []
     decode, loss = run.codes.network.decode, learned.code_loss
@@ -339,9 +130,9 @@ def test_noise_is_added_to_what_is_decoded_and_to_nothing_else(monkeypatch: pyte
 
     monkeypatch.setattr(run.codes.network, "decode", lambda code: decoded.append(code.detach()) or decode(code))
     monkeypatch.setattr(learned, "code_loss", spied_loss)
-    for _ in range(20):
-        run.codes._update()
-    noise = torch.cat(decoded) - torch.cat(coded)  # (20 * 8, 24)
+    for _ in run.steps(70):
+        pass
+    noise = torch.cat(decoded) - torch.cat(coded)  # (21 * 8, 24)
     low, middle, high = noise.quantile(torch.tensor([0.0, 0.5, 1.0]))
     assert -0.3 <= low < -0.29
     assert abs(middle) < 0.02

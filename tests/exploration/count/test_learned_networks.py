@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_learned import ROOM, WARM_UP, Run, assert_exact_in_every_batch, config, pictures
 from torch import Tensor, nn
 
 from agents.dqn import plugin
 from envs.gymnasium import plugin as gymnasium
+from helpers.learned_codes import ROOM, WARM_UP, Run, assert_exact_in_every_batch, config, pictures
 from rlkit.errors import ConfigError
 from rlkit.exploration.count.autoencoder import Autoencoder, BitEncoder, code_loss, scaled
 from rlkit.nn.config import NetworkConfig
@@ -22,7 +22,7 @@ from rlkit.nn.weight_norm import initialise_from_data, length_and_direction, nor
 from rlkit.seeding import torch_seeded
 from rlkit.testing.agents import check_agent
 from rlkit.testing.states import difference, snapshot
-from rlkit.types import StepBatch
+from rlkit.types import Observation, StepBatch
 
 INITIAL = 31
 WEIGHT = {"normalisation": "weight", "weight_norm": {"initial_batch": INITIAL, "project": True}}
@@ -108,7 +108,8 @@ def test_every_layer_starts_with_mean_0_and_variance_1() -> None:
     assert run.codes.updates == INITIAL * 3 // 10  # all that were owed
     second.agent.load_state_dict(saved)
     second.agent.observe(steps[-1])
-    frames = second.codes._sample(INITIAL)
+    obs = second.agent.replay.sample(INITIAL).window.obs.numpy()
+    frames = torch.from_numpy(second.bonus.visits.features(Observation(obs, {}, np.zeros(INITIAL, np.bool_))))
     network, found = run.codes.network, []
     for layer, function in normalised_layers(network):
         layer.register_forward_hook(
@@ -173,14 +174,14 @@ def test_a_table_that_says_nothing_changes_nothing() -> None:
     ("network", "says"),
     [
         ({"hidden": [8]}, "features.network.hidden does not apply"),
-        ({"encoder": "nature"}, "takes normalisation, weight_norm and activation"),
+        ({"encoder": "nature"}, "uses only normalisation, weight_norm and activation"),
         ({"dueling": True}, "features.network.dueling"),
-        ({"normalisation": "layer"}, "no frozen weights could stand for"),
+        ({"normalisation": "layer"}, "which frozen weights cannot replace"),
         ({"normalisation": "group", "groups": 2}, 'give "weight"'),
         ({"normalisation": "spectral"}, "last hidden layer of a Q-network"),
         (
             {"activation": "elu"},
-            "not exact: the last bits of exp may change with the batch, and a code with them; give",
+            "is not exact: the last bits of exp, and so a code, may change with the batch; give",
         ),
     ],
     ids=str,
