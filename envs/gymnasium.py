@@ -20,7 +20,7 @@ from rlkit import plugins
 from rlkit.config.model import Model, PluginConfig
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
-from rlkit.structure import is_array
+from rlkit.structure import is_array, leaves
 from rlkit.types import Purpose
 from rlkit.vector.driver import VectorEnvironments, describe
 from rlkit.vector.environment import Env, SignalReader, layers
@@ -247,12 +247,12 @@ def _hint(space: spaces.Space[Any]) -> str:
     """Says how to remove entries that are not arrays, such as MiniGrid's mission text, from a Dict observation."""
     if not isinstance(space, spaces.Dict):
         return ""
-    kept = [name for name, part in space.spaces.items() if is_array(part)]
+    kept = [name for name, part in space.spaces.items() if all(is_array(leaf) for _, leaf in leaves(part))]
     if not kept or len(kept) == len(space.spaces):
         return ""
     path = f'path = "gymnasium.wrappers:FilterObservation", kwargs = {{ filter_keys = {kept} }}'
     image = ' (or "minigrid.wrappers:ImgObsWrapper", for the image only)' if "image" in kept else ""
-    return f"; remove the others with {{ {path} }} in env.wrappers{image}"
+    return f"; for example {{ {path} }} in env.wrappers{image}"
 
 
 class GymnasiumPlugin:

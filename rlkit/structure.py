@@ -92,12 +92,14 @@ class Structure:
         A row has the smallest dtype that holds all parts exactly: uint8 for bytes and small integers, float32 or
         float64 if one part is a float. Raises SpecError for parts that are not arrays, and if no dtype holds all parts.
         """
-        leaves = list(_leaves(space))
-        refused = [f"{'.'.join(map(str, path))!r} ({leaf})" for path, leaf in leaves if not is_array(leaf)]
+        found = list(leaves(space))
+        refused = [f"{'.'.join(map(str, path))!r} ({_kind(leaf)})" for path, leaf in found if not is_array(leaf)]
         if refused:
-            raise SpecError(f"not supported: {', '.join(refused)}; remove or convert it with a wrapper")
+            raise SpecError(
+                f"observations {', '.join(refused)} are not supported; remove or convert them with a wrapper"
+            )
         parts, start = [], 0
-        for path, leaf in leaves:
+        for path, leaf in found:
             parts.append(Part(path, leaf, start, start + math.prod(leaf.shape or ())))
             start = parts[-1].stop
         names = [part.name for part in parts]
@@ -134,13 +136,18 @@ def _restored(columns: Rows, part: Part) -> Rows:
     return values.astype(part.dtype, copy=False)
 
 
-def _leaves(space: gym.Space[Any], path: Path = ()) -> Iterator[tuple[Path, gym.Space[Any]]]:
+def _kind(space: gym.Space[Any]) -> str:
+    return str(space) if isinstance(space, spaces.Box) else type(space).__name__  # some describe themselves at length
+
+
+def leaves(space: gym.Space[Any], path: Path = ()) -> Iterator[tuple[Path, gym.Space[Any]]]:
+    """The spaces inside nested Dicts and Tuples, with their paths; another space itself."""
     if isinstance(space, spaces.Dict):
         for key, inner in space.spaces.items():
-            yield from _leaves(inner, (*path, key))
+            yield from leaves(inner, (*path, key))
     elif isinstance(space, spaces.Tuple):
         for place, inner in enumerate(space.spaces):
-            yield from _leaves(inner, (*path, place))
+            yield from leaves(inner, (*path, place))
     else:
         yield path, space
 

@@ -72,7 +72,7 @@ def _check_spaces(env: Env) -> Structure | None:
         try:
             return Structure.of(obs)
         except SpecError as error:
-            raise SpecError(f"{name}: observation space {obs}: {error}; {SUPPORTED}") from error
+            raise SpecError(f"{name}: {error} ({SUPPORTED})") from error
     if not is_array(obs):
         raise SpecError(f"{name}: observation space {obs} is not supported; {SUPPORTED}")
     return None

@@ -125,7 +125,7 @@ def test_what_does_not_exist_or_work_is_one_clear_line(values: dict, message: st
     [
         (
             {"id": "MiniGrid-DoorKey-5x5-v0", "register": ("minigrid",)},
-            "not supported: 'mission' .*FilterObservation.*filter_keys = .'direction', 'image'.*ImgObsWrapper",
+            "'mission' .MissionSpace. are not.*FilterObservation.*filter_keys = .'direction', 'image'.*ImgObsWrapper",
         ),
         ({"id": "Pendulum-v1"}, "Pendulum-v1: action space Box.*must be Discrete"),
     ],
