@@ -111,7 +111,10 @@ class Structure:
         return cls(tuple(parts), spaces.Box(low, high, dtype=dtype.type))
 
     def flatten(self, observation: Any) -> NDArray[Any]:
-        """(size,) the row of one nested observation. Raises SpecError if the observation is not in the space."""
+        """(size,) the row of one nested observation.
+
+        Raises SpecError for a missing part, for another shape, and for integers that a row cannot hold.
+        """
         row = np.empty(self.space.shape, self.space.dtype)
         for part in self.parts:
             values = part.find(observation).reshape(-1)
