@@ -12,6 +12,7 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from helpers.command import call
+from helpers.here import run_here
 from helpers.result_files import ResultWriter
 from helpers.vectors import Vectors
 
@@ -53,6 +54,36 @@ def small_training(small_config: Path, tmp_path_factory: pytest.TempPathFactory)
 def small_run(small_training: tuple[Path, str]) -> Path:
     """The directory of that run; a test that changes it works on a copy."""
     return small_training[0]
+
+
+RANDOM = """
+[env]
+name = "gymnasium"
+id = "CartPole-v1"
+[agent]
+name = "random"
+[train]
+steps = 200
+log_every = 50
+[evaluation]
+every = 100
+episodes = 2
+final_episodes = 3
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with small.toml, random play; processes import the sources of this checkout."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    (tmp_path / "small.toml").write_text(RANDOM)
+    return tmp_path
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_here(monkeypatch)
 
 
 @pytest.fixture

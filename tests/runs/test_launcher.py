@@ -13,44 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
-from rlkit.cli import main
-from rlkit.cli.batch import cores
+import rlkit
+from helpers.command import call
+from helpers.here import run_here
 from rlkit.cli.progress import last_row
 from rlkit.errors import ConfigError
-from rlkit.runs import launcher as many
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.launcher import LARGEST, Plan, Runner, group_name, make_jobs, parse_seeds, plan, small
-from rlkit.runs.sweep import load_sweep
-
-CONFIG = """
-[env]
-name = "gymnasium"
-id = "CartPole-v1"
-[agent]
-name = "random"
-[train]
-steps = 200
-log_every = 50
-[evaluation]
-every = 100
-episodes = 2
-final_episodes = 3
-"""
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory with a config; the sources of this checkout are what its processes import."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    (tmp_path / "small.toml").write_text(CONFIG)
-    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -64,6 +34,12 @@ def test_seeds(text: str, seeds: list[int]) -> None:
 def test_seeds_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match="0-9"):
         parse_seeds(text)
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
 
 
 def test_runs_are_made_collected_skipped_and_added_to(place: Path) -> None:
@@ -81,7 +57,9 @@ def test_runs_are_made_collected_skipped_and_added_to(place: Path) -> None:
     stamps = [file.stat().st_mtime_ns for file in files]
 
     (place / "runs" / "small-seed0" / "result.json").unlink()  # the file in data/ is enough: another machine made it
-    again = call("train", "small.toml", "--seeds", "0-2", "--data", "data")
+    with pytest.MonkeyPatch.context() as patch:
+        run_here(patch)
+        again = call("train", "small.toml", "--seeds", "0-2", "--data", "data")
     assert "3 runs: 2 finished, 1 to train" in again.output
     assert [file.stat().st_mtime_ns for file in files] == stamps
     assert (place / "data" / "small" / "rlkit-seed2.json").exists()
@@ -100,9 +78,9 @@ def test_a_run_of_the_command_is_a_run_like_any_other(place: Path) -> None:
         assert many_[key] == alone[key], key
 
 
-def test_files_of_another_experiment_are_refused_before_anything_runs(place: Path) -> None:
+def test_files_of_another_experiment_are_refused_before_anything_runs(place: Path, in_process: None) -> None:
     assert call("train", "small.toml", "--seeds", "0", "--data", "data").exit_code == 0
-    (place / "small.toml").write_text(CONFIG.replace("final_episodes = 3", "final_episodes = 4"))
+    change(place / "small.toml", "final_episodes = 3", "final_episodes = 4")
     done = call("train", "small.toml", "--seeds", "0-1", "--data", "data")
     assert done.exit_code == 2
     assert "rlkit-seed0.json is of another experiment: evaluation.final_episodes was 3, is 4" in done.output
@@ -114,14 +92,14 @@ def test_files_of_another_experiment_are_refused_before_anything_runs(place: Pat
     assert "is no result file" in call("train", "small.toml", "--seeds", "0", "--data", "data").output
 
 
-def test_a_file_with_another_seed_is_refused(place: Path) -> None:
+def test_a_file_with_another_seed_is_refused(place: Path, in_process: None) -> None:
     assert call("train", "small.toml", "--seeds", "0", "--data", "data").exit_code == 0
     folder = place / "data" / "small"
     (folder / "rlkit-seed0.json").rename(folder / "rlkit-seed3.json")
     assert "train.seed was 0, is 3" in call("train", "small.toml", "--seeds", "3", "--data", "data").output
 
 
-def test_other_versions_are_said(place: Path) -> None:
+def test_other_versions_are_said(place: Path, in_process: None) -> None:
     assert call("train", "small.toml", "--seeds", "0", "--data", "data").exit_code == 0
     file = place / "data" / "small" / "rlkit-seed0.json"
     content = json.loads(file.read_text())
@@ -131,7 +109,7 @@ def test_other_versions_are_said(place: Path) -> None:
     assert f"small-seed0: made with numpy 1.0 (here {np.__version__}); taken as finished" in done.output
 
 
-def test_one_failing_run_ends_no_other(place: Path) -> None:
+def test_one_failing_run_ends_no_other(place: Path, in_process: None) -> None:
     """Seed 0's directory is held by another process, seed 1's is no run directory: both fail, each with its reason."""
     assert call("train", "small.toml", "--seeds", "0").exit_code == 0
     held = place / "runs" / "small-seed0"
@@ -150,7 +128,9 @@ def test_one_failing_run_ends_no_other(place: Path) -> None:
     assert (place / "runs" / "small-seed1" / "diary.txt").exists()
 
 
-def test_a_directory_of_before_the_first_checkpoint_is_made_anew_unless_it_is_held(place: Path) -> None:
+def test_a_directory_of_before_the_first_checkpoint_is_made_anew_unless_it_is_held(
+    place: Path, in_process: None
+) -> None:
     assert call("train", "small.toml", "--seeds", "0").exit_code == 0
     run = place / "runs" / "small-seed0"
     (run / "result.json").unlink()
@@ -165,7 +145,8 @@ def test_a_directory_of_before_the_first_checkpoint_is_made_anew_unless_it_is_he
 
 
 def test_ctrl_c_lets_every_run_write_a_checkpoint_and_the_same_command_goes_on(place: Path) -> None:
-    (place / "small.toml").write_text(CONFIG.replace("steps = 200", "steps = 40_000").replace("every = 100", ""))
+    change(place / "small.toml", "steps = 200", "steps = 15_000")
+    change(place / "small.toml", "every = 100", "")
     command = [sys.executable, "-m", "rlkit.cli", "train", "small.toml", "--seeds", "0-2", "--jobs", "2"]
     process = subprocess.Popen(
         [*command, "--data", "data"],
@@ -185,10 +166,12 @@ def test_ctrl_c_lets_every_run_write_a_checkpoint_and_the_same_command_goes_on(p
     assert "stopped with 0 of 3 runs finished; the same command resumes the others" in output
     assert "failed" not in output
     for path in metrics:
-        assert 0 < RunDirectory(path.parent).checkpoints.steps()[-1] < 40_000
+        assert 0 < RunDirectory(path.parent).checkpoints.steps()[-1] < 15_000
     assert not (place / "runs" / "small-seed2").exists()
 
-    done = call("train", "small.toml", "--seeds", "0-1", "--data", "data")
+    with pytest.MonkeyPatch.context() as patch:
+        run_here(patch)
+        done = call("train", "small.toml", "--seeds", "0-1", "--data", "data")
     assert "2 runs: 2 to resume" in done.output
     assert done.exit_code == 0, done.output
     assert call("train", "small.toml", "--seed", "0", "--run", "whole").exit_code == 0
@@ -208,7 +191,7 @@ def test_a_signal_that_comes_when_a_run_has_just_ended_does_not_hide_it(
 ) -> None:
     """Its process dies of the signal."""
     (job,) = make_jobs("small.toml", {}, [0], Path("runs"), Path("data"))
-    assert call("train", "small.toml", "--seeds", "0").exit_code == 0
+    rlkit.train(job.config, run=job.run)
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda command, **options: popen(["sleep", "60"], **options))
     runner = Runner(1, lambda running: os.kill(os.getpid(), signal.SIGINT) if running else None, every=0.05)
@@ -218,10 +201,12 @@ def test_a_signal_that_comes_when_a_run_has_just_ended_does_not_hide_it(
     assert [path.name for path in (place / "runs").iterdir()] == [job.name]
 
 
-def test_at_most_so_many_at_a_time(place: Path) -> None:
-    seen = []
+def test_at_most_so_many_at_a_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that do nothing for a while."""
+    popen, seen = subprocess.Popen, []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: popen(["sleep", "0.3"], **options))
     found = plan(make_jobs("small.toml", {}, range(3), Path("runs"), None))
-    outcome = many.Runner(2, lambda running: seen.append(len(running)), every=0.05).run(found)
+    outcome = Runner(2, lambda running: seen.append(len(running)), every=0.05).run(found)
     assert len(outcome.finished) == 3
     assert max(seen) == 2
 
@@ -245,17 +230,6 @@ def test_a_long_curve_is_thinned_and_keeps_its_end() -> None:
     assert len(curve) > 200
 
 
-def test_the_newest_whole_row(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    assert last_row(path) == {}
-    path.write_text('{"env_steps": 1}\n' * 2000 + '{"env_steps": 2}\n{"env_st')
-    assert last_row(path) == {"env_steps": 2}
-
-
-def test_the_cores_are_those_that_this_process_may_use() -> None:
-    assert 1 <= cores() <= (os.cpu_count() or 1)
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -271,94 +245,3 @@ def test_what_train_cannot_do(place: Path, arguments: tuple[str, ...], words: st
     assert done.exit_code == 2
     assert words in done.output
     assert not (place / "runs").exists()
-
-
-# --- sweeps
-
-
-def sweep(place: Path, text: str) -> Path:
-    path = place / "sweep.toml"
-    path.write_text(text)
-    return path
-
-
-def test_a_grid_is_every_combination(tmp_path: Path) -> None:
-    found = load_sweep(
-        sweep(
-            tmp_path,
-            'config = ["a", "b"]\n[set]\ntrain.steps = 9\n[grid]\nagent.learning_rate = [1e-3, 1e-4]\n'
-            '"agent.double" = [true, false]\n',
-        )
-    )
-    assert found.configs() == ["a", "b"]
-    assert found.settings() == [
-        {"train.steps": 9, "agent.learning_rate": rate, "agent.double": double}
-        for rate in (1e-3, 1e-4)
-        for double in (True, False)
-    ]
-
-
-def test_random_draws_come_from_the_stated_seed_and_lie_in_their_ranges(tmp_path: Path) -> None:
-    text = (
-        'config = "a"\n[random]\ndraws = 300\nseed = 1\n[random.keys]\n'
-        "agent.learning_rate = { low = 1e-5, high = 1e-1, log = true }\n"
-        "agent.n_step = { low = 1, high = 5 }\nagent.loss = ['huber', 'mse']\n"
-    )
-    points = load_sweep(sweep(tmp_path, text)).settings()
-    assert points == load_sweep(sweep(tmp_path, text)).settings()
-    assert points != load_sweep(sweep(tmp_path, text.replace("seed = 1", "seed = 2"))).settings()
-    rates = np.array([point["agent.learning_rate"] for point in points])
-    assert 1e-5 <= rates.min() < rates.max() <= 1e-1
-    assert 0.4 < (rates < 1e-3).mean() < 0.6, "as many below the middle decade as above"
-    assert {point["agent.n_step"] for point in points} == {1, 2, 3, 4, 5}
-    assert {point["agent.loss"] for point in points} == {"huber", "mse"}
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("config = ", "not valid TOML"),
-        ("seeds = 1", "config"),
-        ('config = "a"\n[gird]\nx = [1]', "grid"),
-        ('config = "a"\n[grid]\nagent.n_step = 3', "grid.agent.n_step"),
-        ('config = "a"\n[grid]\nagent.n_step = []', "agent.n_step has no values"),
-        ('config = "a"\n[grid]\nx = [1]\n[random]\ndraws = 1\nkeys = {}', "not both"),
-        ('config = "a"\n[random]\ndraws = 1\n[random.keys]\nx = { low = 2, high = 1 }', "below"),
-        ('config = "a"\n[random]\ndraws = 1\n[random.keys]\nx = { low = 0, high = 1, log = true }', "above 0"),
-        ('config = "small.toml"\n[grid]\nagent.n_stepp = [1]', "n_stepp"),
-        ('config = "nowhere"', "no config"),
-    ],
-)
-def test_a_sweep_that_is_none(place: Path, text: str, words: str) -> None:
-    done = call("sweep", sweep(place, text))
-    assert done.exit_code == 2, done.output
-    assert words in done.output
-    assert not (place / "runs").exists()
-
-
-def test_a_sweep_runs_and_is_compared(place: Path) -> None:
-    path = sweep(place, 'config = "small.toml"\nseeds = "0-1"\n[grid]\nevaluation.epsilon = [0.0, 0.5]\n')
-    done = call("sweep", path, "--data", "data")
-    assert done.exit_code == 0, done.output
-    names = sorted(file.name for file in (place / "data" / "small").iterdir())
-    assert names == [f"epsilon={value}-seed{seed}.json" for value in ("0", "0.5") for seed in (0, 1)]
-    assert "epsilon=0.5" in done.output
-    assert "not averaged" in done.output, "another evaluation epsilon is another protocol"
-    assert call("sweep", "nowhere.toml").exit_code == 2
-
-
-def test_a_key_called_low_outside_of_ranges_is_a_key(tmp_path: Path) -> None:
-    path = tmp_path / "sweep.toml"
-    path.write_text('config = "quickstart"\n[set]\ntrain.visits.low = [0, 0]\ntrain.visits.high = [4, 5]\n')
-    assert load_sweep(path).settings() == [{"train.visits.low": [0, 0], "train.visits.high": [4, 5]}]
-
-
-def test_a_named_sweep_tells_its_runs_apart_by_what_varies(place: Path) -> None:
-    text = (
-        'config = "small.toml"\nname = "two"\n[set]\nagent.name = "random"\n[grid]\nevaluation.epsilon = [0.0, 0.5]\n'
-    )
-    assert call("sweep", sweep(place, text), "--data", "data").exit_code == 0
-    assert sorted(file.name for file in (place / "data" / "two").iterdir()) == [
-        "epsilon=0-seed0.json",
-        "epsilon=0.5-seed0.json",
-    ]
