@@ -1,7 +1,9 @@
 # make train      install, then a sparse task: epsilon-greedy exploration, which fails, and counting, which solves it
 # make test       install, then run the fast tests (minutes)
 # make test-slow  install, then run the tests that learn (tens of minutes)
-# make check      everything that must be clean before a commit: format, lint, types, import contract, fast tests
+# make test-extras  install the other extras too, then run the tests that need them
+# make check      everything that must be clean before a commit: format, lint, types, import contract, fast tests;
+#                 names the ten slowest tests
 # make results    write the tables and draw the pictures of README and docs anew, from the committed result files
 # make test-lowest  the fast tests on the lowest versions that pyproject.toml allows
 # make clean      remove the virtual environments
@@ -17,7 +19,14 @@ LOWEST := .venv-lowest/bin
 export OMP_NUM_THREADS ?= 1
 PYTEST := python -m pytest -n 2 --dist worksteal
 
-.PHONY: train test test-slow check results format lint test-lowest install clean
+# `make test` takes at most five minutes on two cores. What takes longer has a target of its own, and at most half a
+# minute of it is part of `make test`.
+FAST := $(PYTEST) -m "not slow"
+
+EXTRAS := dev,worlds,report,video
+OTHER_EXTRAS := benchmarks
+
+.PHONY: train test test-slow test-extras check results format lint test-lowest install clean
 
 train: $(STAMP)
 	$(BIN)/rlkit train quickstart_epsilon
@@ -26,12 +35,18 @@ train: $(STAMP)
 	@echo "both curves: runs/quickstart.png; where each has been: runs/*/images/train-visits.png"
 
 test: $(STAMP)
-	$(BIN)/$(PYTEST) -m "not slow"
+	$(BIN)/$(FAST)
 
 test-slow: $(STAMP)
 	$(BIN)/$(PYTEST) -m slow
 
-check: lint test
+test-extras: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[$(EXTRAS),$(OTHER_EXTRAS)]'
+	rm -rf rlkit.egg-info
+	$(BIN)/$(PYTEST) -m extra
+
+check: lint
+	$(BIN)/$(FAST) --durations=10
 
 results: $(STAMP)
 	$(BIN)/python docs/redraw.py README.md docs
@@ -53,7 +68,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) .ci/check_python.py || { echo "make: no usable Python; name one with PYTHON=, as in: make train PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt setuptools
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev,worlds,report,video]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[$(EXTRAS)]'
 	rm -rf rlkit.egg-info  # left by the build; Python would read entry points from it, and it is never brought up to date
 	touch $@
 
@@ -64,7 +79,7 @@ test-lowest:
 	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt setuptools
 	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[worlds,report,video]' \
 		pytest pytest-xdist hypothesis
-	$(LOWEST)/$(PYTEST) -m "not slow"
+	$(LOWEST)/$(FAST)
 
 clean:
 	rm -rf .venv .venv-lowest

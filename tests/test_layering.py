@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,15 @@ def test_randomness_is_passed_in() -> None:
         assert "random" not in set(imports(ast.parse(text))), f"{path.relative_to(ROOT)} imports the module random"
         for pattern in (legacy, r"\btorch\.manual_seed\(", r"\btorch\.cuda\.manual_seed"):
             assert not re.search(pattern, text), f"{path.relative_to(ROOT)} uses a global generator: {pattern}"
+
+
+def test_every_extra_is_installed_for_some_tests() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    listed = [
+        name for line in re.findall(r"^(?:OTHER_)?EXTRAS := (.+)$", makefile, re.MULTILINE) for name in line.split(",")
+    ]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert sorted(listed) == sorted(extras), "EXTRAS of `make test` and OTHER_EXTRAS of `make test-extras` name all"
 
 
 @pytest.fixture(scope="module")
