@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     )
     from rlkit.vector.driver import VectorEnvironments
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES = {
     "rlkit.agent": ("Agent", "AgentContext", "AgentPlugin", "HasNetworks", "Policy"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -26,6 +28,11 @@ NEEDED = {
 
 def installed(group: str) -> dict[str, EntryPoint]:
     """Name → entry point of a group, sorted by name. Imports nothing."""
+    return dict(_installed(group, tuple(sys.path)))
+
+
+@functools.cache  # reading all distributions takes 20 ms; they change with the path
+def _installed(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
 
 

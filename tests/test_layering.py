@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import rlkit
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("rlkit", "agents", "envs", "configs")
 LOOP = ("rollout.py", "trainer.py", "evaluation.py")
@@ -55,6 +57,16 @@ def test_the_import_contract_is_kept() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = re.escape(rlkit.__version__)
+    for name, line in {
+        "pyproject.toml": f'version = "{version}"',
+        "CITATION.cff": f"version: {version}",
+        "CHANGELOG.md": rf"## {version}( .*)?",
+    }.items():
+        assert re.search(f"^{line}$", (ROOT / name).read_text(), re.MULTILINE), name
 
 
 def test_files_are_data_and_never_code() -> None:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from rlkit import __version__
 from rlkit.cli.check import check
 from rlkit.cli.compare import compare
 from rlkit.cli.describe import describe
@@ -22,7 +23,7 @@ COMMANDS = (train, sweep, resume, evaluate, compare, plot, view, list_, check, d
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="rlkit")
+@click.version_option(__version__, prog_name="rlkit")
 def main() -> None:
     """Train, resume, evaluate, compare and watch reinforcement-learning agents.
 

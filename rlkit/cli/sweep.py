@@ -8,6 +8,7 @@ import click
 
 from rlkit.cli.batch import run_all
 from rlkit.cli.options import DATA, JOBS
+from rlkit.config.keys import renamed
 
 
 @click.command()
@@ -51,12 +52,12 @@ def sweep(sweep_file: Path, jobs: int | None, data: Path | None) -> None:
         for point in found.points()
         for job in make_jobs(
             config,
-            {**found.set, **point},
+            renamed({**found.set, **point}),  # in a config; runs are named by the sweep's own keys
             seeds,
             Path("runs"),
             data,
             name=None if several else found.name,
-            varied=point if found.name else None,
+            varied=point if found.name else {**found.set, **point},
         )
     ]
     run_all(list({job.run: job for job in everything}.values()), jobs)  # two draws may be the same point

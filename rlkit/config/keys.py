@@ -6,7 +6,11 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "agent.bonus.of": "agent.bonus.count_of",
+    "agent.controller.bonus.of": "agent.controller.bonus.count_of",
+    "agent.meta.bonus.of": "agent.meta.bonus.count_of",
+}
 """Key of an earlier version → today's key, both dotted. The value must mean the same under both."""
 
 REMOVED = {("train.sinks", "jsonl"): "every run writes metrics.jsonl"}

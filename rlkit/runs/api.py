@@ -26,6 +26,7 @@ from rlkit.metrics.meters import summarise
 from rlkit.runs.assemble import Evaluator, Session, assemble
 from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import RunDirectory, free_name, machine, today, versions
+from rlkit.runs.earlier import upgraded
 from rlkit.runs.identity import differences, digest, of_checkpoint, understood
 from rlkit.runs.policy import load_policy
 from rlkit.runs.video import Recording, VideoFile, frames_per_second
@@ -139,8 +140,7 @@ def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress 
         with _threads(config.train.threads), stop_on_signals() as stop:
             session = assemble(config, lambda device: run, resumed_at=env_steps, stop=stop, on_progress=on_progress)
             try:
-                # loaded only now, and held by nobody else, so a replay of up to half the memory can be resumed
-                exact = session.trainer.resume(run.checkpoints.load(env_steps), session.device)
+                exact = _restore(session, env_steps)
                 write_text(run.path / "config.toml", config.to_toml())
                 run.amend(digest=digest(config))
                 _warn_of_changes(run, config, env_steps)
@@ -167,6 +167,17 @@ def _where_to_go_on(run: RunDirectory, steps: int | None, config: Config) -> int
         raise RunError(f"{run.path} is finished at step {env_steps}; {more}")
     _refuse_another(run, config, run.checkpoints.load(env_steps, "config"))
     return env_steps
+
+
+def _restore(session: Session, env_steps: int) -> bool:
+    """Loads a checkpoint; False if the environments did not play back to where they were.
+
+    Nothing else refers to its state, and it is freed on return, so a replay of up to half the memory can be resumed.
+    """
+    with session.run.naming_versions("the checkpoint"):
+        state = upgraded(session.run.checkpoints.load(env_steps))
+        session.trainer.load_state_dict(state, session.device)
+    return session.trainer.play_back(state["rollout"])
 
 
 def _mark_approximate(run: RunDirectory, env_steps: int) -> None:

@@ -16,18 +16,19 @@ from typing import Any
 
 import psutil
 
+import rlkit
 from rlkit.config.load import load
 from rlkit.config.tables import Config
-from rlkit.errors import RunError
+from rlkit.errors import RlkitError, RunError
 from rlkit.runs.checkpoint import CheckpointStore, collect_garbage, load_state, save_state, write_text
 from rlkit.types import State
 
-PACKAGES = ("rlkit", "torch", "numpy", "gymnasium", "ale-py", "minatar", "minigrid")
+PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "minatar", "minigrid")
 
 
 def versions(*others: str) -> dict[str, str]:
-    """The versions that a run's numbers depend on, and of `others`; packages that are not installed are left out."""
-    found = {"python": platform.python_version()}
+    """The versions that numbers depend on, and those of `others`; packages that are not installed are left out."""
+    found = {"python": platform.python_version(), "rlkit": rlkit.__version__}
     for package in (*PACKAGES, *others):
         try:
             found[package] = importlib.metadata.version(package)
@@ -139,6 +140,21 @@ class RunDirectory:
         there = [name for name in ("last", "best") if (name == "last" and steps) or (policies / names[name]).exists()]
         known = ", ".join([*there, *map(str, steps)]) or "none yet"
         raise RunError(f"{self.path} has no checkpoint {which!r}; there are: {known}")
+
+    @contextmanager
+    def naming_versions(self, what: str) -> Iterator[None]:
+        """Turns any error of a saved state that does not fit into a RunError that names the versions."""
+        try:
+            yield
+        except RunError:  # a damaged file, not one of another version
+            raise
+        except Exception as error:  # whatever an agent does with a state that it does not expect
+            reason = error if isinstance(error, RlkitError) else f"{type(error).__name__}: {error}"
+            version = self.info().get("versions", {}).get("rlkit", "unknown")
+            raise RunError(
+                f"{self.path}: {what} does not fit: {reason}; the run was made by rlkit {version}, "
+                f"and this is {rlkit.__version__}"
+            ) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -82,5 +82,6 @@ def load_policy(
     environments.close()
     plugin = plugins.load(plugins.AGENTS, config.agent.name)
     policy: Policy = plugin.policy(config.agent, spec, choose_device(config.train.device))
-    policy.load_policy_state(state)
+    with run.naming_versions("the policy"):
+        policy.load_policy_state(state)
     return LoadedPolicy(policy, spec, config, env_steps)

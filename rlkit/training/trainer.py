@@ -66,7 +66,7 @@ class Trainer:
 
     def start(self) -> None:
         self.rollout.start(self.agent)
-        self._clock = time.perf_counter()
+        self._start_clock()
 
     def run(self) -> Scores | None:
         """Trains to the end and gives the final scores, or None if it was stopped; leaves a checkpoint either way."""
@@ -146,6 +146,9 @@ class Trainer:
 
     def _restart_clock(self) -> None:
         self.seconds += time.perf_counter() - self._clock
+        self._start_clock()
+
+    def _start_clock(self) -> None:
         self._clock = time.perf_counter()
         self._clock_steps, self._clock_updates = self.env_steps, self.agent.updates
 
@@ -194,8 +197,8 @@ class Trainer:
             "visits": None if self.visits is None else self.visits.counts.copy(),
         }
 
-    def resume(self, state: State, device: Any) -> bool:
-        """Goes on from a state_dict; False if the environments could not be brought back: then with fresh episodes."""
+    def load_state_dict(self, state: State, device: Any) -> None:
+        """Takes over a state_dict but for the rollout's part; `play_back` follows."""
         self.agent.load_state_dict(state["agent"])
         self.tape.load_state_dict(state["tape"])
         self.meters.load_state_dict(state["meters"], device)
@@ -204,10 +207,16 @@ class Trainer:
         self.saved_at = self.env_steps
         if self.visits is not None and state["visits"] is not None:
             self.visits.counts[...] = state["visits"]
-        exact = self.rollout.resume(state["rollout"], self.tape)
+        self.seconds = state["seconds"]
+
+    def play_back(self, state: State) -> bool:
+        """Brings the environments back to where they were; `state`: the part "rollout" of the state_dict.
+
+        False if that failed: then training continues with fresh episodes.
+        """
+        exact = self.rollout.resume(state, self.tape)
         if not exact:
             self.episodes.forget()
             self.rollout.start(self.agent)
-        self._restart_clock()
-        self.seconds = state["seconds"]
+        self._start_clock()
         return exact

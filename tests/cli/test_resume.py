@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+import rlkit
 from helpers.command import call
 from rlkit.runs.directory import RunDirectory
 
@@ -39,3 +44,31 @@ def test_a_run_of_another_agent_is_refused(small_run: Path, tmp_path: Path) -> N
     done = call("resume", copy, "--steps", 500)
     assert done.exit_code == 2
     assert "agent.n_step was 1, is 2" in done.output
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda agent: agent.pop("replay"), "KeyError: 'replay'"),
+        (lambda agent: agent["policy"]["network"].popitem(), "does not fit: "),
+        (lambda agent: agent.update(env_steps="many"), "ValueError: "),
+    ],
+    ids=["missing", "parameters", "type"],
+)
+def test_a_checkpoint_that_does_not_fit_is_one_line_with_the_versions(
+    damage: Callable[[dict[str, Any]], Any], reason: str, small_run: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "older"
+    shutil.copytree(small_run, copy)
+    run = RunDirectory.open(copy)
+    run.amend(versions={**run.info()["versions"], "rlkit": "0.0.9"})
+    state = run.checkpoints.load(400)
+    damage(state["agent"])
+    run.checkpoints.save(400, state, keep=1)
+    done = call("resume", copy, "--steps", 500)
+    assert done.exit_code == 2
+    message = done.output[done.output.index("Error:") :].strip()
+    assert len(message.splitlines()) == 1
+    assert f"{copy}: the checkpoint does not fit: " in message
+    assert reason in message
+    assert f"the run was made by rlkit 0.0.9, and this is {rlkit.__version__}" in message
