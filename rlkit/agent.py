@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,13 @@ from rlkit.seeding import Streams
 from rlkit.types import ActorOutput, ActorState, EnvSpec, LayerSummary, Metrics, Mode, Observation, State, StepBatch
 
 C = TypeVar("C", bound=PluginConfig)
+
+Pacing: TypeAlias = Literal["environment steps", "rollouts"]
+"""When an agent learns.
+
+"environment steps": the number of updates is a function of the number of environment steps, whatever the number of
+environments. "rollouts": updates come after every T steps of all environments, and at no other time.
+"""
 
 
 class Policy(Protocol):
@@ -84,3 +91,11 @@ class HasNetworks(Protocol):
 
     def networks(self, config: PluginConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
         """The layers of each network, by its name, for `rlkit describe`. Raises as `AgentPlugin.agent` does."""
+
+
+@runtime_checkable
+class HasPacing(Protocol):
+    """The plug-in of an agent that declares its pacing; without this attribute it is "environment steps"."""
+
+    @property
+    def pacing(self) -> Pacing: ...

@@ -1,6 +1,6 @@
-"""Conformance suites for authors of plug-ins: call them in a test of your own."""
+"""Conformance suites for authors of plug-ins, to be run in tests of their own."""
 
-from rlkit.testing.agents import check_agent
+from rlkit.testing.agents import agent_checks, check_agent
 from rlkit.testing.environments import check_env
 
-__all__ = ["check_agent", "check_env"]
+__all__ = ["agent_checks", "check_agent", "check_env"]

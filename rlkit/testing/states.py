@@ -1,4 +1,4 @@
-"""States compared bit by bit: the tool of every test of resuming."""
+"""States compared bit by bit, for tests of resuming and of determinism."""
 
 from __future__ import annotations
 
@@ -13,39 +13,49 @@ Leaf = torch.Tensor | np.ndarray[Any, Any] | str | bool | int | float | None
 
 
 def flatten(state: Any, path: str = "") -> dict[str, Leaf]:
-    """All leaves of a nested state by their path, "learner/target/head.0.weight".
+    """All leaves of a nested state by their path, such as "learner/target/head.0.weight".
 
-    Raises AssertionError, with the path, for keys that are not str and leaves of types that no checkpoint holds.
+    Raises AssertionError, with the path, for keys that are not str and for leaves of a type that a checkpoint cannot
+    hold.
     """
     if isinstance(state, Mapping):
         leaves: dict[str, Leaf] = {}
         for key, value in state.items():
-            assert isinstance(key, str), f"state {path or '(top)'}: the key {key!r} is {type(key).__name__}, not str"
+            assert isinstance(key, str), (
+                f"state {path or '(top)'}: the key {key!r} is {type(key).__name__}; expected str"
+            )
             leaves |= flatten(value, f"{path}/{key}" if path else key)
-        return leaves or {f"{path}/": None}  # an empty table is part of a state too
+        return leaves or {f"{path}/": None}  # an empty mapping is part of a state too
     if isinstance(state, list | tuple):
         leaves = {f"{path}/#": len(state)}
         for place, value in enumerate(state):
             leaves |= flatten(value, f"{path}/{place}")
         return leaves
     allowed = isinstance(state, torch.Tensor | np.ndarray) or type(state) in (str, bool, int, float, type(None))
-    assert allowed, f"state {path}: {type(state).__name__} cannot be kept in a checkpoint"
+    expected = "expected a tensor, an array, str, bool, int, float or None"
+    assert allowed, f"state {path}: a checkpoint cannot hold {type(state).__name__}; {expected}"
     return {path: state}
 
 
 def difference(expected: Any, found: Any) -> str | None:
-    """Where two states first differ, with both values; None where they are equal bit by bit (nan equals itself)."""
+    """The first path where two states differ, with both values; None if they are equal bit by bit (nan equals nan)."""
     left, right = flatten(expected), flatten(found)
-    for path in sorted(left.keys() ^ right.keys()):
-        return f"{path} is only in the {'first' if path in left else 'second'}"
+    for path in sorted(left.keys() ^ right.keys(), key=lambda path: (path.endswith("/"), path)):
+        return f"{path} is {'missing' if path in left else 'not expected'}"
     for path, value in left.items():
         if _bits(value) != _bits(right[path]):
-            return f"{path}: {_brief(value)} and {_brief(right[path])}"
+            return f"{path} is {_brief(right[path])}; expected {_brief(value)}"
     return None
 
 
+def assert_equal(expected: Any, found: Any, message: str) -> None:
+    """Raises AssertionError with `message` and the first difference of two states."""
+    where = difference(expected, found)
+    assert where is None, f"{message} {where}"
+
+
 def state_hash(state: Any, ignore: Collection[str] = ()) -> str:
-    """A hash of every bit of a state, save the leaves whose last key is in `ignore`."""
+    """A hash of every bit of a state, except the leaves whose last key is in `ignore`."""
     content = hashlib.blake2b(digest_size=16)
     for path, value in sorted(flatten(state).items()):
         if path.rpartition("/")[2] not in ignore:
@@ -54,7 +64,7 @@ def state_hash(state: Any, ignore: Collection[str] = ()) -> str:
 
 
 def snapshot(state: Any) -> Any:
-    """A copy that shares nothing with the original."""
+    """A copy that shares no memory with the original; mappings become dicts."""
     if isinstance(state, Mapping):
         return {key: snapshot(value) for key, value in state.items()}
     if isinstance(state, list | tuple):
