@@ -1,194 +1,184 @@
-"""The conformance suite of environments: what training, resuming and replaying rely on, tried out."""
+"""The conformance suite for environments: named checks of what training, resuming and replaying rely on.
+
+For authors of environments, in a test of their own:
+
+    CHECKS = env_checks(plugin, plugin.config(name="mine"))
+
+
+    @pytest.mark.parametrize(("name", "check"), CHECKS, ids=[name for name, _ in CHECKS])
+    def test_conformance(name, check):
+        check()
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rlkit.config.model import PluginConfig
-from rlkit.environments import Environments, EnvPlugin
+from rlkit.environments import EnvPlugin
 from rlkit.errors import ConfigError
-from rlkit.seeding import MAX_SEED
+from rlkit.testing.checks import Check, named_checks, run_all
+from rlkit.testing.playing import EnvCase, assert_equal_rows, everyone, play, seeds
 from rlkit.testing.watched import Watched, named
-from rlkit.types import EnvSpec, Purpose
+from rlkit.types import Purpose
 
-TOGETHER = 10  # environments at once where fresh and used ones are compared
+TOGETHER = 10  # environments at once where used ones are compared with fresh ones
 AFTERMATH = 25  # steps compared after a seeded reset
-HISTORY = 50  # steps of a used environment's past
+HISTORY = 50  # steps that an environment has been used for before it
 RENDERED = 20  # steps compared between playing and rendering
 
-Line = dict[str, NDArray[Any]]
-"""Everything that one step of all environments answered, by name, (N, ...) each."""
 
+def env_checks(
+    plugin: EnvPlugin[Any],
+    config: PluginConfig,
+    *,
+    steps: int = 200,
+    resets: int = 100,
+    skip: Mapping[str, str] | None = None,
+) -> list[tuple[str, Check]]:
+    """The conformance checks as (name, check) pairs, for `pytest.mark.parametrize`; nothing runs yet.
 
-def check_env(plugin: EnvPlugin[Any], config: PluginConfig, *, steps: int = 200, resets: int = 100) -> None:
-    """Tries out the environments that `plugin` makes of `config`; returns in silence where all is well.
+    A check takes no arguments and raises AssertionError, which says what is wrong and what is expected. `skip` maps
+    names of checks to reasons; a skipped check raises unittest.SkipTest, which pytest reports as skipped.
 
-    Raises AssertionError that says what is wrong: shapes, dtypes and membership of everything that comes out; arrays
-    that later steps overwrite, and inputs that are changed; `first`, `discount` and frame stacks; whether seeds and
-    actions alone decide what happens, in another instance too, over `steps` steps; whether a reset by mask leaves the
-    other environments alone; whether `resets` seeded resets of used environments equal those of fresh ones, under
-    other global seeds (every row of the steps that follow is compared, since the first observation may hide what
-    comes out in a reward); whether rendered environments play the same game. Takes about `resets` * 100 steps.
+    `steps` is the length of compared runs. `resets` is the number of seeded resets of used environments that are
+    compared with those of fresh ones; every row of the following steps is compared, since the first observation may
+    not show what comes out in a later reward. All checks together take about `resets` * 100 steps.
+
+    Raises ValueError where `skip` names an unknown check.
     """
-    rng = np.random.default_rng(0)
-    spec = _check_description(plugin, config)
-    _check_determinism(plugin, config, rng, steps)
-    _check_masked_reset(plugin, config, rng, steps)
-    for done in range(0, resets, TOGETHER):
-        _check_history(plugin, config, rng, min(TOGETHER, resets - done))
-    _check_rendering(plugin, config, rng, spec)
+    case = EnvCase(plugin, config, steps, resets)
+    checks = {check.__name__: partial(check, case) for check in CHECKS}
+    return named_checks(f"environment {config.name!r}", checks, skip)
 
 
-@contextmanager
-def _made(
-    plugin: EnvPlugin[Any], config: PluginConfig, num_envs: int, global_seed: int, purpose: Purpose = Purpose.TRAIN
-) -> Iterator[Watched]:
-    """Watched environments, made and used under seeds of the global generators that are put back afterwards."""
-    before = random.getstate(), np.random.get_state()  # noqa: NPY002  the point is that environments do not use it
-    random.seed(global_seed)
-    np.random.seed(global_seed)  # noqa: NPY002
-    try:
-        environments: Environments = plugin.make(config, num_envs, purpose)
-        try:
-            yield Watched(environments)
-        finally:
-            environments.close()
-            environments.close()  # the contract: safe to call twice
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-
-
-def _everyone(environments: Environments) -> NDArray[np.bool_]:
-    return np.ones(environments.spec.num_envs, dtype=np.bool_)
-
-
-def _seeds(rng: np.random.Generator, num_envs: int) -> NDArray[np.int64]:
-    return rng.integers(0, MAX_SEED, num_envs, endpoint=True)
-
-
-def _play(environments: Environments, tape: NDArray[np.int64]) -> list[Line]:
-    """Plays the actions `tape` (T, N), with a reset by mask, without seeds, wherever an episode ends."""
-    lines = []
-    for action in tape:
-        environments.send(action)
-        step = environments.receive()
-        line = named(step.after) | {"reward": step.reward.copy(), "discount": step.discount.copy()}
-        line |= {"terminated": step.terminated.copy(), "truncated": step.truncated.copy()}
-        ended = step.terminated | step.truncated
-        if ended.any():
-            line |= named(environments.reset(ended, np.full(len(ended), -1)), "next ")
-        lines.append(line)
-    return lines
-
-
-def _compare(what: str, one: Sequence[Line], other: Sequence[Line], rows: Sequence[int], others: Sequence[int]) -> None:
-    """Asserts that environments `rows` of `one` and `others` of `other` answered the same."""
-    for number, (left, right) in enumerate(zip(one, other, strict=True), start=1):
-        for name in left.keys() & right.keys():  # "next" arrays are missing where nothing ended
-            for row, other_row in zip(rows, others, strict=True):
-                a, b = left[name][row], right[name][other_row]
-                assert a.tobytes() == b.tobytes(), (
-                    f"{what}: environment {row}, step {number}: {name} is {_short(a)} and {_short(b)}"
-                )
-
-
-def _short(value: NDArray[Any]) -> str:
-    return np.array2string(value, threshold=12).replace("\n", "")
-
-
-def _check_description(plugin: EnvPlugin[Any], config: PluginConfig) -> EnvSpec:
-    with _made(plugin, config, 2, 0) as training, _made(plugin, config, 1, 0, Purpose.EVALUATE) as evaluation:
-        spec, other = training.spec, evaluation.spec
-    assert spec.num_envs == 2, f"spec.num_envs is {spec.num_envs} of 2 environments"
-    assert spec.num_actions >= 1, f"spec.num_actions is {spec.num_actions}"
-    assert spec.frame_skip >= 1, f"spec.frame_skip is {spec.frame_skip}"
-    assert spec.observation_space.dtype is not None, f"{spec.observation_space} has no dtype"
-    agree = (spec.observation_space, spec.num_actions) == (other.observation_space, other.num_actions)
-    assert agree, "environments for training and for evaluation differ in observation space or number of actions"
-    protocol = plugin.protocol(config)
-    texts = all(isinstance(key, str) and isinstance(value, str) for key, value in protocol.items())
-    assert texts, f"protocol must map names to text, got {protocol}"
-    assert protocol, "protocol is empty; it must say at least which environment a score was reached in"
-    scores = plugin.reference_scores(config)
-    assert scores is None or len(scores) > 0, "reference_scores must be None where none are known"
-    return spec
-
-
-def _check_determinism(
-    plugin: EnvPlugin[Any], config: PluginConfig, rng: np.random.Generator, steps: int, num_envs: int = 3
+def check_env(
+    plugin: EnvPlugin[Any],
+    config: PluginConfig,
+    *,
+    steps: int = 200,
+    resets: int = 100,
+    skip: Mapping[str, str] | None = None,
 ) -> None:
-    seeds = _seeds(rng, num_envs)
-    tape: NDArray[np.int64] | None = None
-    plays: list[list[Line]] = []
+    """Runs all `env_checks` in order and raises the first failure."""
+    run_all(env_checks(plugin, config, steps=steps, resets=resets, skip=skip))
+
+
+def description(case: EnvCase) -> None:
+    """The spec, the protocol and the reference scores are complete, and the same for training and evaluation."""
+    with case.made(2, 0) as training, case.made(1, 0, Purpose.EVALUATE) as evaluation:
+        spec, other = training.spec, evaluation.spec
+    assert spec.num_envs == 2, f"spec.num_envs is {spec.num_envs}; expected 2, as were made"
+    assert spec.num_actions >= 1, f"spec.num_actions is {spec.num_actions}; expected at least 1"
+    assert spec.frame_skip >= 1, f"spec.frame_skip is {spec.frame_skip}; expected at least 1"
+    assert spec.observation_space.dtype is not None, f"{spec.observation_space} has no dtype; expected one"
+    for name in ("observation_space", "num_actions"):
+        ours, theirs = getattr(spec, name), getattr(other, name)
+        assert ours == theirs, f"{name} is {ours} in training and {theirs} in evaluation; expected the same"
+    protocol = case.plugin.protocol(case.config)
+    texts = all(isinstance(key, str) and isinstance(value, str) for key, value in protocol.items())
+    assert texts, f"protocol returned {protocol}; expected str by str"
+    assert protocol, "protocol is empty; expected at least the name of the environment"
+    scores = case.plugin.reference_scores(case.config)
+    assert scores is None or len(scores) > 0, f"reference_scores returned {scores}; expected None where none are known"
+
+
+def answers(case: EnvCase) -> None:
+    """Arrays have the shapes, dtypes and values of the contract, are fresh, and are the environment's to write."""
+    rng = np.random.default_rng(0)
+    with case.made(TOGETHER, 0) as made:
+        environments = Watched(made)
+        environments.reset(everyone(made), seeds(rng, TOGETHER))
+        for _ in range(4):
+            play(environments, case.actions(rng, -(-case.num_steps // 4), TOGETHER))
+            some = rng.random(TOGETHER) < 0.5
+            some[0] = True
+            environments.reset(some, np.where(some, seeds(rng, TOGETHER), -1))
+
+
+def determinism(case: EnvCase) -> None:
+    """Seeds and actions alone decide what happens, in another instance and under other global seeds too."""
+    rng = np.random.default_rng(1)
+    initial, actions = seeds(rng, 3), case.actions(rng, case.num_steps, 3)
+    runs = []
     for global_seed in (1, 2):
-        with _made(plugin, config, num_envs, global_seed) as environments:
-            tape = rng.integers(0, environments.spec.num_actions, (steps, num_envs)) if tape is None else tape
-            first = named(environments.reset(_everyone(environments), seeds))
-            plays.append([first, *_play(environments, tape)])
-    rows = range(num_envs)
-    _compare("the same seeds and actions, played twice, differ", plays[0], plays[1], rows, rows)
+        with case.made(3, global_seed) as environments:
+            first = named(environments.reset(everyone(environments), initial.copy()))
+            runs.append([first, *play(environments, actions)])
+    assert_equal_rows("two runs with equal seeds and actions differ", runs[0], runs[1], range(3), range(3))
 
 
-def _check_masked_reset(plugin: EnvPlugin[Any], config: PluginConfig, rng: np.random.Generator, steps: int) -> None:
-    mask, rest = np.array([False, True, False]), [0, 2]
-    seeds, unused = _seeds(rng, 3), _seeds(rng, 3)  # seeds outside the mask mean nothing
-    with _made(plugin, config, 3, 3) as alone, _made(plugin, config, 3, 3) as disturbed:
-        alone.reset(_everyone(alone), seeds)
-        disturbed.reset(_everyone(disturbed), seeds)
+def masked_reset(case: EnvCase) -> None:
+    """A reset by mask leaves the other environments alone, and seeds outside the mask mean nothing."""
+    rng, rest = np.random.default_rng(2), [0, 2]
+    mask = np.array([False, True, False])
+    initial, unused = seeds(rng, 3), seeds(rng, 3)
+    with case.made(3, 3) as alone, case.made(3, 3) as disturbed:
+        alone.reset(everyone(alone), initial.copy())
+        disturbed.reset(everyone(disturbed), initial.copy())
         for masked_seed in (5, -1, 6):
-            tape = rng.integers(0, alone.spec.num_actions, (max(1, steps // 3), 3))
-            _play(alone, tape[:3])
-            _play(disturbed, tape[:3])
-            disturbed.reset(mask, np.where(mask, masked_seed, unused))
-            left, right = _play(alone, tape), _play(disturbed, tape)
-            _compare("the reset of environment 1 alone changed another one", left, right, rest, rest)
+            actions = case.actions(rng, max(1, case.num_steps // 3), 3)
+            play(alone, actions[:3])
+            play(disturbed, actions[:3])
+            disturbed.reset(mask.copy(), np.where(mask, masked_seed, unused))
+            expected, found = play(alone, actions), play(disturbed, actions)
+            assert_equal_rows("the reset of environment 1 alone changed another one", expected, found, rest, rest)
 
 
-def _check_history(plugin: EnvPlugin[Any], config: PluginConfig, rng: np.random.Generator, num_envs: int) -> None:
-    """Environment e of the used ones gets seed and actions of e + 1 of the fresh ones."""
-    seeds, global_seed = _seeds(rng, num_envs), int(rng.integers(1, 1000))
-    with _made(plugin, config, num_envs, global_seed) as fresh:
-        tape = rng.integers(0, fresh.spec.num_actions, (AFTERMATH, num_envs))
-        expected = [named(fresh.reset(_everyone(fresh), seeds)), *_play(fresh, tape)]
-    with _made(plugin, config, num_envs, -global_seed % 2**32) as used:
-        used.reset(_everyone(used), _seeds(rng, num_envs))
+def seeded_reset(case: EnvCase) -> None:
+    """A seeded reset erases all history: a used environment goes on as a fresh one does."""
+    rng = np.random.default_rng(3)
+    for done in range(0, case.num_resets, TOGETHER):
+        _seeded_resets(case, rng, min(TOGETHER, case.num_resets - done))
+
+
+def _seeded_resets(case: EnvCase, rng: np.random.Generator, num_envs: int) -> None:
+    """Environment e of the used ones gets the seed and the actions of e + 1 of the fresh ones."""
+    initial, actions = seeds(rng, num_envs), case.actions(rng, AFTERMATH, num_envs)
+    global_seed = int(rng.integers(1, 1000))
+    with case.made(num_envs, global_seed) as fresh:
+        expected = [named(fresh.reset(everyone(fresh), initial.copy())), *play(fresh, actions)]
+    with case.made(num_envs, -global_seed % 2**32) as used:
+        used.reset(everyone(used), seeds(rng, num_envs))
         for _ in range(5):
-            _play(used, rng.integers(0, used.spec.num_actions, (HISTORY // 5, num_envs)))
+            play(used, case.actions(rng, HISTORY // 5, num_envs))
             some = rng.random(num_envs) < 0.5
             some[rng.integers(num_envs)] = True
             used.reset(some, np.full(num_envs, -1))
-        _play(used, rng.integers(0, used.spec.num_actions, (3, num_envs)))
-        observation = used.reset(_everyone(used), np.roll(seeds, -1))
-        found = [named(observation), *_play(used, np.roll(tape, -1, axis=1))]
+        play(used, case.actions(rng, 3, num_envs))
+        observation = used.reset(everyone(used), np.roll(initial, -1))
+        found = [named(observation), *play(used, np.roll(actions, -1, axis=1))]
     rows = list(range(num_envs))
     what = (
         "a seeded reset of a used environment is not that of a fresh one (something outlives it, or the global random "
         "generators are used)"
     )
-    _compare(what, found, expected, rows, rows[1:] + rows[:1])
+    assert_equal_rows(what, expected, found, rows[1:] + rows[:1], rows)
 
 
-def _check_rendering(plugin: EnvPlugin[Any], config: PluginConfig, rng: np.random.Generator, spec: EnvSpec) -> None:
-    """Environments that cannot be rendered say so with a ConfigError."""
-    seeds, tape = _seeds(rng, 1), rng.integers(0, spec.num_actions, (RENDERED, 1))
+def rendering(case: EnvCase) -> None:
+    """Rendered environments give the signal "screen" and play the same game; a ConfigError says that there are none."""
+    rng = np.random.default_rng(4)
+    initial, actions = seeds(rng, 1), case.actions(rng, RENDERED, 1)
     try:
-        with _made(plugin, config, 1, 4, Purpose.RENDER) as rendered:
+        with case.made(1, 4, Purpose.RENDER) as rendered:
             signals = rendered.spec.signals
-            assert "screen" in signals, f'rendered environments need the signal "screen", got {sorted(signals)}'
+            assert "screen" in signals, f"rendered environments have the signals {sorted(signals)}; expected 'screen'"
             screen = signals["screen"]
             picture = len(screen.shape) == 3 and screen.shape[2] == 3 and np.dtype(screen.dtype) == np.uint8
-            assert picture, f'the signal "screen" must be (H, W, 3) uint8, got {screen}'
-            rendered.reset(_everyone(rendered), seeds)
-            shown = _play(rendered, tape)
+            assert picture, f"the signal 'screen' is {screen}; expected (H, W, 3) uint8"
+            rendered.reset(everyone(rendered), initial.copy())
+            found = play(rendered, actions)
     except ConfigError:
         return
-    with _made(plugin, config, 1, 4) as plain:
-        plain.reset(_everyone(plain), seeds)
-        _compare("a rendered environment plays another game", shown, _play(plain, tape), [0], [0])
+    with case.made(1, 4) as plain:
+        plain.reset(everyone(plain), initial.copy())
+        assert_equal_rows("a rendered environment plays another game", play(plain, actions), found, [0], [0])
+
+
+CHECKS = (description, answers, determinism, masked_reset, seeded_reset, rendering)
+"""In the order in which they run; the name of a check is that of its function."""
