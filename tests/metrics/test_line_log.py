@@ -27,3 +27,15 @@ def test_resuming_keeps_the_rows_up_to_the_checkpoint_and_no_final_evaluation(tm
     log.write(25, {"a": 5.0})
     log.close()
     assert read_rows(path) == [*rows[:2], {"env_steps": 25, "a": 5.0}]
+
+
+def test_the_metrics_file_has_the_scalars(small_run: Path) -> None:
+    rows = read_rows(small_run / "metrics.jsonl")
+    assert [row["env_steps"] for row in rows] == [100, 200, 200, 300, 400, 400, 400]
+    names = {name for row in rows for name in row}
+    wanted = {
+        "episode/return", "episode/length", "evaluation/return_mean", "loss/td", "q/mean", "q/max", "q/td_error",
+        "gradient/norm", "explore/epsilon", "replay/fill", "time/env_steps_per_second", "time/updates_per_second",
+        "progress/updates", "final/return_iqm",
+    }  # fmt: skip
+    assert wanted <= names

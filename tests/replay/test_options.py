@@ -1,4 +1,4 @@
-"""The store of options and the replay's hindsight, against lists that keep everything."""
+"""The store of options against a list that keeps everything."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box
 
 from rlkit.errors import CapacityError, ConfigError, RlkitError
-from rlkit.replay import Column, Hindsight, OptionStore, Replay, option_bytes, replay_bytes
+from rlkit.replay import Column, OptionStore, option_bytes
 from rlkit.testing.states import difference, snapshot
-from rlkit.types import EnvSpec, Observation, Stack, StepBatch
+from rlkit.types import EnvSpec, Stack
 
 CPU = torch.device("cpu")
 STACKED = Box(0, 255, (2, 3), np.uint8)
@@ -139,71 +139,3 @@ def test_what_does_not_fit_is_refused() -> None:
         store(1, 10**12)
     with pytest.raises(RlkitError, match="finish an option first"):
         store(1, 10).sample(1)
-
-
-def one(number: int, first: bool, bits: np.ndarray, ended: bool, dies: bool) -> tuple[StepBatch, dict[str, np.ndarray]]:
-    def see(begins: bool) -> Observation:
-        return Observation(np.array([number]), {}, np.array([begins]))
-
-    ones, no = np.ones(1, np.float32), np.zeros(1, np.bool_)
-    step = StepBatch(see(first), np.zeros(1, np.int64), ones, ones * (not dies), np.array([ended]), no, see(False), {})
-    return step, {"bits": bits[None]}
-
-
-@pytest.mark.parametrize("which", ["future", "final"])
-@pytest.mark.parametrize("capacity", [17, 500])
-def test_later_is_what_a_search_finds(which: Any, capacity: int) -> None:
-    """Episodes longer than the ring, one that begins although the last did not end, and lives lost within them."""
-    replay = Replay(
-        capacity,
-        EnvSpec(Discrete(1000), 2, 1),
-        extras={"bits": Column((3,), np.bool_)},
-        device=CPU,
-        rng=np.random.default_rng(0),
-        hindsight=Hindsight("bits", which),
-    )
-    rng, episodes, first = np.random.default_rng(capacity), [[]], True  # [bits, write number] of each episode's steps
-    row, finished, set_bits = 0, set(), 0
-    for number in range(220):
-        bits, ended = rng.random(3) < 0.1, bool(rng.random() < (0.0 if 60 < number < 100 else 0.1))
-        dies = bool(rng.random() < (0.0 if 60 < number < 100 else 0.1))
-        if number == 130 and not first:  # as after a resume that could not play back
-            first = True
-            episodes.append([])
-            row += 1
-        replay.add(*one(number, first, bits, ended, dies))
-        episodes[-1].append((bits, row))
-        row += 2 if ended else 1
-        first = ended
-        if ended or dies:
-            finished.add(len(episodes) - 1)
-            episodes.append([])
-        index = replay.sampleable()
-        found = replay.later(index)
-        wanted = later(episodes, finished, which)
-        np.testing.assert_array_equal(found, [wanted[number] for number in index.tolist()])
-        set_bits += int(found.sum())
-    assert set_bits > 100
-
-
-def later(episodes: list[Any], finished: set[int], which: str) -> dict[int, np.ndarray]:
-    """By write number: the bits of the rest of the episode (or life), or of its last step; none while it goes on."""
-    expected = {}
-    for place, steps in enumerate(episodes):
-        for begin, (_, index) in enumerate(steps):
-            rest = [bits for bits, _ in steps[begin:]]
-            value = np.any(rest, 0) if which == "future" else rest[-1]
-            expected[index] = value if place in finished else np.zeros(3, np.bool_)
-    return expected
-
-
-def test_hindsight_needs_its_column() -> None:
-    world = EnvSpec(Discrete(5), 2, 1)
-    with pytest.raises(ConfigError, match="'bits'"):
-        Replay(50, world, extras={"bits": Column((), np.bool_)}, device=CPU, rng=np.random.default_rng(0),
-               hindsight=Hindsight("bits", "final"))  # fmt: skip
-    plain = Replay(50, world, device=CPU, rng=np.random.default_rng(0))
-    with pytest.raises(RlkitError, match="made with `hindsight`"):
-        plain.later(np.zeros(1, np.int64))
-    bits = {"bits": Column((3,), np.bool_)}
-    assert replay_bytes(10, world, bits, hindsight=Hindsight("bits", "final")) - replay_bytes(10, world, bits) == 60
