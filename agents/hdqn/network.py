@@ -54,20 +54,20 @@ class GoalQNetwork(nn.Module):
 
 def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: GoalSpace) -> GoalQNetwork:
     """Q1 with fresh parameters. Raises SpecError if masks do not fit the images, ConfigError as Q2 does."""
-    inputs, style = build_input(spec.observation_space, config.input), LayerFactory.of(config)
+    inputs, factory = build_input(spec.observation_space, config.input), LayerFactory.of(config)
     count, shape = len(goals.names), inputs.shape
     codes = torch.from_numpy(np.array(goals.encode(np.arange(count)))) if config.goal == "input" else None
     if codes is not None and codes.dim() == 3:
         if len(shape) != 3 or shape[1:] != tuple(codes.shape[1:]):
             raise SpecError(f"goal masks of {tuple(codes.shape[1:])} do not fit inputs of shape {shape} (C, H, W)")
         shape = (shape[0] + 1, *shape[1:])
-    encoder = build_encoder(config.encoder, shape, style)
+    encoder = build_encoder(config.encoder, shape, factory)
     features = output_size(encoder) + (codes.shape[1] if codes is not None and codes.dim() == 2 else 0)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     outputs = spec.num_actions * (count if codes is None else 1)
     if codes is None and config.dueling:
         raise SpecError('controller.network: dueling streams need goal = "input"; heads would share one mean advantage')
-    head = q_head(features, hidden, outputs, style, dueling=config.dueling)
+    head = q_head(features, hidden, outputs, factory, dueling=config.dueling)
     refuse_idle(config, hidden)
     return table_from_zero(GoalQNetwork(inputs, encoder, head, codes, spec.num_actions).eval())
 

@@ -1,4 +1,4 @@
-"""Optimizers from their config, and their state as plain mappings."""
+"""Optimizers: the config, construction, and the state as plain mappings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
 
 
 class OptimizerConfig(Model):
-    """The table `optimizer` of an agent that learns by gradients; the learning rate stands beside it."""
+    """The table `optimizer` of an agent; the learning rate is a key of the agent."""
 
     type: Literal["adam", "adamax", "rmsprop", "sgd"] = Field(
         "adam",
@@ -33,7 +33,7 @@ class OptimizerConfig(Model):
         None,
         gt=0.0,
         description="Added to the denominator (adam, adamax, rmsprop). Left out: 1e-8. Large values, such as 1.5e-4 in "
-        "Hessel et al. 2018, keep steps small where gradients are tiny.",
+        "Hessel et al. 2018, keep steps small if gradients are tiny.",
     )
     betas: tuple[float, float] | None = Field(
         None,
@@ -68,7 +68,7 @@ class OptimizerConfig(Model):
 def build_optimizer(
     config: OptimizerConfig, learning_rate: float, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """The optimizer over `parameters`, in one kernel where torch has one for their device ("fused"), else in few."""
+    """The optimizer of `parameters`, with one kernel per step if torch has a fused one, else with few."""
     parameters = list(parameters)
     on_gpu = any(parameter.is_cuda for parameter in parameters)
     eps = 1e-8 if config.eps is None else config.eps
@@ -93,9 +93,9 @@ def build_optimizer(
 
 
 def plain_step(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    """`optimizer.step` without torch's hooks for profilers and compilers, a third of it for a small network.
+    """`optimizer.step` without torch's hooks for profilers and compilers, a third of its time for a small network.
 
-    Step hooks that somebody registers are not run.
+    Registered step hooks are not run.
     """
     step = inspect.unwrap(type(optimizer).step)
 
@@ -107,15 +107,15 @@ def plain_step(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Moments and step counts, by the parameter's place: {"0": {"step": ..., "exp_avg": ...}, ...}; memory is shared.
+    """Moments and step counts by the parameter's index: {"0": {"step": ..., "exp_avg": ...}, ...}; shares memory.
 
-    Rates and the like are not in it: they are the config's.
+    Learning rates and other settings are not part of it; the config has them.
     """
     return {str(place): dict(moments) for place, moments in optimizer.state_dict()["state"].items()}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Takes over an `optimizer_state`, copied; raises ConfigError where it is of parameters of other shapes."""
+    """Copies an `optimizer_state` into the optimizer. Raises ConfigError if the shapes differ."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for place, moments in state.items():
         shape = parameters[int(place)].shape if place.isdecimal() and int(place) < len(parameters) else None

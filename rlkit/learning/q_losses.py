@@ -1,7 +1,7 @@
 """Q-learning as pure functions of tensors, in the notation of the maths, and the loss that trains a Q-network.
 
 Time t-1 is where the action was taken, t where the value is bootstrapped; with n-step returns t lies `steps` later.
-`discount_t` holds gamma (to the power of the steps) and is 0 where the value ends: no function here knows of "done".
+`discount_t` is gamma (to the power of the steps), or 0 where the value ends; no function here uses "done".
 """
 
 from __future__ import annotations

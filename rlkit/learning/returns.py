@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def clip_reward(reward: Tensor, bound: float) -> Tensor:
-    """Rewards limited to [-bound, bound], each by itself, so before any sum over steps; 0 leaves them as they are."""
+    """Limits each reward to [-bound, bound]; call it before summing over steps. A bound of 0 sets no limit."""
     return reward.clamp(-bound, bound) if bound > 0 else reward
 
 
@@ -17,8 +17,8 @@ def n_step_return(reward: Tensor, discount: Tensor, steps: Tensor, gamma: float)
     return = sum over j < steps of gamma^j * discount_0 ... discount_(j-1) * reward_j, and
     bootstrap = gamma^steps * discount_0 ... discount_(steps-1)  (Sutton and Barto 2018, equation 7.1).
 
-    Args: reward (B, n) and discount (B, n) float32, discount without gamma; steps (B,) int64 in 1..n. What lies beyond
-    `steps` is never used, whatever it holds. A discount of 0 inside the window ends the sum after that step's reward.
+    Args: reward (B, n) and discount (B, n) float32, discount without gamma; steps (B,) int64 in 1..n. Entries beyond
+    `steps` are ignored, even nan. A discount of 0 inside the window ends the sum after that step's reward.
     """
     check_shapes("n_step_return", reward=(reward, 2), discount=(discount, 2), steps=(steps, 1))
     n = reward.shape[1]
@@ -32,9 +32,9 @@ def n_step_return(reward: Tensor, discount: Tensor, steps: Tensor, gamma: float)
 
 
 def check_shapes(function: str, **arguments: tuple[Tensor, int]) -> None:
-    """Raises ValueError unless ranks are as given, batches are equal, and so are the second axes of matrices.
+    """Raises ValueError unless all ranks are as given, and the shapes agree with the first argument's.
 
-    Broadcasting would make a plausible and wrong loss of (B,) and (B, 1).
+    Broadcasting (B,) with (B, 1) would give a plausible but wrong loss.
     """
     first = next(iter(arguments.values()))[0].shape
     for name, (tensor, rank) in arguments.items():

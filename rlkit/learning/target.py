@@ -22,14 +22,14 @@ class TargetConfig(Model):
     every: int = Field(
         250,
         ge=1,
-        description="Updates between two changes of the target network (Mnih et al. 2015: 10,000). 1 with tau = 1: no "
-        "target network in effect. Very large: stable and slow.",
+        description="Updates between two changes of the target network (Mnih et al. 2015: 10,000). 1 with tau = 1: the "
+        "target is always the online network. Very large: stable but slow.",
     )
     tau: float = Field(
         1.0,
         gt=0.0,
         le=1.0,
-        description="Share of the online network taken over at a change. 1 copies it; below 1, with every = 1, the "
+        description="Weight of the online network at a change. 1 copies it; below 1, with every = 1, the "
         "target is a running average (Lillicrap et al. 2016: 0.001).",
     )
 

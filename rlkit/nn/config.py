@@ -1,4 +1,4 @@
-"""The table `network`: every choice about a network's layers, for every agent that has one."""
+"""The table `network`: the layers of a Q-network."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class WeightNormConfig(Model):
         500,
         ge=2,
         description="Observations of random play from which scales and biases are set before the first update (the "
-        "authors' code: 500). Few, or all alike: statistics of noise.",
+        "authors' code: 500). Few observations, or similar ones, give noisy statistics.",
     )
     output_scale: float = Field(
         0.1,
         gt=0.0,
-        description="Standard deviation with which the output layer starts; hidden layers start with 1. 1: as the "
-        "paper's rule has it, so that values begin as noise as large as a clipped reward. 0.01: nearly 0 everywhere.",
+        description="Initial standard deviation of the output layer; that of hidden layers is 1. 1: the paper's rule, "
+        "with which values start as noise as large as a clipped reward. 0.01: values start near 0.",
     )
     exponential: bool = Field(
         False,
-        description="Learn s of g = exp(s) instead of g (paper, section 2: no advantage seen). Scales stay positive.",
+        description="Learn s, with g = exp(s), instead of g (paper, section 2: no advantage). Scales stay positive.",
     )
     project: bool = Field(
         False,
-        description="Rescale v to its initial length after each update; w stays as it is. Without it v grows, which "
-        "slows learning down over time (Lyle et al. 2024).",
+        description="Rescale v to its initial length after each update; w does not change. Without it v grows, which "
+        "slows down learning over time (Lyle et al. 2024).",
     )
 
 
@@ -51,12 +51,12 @@ class NetworkConfig(Model):
 
     input: InputKind = Field(
         "auto",
-        description="How observations become numbers. auto decides by the space (rlkit/nn/inputs.py has the rules); "
-        "pixels divides by 255; codes makes MiniGrid's codes one-hot; bounds scales to [-1, 1]; raw changes nothing.",
+        description="How observations become inputs. auto decides by the space (rules in rlkit/nn/inputs.py); pixels "
+        "divides by 255; codes makes MiniGrid's codes one-hot; bounds scales to [-1, 1]; raw changes nothing.",
     )
     encoder: str = Field(
         "mlp",
-        description='What comes before the fully connected layers: "mlp" nothing; "nature" the three convolutions of '
+        description='The layers before the fully connected ones: "mlp" none; "nature" the three convolutions of '
         'Mnih et al. 2015, for images from 36 x 36; "nips" the two of Mnih et al. 2013, a third of the work, from '
         '20 x 20; "minatar" the one of Young and Tian 2019, from 3 x 3; "impala" '
         "the residual network of Espeholt et al. 2018, for images of any size; "
@@ -66,18 +66,18 @@ class NetworkConfig(Model):
         None,
         description="Units of the fully connected layers after the encoder. Left out: 120, 84 (mlp), 512 "
         "(nature), 256 (nips), 128 (minatar), 256 (impala), none after your own. [] makes values linear in the "
-        "features: a table, where observations are one-hot.",
+        "features: a table if observations are one-hot.",
     )
     dueling: bool = Field(
         False,
         description="Separate streams for the state's value and the actions' advantages (Wang et al. 2016, eq. 9), "
-        "each with its own copy of the last hidden layer.",
+        "each with its own last hidden layer.",
     )
     normalisation: Annotated[Normalisation | None, BeforeValidator(_absent)] = Field(
         None,
-        description='"weight": w = g v / ||v||, output layer too; "weight_mean_batch": also the batch\'s mean is taken '
-        'off; "batch", "layer", "group": of each hidden layer before its activation; "spectral": the largest singular '
-        'value of the last hidden layer is 1. "none" or left out: none. Layers of your own encoder are left alone.',
+        description='"weight": w = g v / ||v||, output layer included; "weight_mean_batch": also subtracts the '
+        'batch mean; "batch", "layer", "group": of each hidden layer before its activation; "spectral": the largest '
+        'singular value of the last hidden layer is 1. "none" or left out: none. Does not apply to your own encoder.',
     )
     weight_norm: WeightNormConfig | None = Field(
         None, description='How weights are normalised, with normalisation = "weight..."; left out: its defaults.'
@@ -93,7 +93,7 @@ class NetworkConfig(Model):
     pooling: Pooling | None = Field(
         None,
         description='Of encoder = "impala": "max", 3 x 3 with stride 2; "fractional_max" shrinks by the root of 2 '
-        "(Graham 2014), which keeps more and costs several times as much. Left out: max.",
+        "(Graham 2014), which keeps more detail and takes several times as long. Left out: max.",
     )
     width: float | None = Field(
         None, gt=0.0, description='Factor of the 16, 32, 32 channels of encoder = "impala". Left out: 1.'
@@ -101,8 +101,8 @@ class NetworkConfig(Model):
     residual_scale: float | None = Field(
         None,
         gt=0.0,
-        description='Factor of the branches that encoder = "impala" adds to their inputs. Left out: 1. 0.1: nearly '
-        "the identity at the start.",
+        description='Factor of the residual branches of encoder = "impala". Left out: 1. 0.1: blocks start nearly as '
+        "the identity.",
     )
 
     @field_validator("encoder")
@@ -131,25 +131,25 @@ class NetworkConfig(Model):
 
     @property
     def weights_are_normalised(self) -> bool:
-        """Whether weights are g v / ||v||, and so are initialised from data."""
+        """Whether weights are g v / ||v||, which are initialised from data."""
         return self.normalisation in ("weight", "weight_mean_batch")
 
     @property
     def initial_batch(self) -> int:
-        """How many observations of random play the network is initialised from; 0 for none."""
+        """The number of observations of random play from which the network is initialised; 0: none."""
         return (self.weight_norm or WeightNormConfig()).initial_batch if self.weights_are_normalised else 0
 
     def validate_sizes(
         self, batch_size: int, random_steps: int, *, at: str = "", steps: str = "learning_starts"
     ) -> None:
-        """Raises ValueError unless the network can learn from such batches, after so many steps of random play.
+        """Raises ValueError unless the network can learn from batches of that size, after that many random steps.
 
-        at: where the tables stand, with a dot ("meta."), and steps: the key of random_steps; both for the message.
+        For the message: at is the prefix of the keys, with a dot ("meta."), and steps the key of random_steps.
         """
         if self.normalisation in ("batch", "weight_mean_batch") and batch_size < 2:
             raise ValueError(
-                f"{at}network.normalisation = {self._shown} takes the mean over a batch, which of one observation, of "
-                f"shape (1, ...), is the observation itself: {at}batch_size = {batch_size} must be at least 2"
+                f"{at}network.normalisation = {self._shown} subtracts the mean over the batch, so that a batch "
+                f"of one observation, (1, ...), is always 0: {at}batch_size = {batch_size} must be at least 2"
             )
         if random_steps < self.initial_batch:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What goes on inside a network that learns: lengths of weights, gradients, dormant units, the rank of its features."""
+"""Measurements of a network that learns: norms of weights and gradients, dormant units, the rank of its features."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch.nn.utils import parametrize
 
 from rlkit.nn.weight_norm import WeightNorm, length_and_direction, normalised_layers
 
-DORMANT = 0.025  # share of its layer's mean activity up to which a unit counts as dormant
-SRANK_DELTA = 0.01  # share of the singular values' sum that the effective rank leaves out
+DORMANT = 0.025  # a unit is dormant up to this share of its layer's mean activity
+SRANK_DELTA = 0.01  # the share of the singular values' sum that the effective rank leaves out
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU)
 
 
 def with_hooks(network: nn.Module) -> Callable[..., Any]:
-    """The forward pass of a network that runs the hooks of all its layers: its `forward_with_hooks` if it has one."""
+    """The forward pass that runs the hooks of all layers: `forward_with_hooks` if the network has it."""
     call: Callable[..., Any] = getattr(network, "forward_with_hooks", network)
     return call
 
 
 class Diagnostics:
-    """Looks at a network; changes nothing. Build it anew where layers change.
+    """Measures a network without changing it. Build a new one after layers change.
 
     learning_rate: the optimizer's.
     """
@@ -37,13 +37,13 @@ class Diagnostics:
         self._layers = {name: part for name, part in named.items() if isinstance(part, nn.Conv2d | nn.Linear)}
         self._activations = {name: part for name, part in named.items() if isinstance(part, ACTIVATIONS)}
         linear = [part for part in self._layers.values() if isinstance(part, nn.Linear)]
-        self._output = linear[-1] if linear else None  # with dueling streams the advantages'
+        self._output = linear[-1] if linear else None  # with dueling streams that of the advantages
 
     @torch.no_grad()
     def __call__(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Measurements, 0-dim tensors on the network's device, with the gradients of the moment.
+        """Measurements by name, 0-dim tensors on the network's device, with the current gradients.
 
-        inputs: the network's arguments, (B, ...) each, of which activities are taken.
+        inputs: the network's arguments, (B, ...) each, for which activities are measured.
         """
         readings: dict[str, Tensor] = {}
         for name, layer in self._layers.items():
@@ -65,7 +65,7 @@ class Diagnostics:
         return readings
 
     def _weights(self, name: str, layer: nn.Module) -> dict[str, Tensor]:
-        """||v|| and lr / ||v||^2, means over the layer's units; v is the weight where it is not weight-normalised."""
+        """||v|| and lr / ||v||^2, means over the units; v is the weight if the layer is not weight-normalised."""
         function: WeightNorm | None = self._normalised.get(layer)
         readings: dict[str, Tensor] = {}
         if function is None:
@@ -86,7 +86,7 @@ class Diagnostics:
 def dormant_share(activity: Tensor) -> Tensor:
     """The share of a layer's units whose mean |activity| is at most DORMANT of the layer's mean (Sokar et al. 2023).
 
-    activity: (B, C, ...); of images a unit is a channel.
+    activity: (B, C, ...); for images a unit is a channel.
     """
     unit = activity.abs().flatten(2).mean(2).mean(0) if activity.dim() > 2 else activity.abs().mean(0)  # (C,)
     return (unit <= DORMANT * unit.mean()).float().mean()
@@ -95,7 +95,7 @@ def dormant_share(activity: Tensor) -> Tensor:
 def srank(features: Tensor) -> Tensor:
     """The least k with which the k largest singular values make up 1 - SRANK_DELTA of their sum (Kumar et al. 2021).
 
-    features: (B, d). 1 where all are 0.
+    features: (B, d). 1 if all are 0.
     """
     values = torch.linalg.svdvals(features.float())
     share = (values.cumsum(0) / values.sum()).nan_to_num(1.0)

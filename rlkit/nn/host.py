@@ -1,7 +1,7 @@
-"""The values of a small network by numpy, which shares the memory of its parameters.
+"""Action values of a small network, computed by NumPy on the memory of its parameters.
 
 For one observation, or a few, a call of torch costs more than the arithmetic of a small layer: 23 µs against 7 for
-CartPole's network. Sums may round otherwise than torch's; they are the same at every call.
+CartPole's network. Sums may round differently from torch's; equal inputs give equal results.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from rlkit.nn.encoders import Flat
 from rlkit.nn.inputs import Scaled
 from rlkit.nn.qnetwork import QNetwork
 
-LARGEST = 2**18  # multiply-adds of a layer for all observations; beyond that torch, whose threads are under control
+LARGEST = 2**18  # multiply-adds of a layer for all observations; above, torch is used, whose threads are controlled
 
 
 class HostNetwork:
-    """Linear layers with ReLU between them, on vectors, on the CPU."""
+    """A network of linear layers with ReLU between them, for observations that are vectors, on the CPU."""
 
     def __init__(self, scaled: Scaled, layers: list[nn.Linear]) -> None:
         self._scaled = scaled
@@ -45,7 +45,7 @@ class HostNetwork:
         return cls(inputs.values, parts[::2])  # type: ignore[arg-type]
 
     def _bind(self) -> None:
-        """Takes the arrays of the parameters as they lie now: a learner moves them into one vector of its own."""
+        """Reads the current arrays of the parameters, which a learner moves into one vector."""
         self._arrays = [(_array(layer.weight).T, _array(layer.bias)) for layer in self._layers]
         self._shift, self._factor = (
             None if each is None else _array(each) for each in (self._scaled.shift, self._scaled.factor)
@@ -53,11 +53,11 @@ class HostNetwork:
         self._address = self._layers[0].weight.data_ptr()
 
     def supports(self, count: int) -> bool:
-        """Whether this is the way for so many observations at once."""
+        """Whether to use this for `count` observations at once."""
         return count * self._size <= LARGEST
 
     def __call__(self, obs: NDArray[Any]) -> NDArray[np.float32]:
-        """(N, A) of raw observations (N, *O)."""
+        """Action values (N, A) of raw observations (N, *O)."""
         if self._layers[0].weight.data_ptr() != self._address:
             self._bind()
         values: NDArray[np.float32] = obs.astype(np.float32, copy=False)

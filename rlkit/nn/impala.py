@@ -12,15 +12,15 @@ SMALLEST = {"max": 1, "fractional_max": 8}  # 8, 5, 3: regions of 2 x 2 need thr
 
 
 class Block(nn.Module):
-    """x + scale * branch(x): two convolutions, each after normalisation and activation of its input.
+    """x + scale * branch(x); the branch is two convolutions, each after normalisation and activation of its input.
 
-    The way around the branch is the identity, as He et al. 2016b recommend; scale = 1 is IMPALA's.
+    The skip connection is the identity, as He et al. 2016b recommend; IMPALA's scale is 1.
     """
 
-    def __init__(self, channels: int, style: LayerFactory) -> None:
+    def __init__(self, channels: int, factory: LayerFactory) -> None:
         super().__init__()
-        self.branch = nn.Sequential(*style.preactivated(channels), *style.preactivated(channels))
-        self.scale = style.residual_scale
+        self.branch = nn.Sequential(*factory.preactivated(channels), *factory.preactivated(channels))
+        self.scale = factory.residual_scale
 
     def forward(self, x: Tensor) -> Tensor:
         return x.add(self.branch(x), alpha=self.scale)
@@ -29,16 +29,16 @@ class Block(nn.Module):
 class Impala(nn.Module):
     """Three stacks of a convolution, a pooling and two residual blocks; 16, 32, 32 channels times the width factor."""
 
-    def __init__(self, shape: tuple[int, ...], style: LayerFactory) -> None:
+    def __init__(self, shape: tuple[int, ...], factory: LayerFactory) -> None:
         super().__init__()
-        size = image_shape("impala", shape, SMALLEST[style.pooling])
+        size = image_shape("impala", shape, SMALLEST[factory.pooling])
         modules: list[nn.Module] = []
         for factor in CHANNELS:
-            channels = max(1, round(factor * style.width))
-            convolution = style.first_of_stack(size[0], channels)
-            pooling, size = style.pool((channels, *size[1:]))
-            modules += [*convolution, pooling, Block(channels, style), Block(channels, style)]
-        self.layers = nn.Sequential(*modules, *style.before(size[0]), nn.Flatten())
+            channels = max(1, round(factor * factory.width))
+            convolution = factory.first_of_stack(size[0], channels)
+            pooling, size = factory.pool((channels, *size[1:]))
+            modules += [*convolution, pooling, Block(channels, factory), Block(channels, factory)]
+        self.layers = nn.Sequential(*modules, *factory.before(size[0]), nn.Flatten())
         self.output_size = size[0] * size[1] * size[2]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
-"""What a network is fed: the one place where observations become floats on the learner's device.
+"""The input layer: the one place where observations become floats on the learner's device.
 
 `act` and `learn` both go through `to_tensor` (acting only; replayed batches are tensors already) and the `InputLayer`
-inside the network, so they cannot disagree. The rules of ``kind = "auto"``, the first that fits:
+inside the network, so they cannot disagree. ``kind = "auto"`` applies the first rule that fits:
 
 =====================================================  ================================================================
-space of one observation                               what the network sees
+space of one observation                               input of the network
 =====================================================  ================================================================
 Discrete(n), MultiDiscrete                             one-hot, concatenated
 MultiBinary, Box of bool                               0.0 and 1.0
@@ -12,13 +12,13 @@ Box uint8, bounds 0 and 255, of shape (h, w, 3k) or    "codes": MiniGrid's objec
 (k, h, w, 3) with h and w <= 25                        (11 + 6 + 4 planes; a number outside these is all zeros)
 other Box uint8, bounds 0 and 255, of rank >= 2        "pixels": divided by 255
 other Box, all bounds finite and within 1e6            "bounds": scaled to [-1, 1] by its bounds
-other Box                                              "raw": as it is (CartPole, whose velocities are unbounded)
+other Box                                              "raw": unchanged (CartPole, whose velocities are unbounded)
 =====================================================  ================================================================
 
-Then the layout: rank 2 gets one channel, (1, h, w); rank 3 is channel-last, and its last axis is moved to the front,
-where no other is smaller (MinAtar's Seaquest has 10 x 10 cells and 10 channels), else channel-first as it is; rank 4
-is a stack of channel-last frames, (k, h, w, c), and becomes (k * c, h, w). A colour image no larger than 25 by 25 is
-the one thing that "auto" mistakes: say "pixels" there.
+The layout follows: rank 2 gets one channel, (1, h, w). Rank 3 is taken as channel-last, and its last axis is moved to
+the front, if no other axis is smaller (MinAtar's Seaquest has 10 x 10 cells and 10 channels); else it is channel-first
+already. Rank 4 is a stack of channel-last frames, (k, h, w, c), and becomes (k * c, h, w). "auto" mistakes only colour
+images of at most 25 x 25 pixels for codes: give "pixels" for them.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ from rlkit.structure import Structure
 InputKind: TypeAlias = Literal["auto", "pixels", "codes", "bounds", "raw"]
 
 MINIGRID_CODES = (11, 6, 4)  # objects, colours, states (doors: 3; the agent seen from above has 4 directions)
-LARGEST_GRID = 25  # the largest MiniGrid world is 25 x 25; nobody plays from colour images that small
-LARGEST_BOUND = 1e6  # "no bound" is written as the largest float by some environments
+LARGEST_GRID = 25  # the largest MiniGrid world is 25 x 25; colour images are rarely that small
+LARGEST_BOUND = 1e6  # some environments give the largest float as bound where there is none
 
 
 def to_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
     """The observations `array` (N, *O) on `device`, dtype unchanged. Shares memory on the CPU: read only."""
     if not array.flags.writeable:
-        array = array.copy()  # torch warns of read-only memory, since it cannot promise not to write to it
+        array = array.copy()  # torch warns of read-only memory
     tensor = torch.from_numpy(array)
     return tensor if device.type == "cpu" else tensor.to(device)
 
 
 class Scaled(nn.Module):
-    """(x - shift) * factor in float32; without them a plain conversion to float32."""
+    """(x - shift) * factor in float32; without either a conversion to float32."""
 
     def __init__(self, shift: NDArray[Any] | None = None, factor: NDArray[Any] | float = 1.0) -> None:
         super().__init__()
         self.shift: Tensor | None
         self.factor: Tensor | None
         trivial = isinstance(factor, float) and factor == 1.0
-        # Not persistent: they follow from the space, which the checkpoint's owner checks.
+        # Not persistent: the observation space determines them.
         self.register_buffer("shift", None if shift is None else _float32(shift), persistent=False)
         self.register_buffer("factor", None if trivial else _float32(factor), persistent=False)
 
@@ -73,8 +73,8 @@ class Scaled(nn.Module):
 class OneHot(nn.Module):
     """Numbers along the last axis, (..., k), as k concatenated one-hot vectors, (..., sum(sizes)).
 
-    Number i takes the values starts[i] .. starts[i] + sizes[i] - 1; any other value gives zeros. Compares instead of
-    scattering: a scatter would have to look at the values first, which waits for the GPU.
+    Number i takes the values starts[i] .. starts[i] + sizes[i] - 1; any other value gives zeros. It compares instead of
+    scattering, since a scatter would check the values first, which synchronises with the GPU.
     """
 
     def __init__(self, sizes: Sequence[int], starts: Sequence[int] | None = None) -> None:
@@ -92,10 +92,10 @@ class OneHot(nn.Module):
 
 
 class InputLayer(nn.Module):
-    """Raw observations (B, *O) of any supported dtype -> float32 (B, *shape), channel-first where it is an image."""
+    """Raw observations (B, *O) of any supported dtype -> float32 (B, *shape); images channel-first."""
 
     def __init__(self, values: nn.Module, raw_shape: tuple[int, ...], valued_shape: tuple[int, ...]) -> None:
-        """`raw_shape` is O with a last axis of numbers, `valued_shape` the shape that `values` makes of it."""
+        """`raw_shape` is O with a last axis of numbers, `valued_shape` the shape after `values`."""
         super().__init__()
         self.values = values
         self._raw_shape = raw_shape
@@ -116,7 +116,7 @@ class InputLayer(nn.Module):
 
 
 def build_input(space: gym.Space[Any], kind: InputKind = "auto") -> InputLayer:
-    """The input layer for one observation's `space`; raises SpecError where `kind` does not apply to it."""
+    """The input layer for one observation's `space`. Raises SpecError if `kind` does not apply to it."""
     if isinstance(space, gym.spaces.Box):
         return _box_input(space, _box_kind(space) if kind == "auto" else kind)
     if kind != "auto":
@@ -208,7 +208,7 @@ def _box_input(space: gym.spaces.Box, kind: InputKind) -> InputLayer:
 
 
 def _channel_order(shape: tuple[int, ...], *, channel_last: bool) -> tuple[int, ...] | None:
-    """How to permute (B, *shape) so that channels come before height and width; None where nothing moves."""
+    """The permutation of (B, *shape) that puts channels before height and width; None if they are there already."""
     if len(shape) == 4:
         return (0, 1, 4, 2, 3)
     if len(shape) == 3 and (channel_last or shape[2] <= min(shape[:2])):

@@ -19,7 +19,7 @@ _GROUPS = 4  # divides the layers of all built-in networks
 
 @dataclass(frozen=True, slots=True)
 class LayerFactory:
-    """What is alike in all layers of a network; the default is none and ReLU."""
+    """Makes a network's layers with their normalisation and activation; by default with ReLU and no normalisation."""
 
     normalisation: Normalisation | None = None
     activation: Activation = "relu"
@@ -31,7 +31,7 @@ class LayerFactory:
 
     @classmethod
     def of(cls, config: NetworkConfig) -> LayerFactory:
-        """The style that a config asks for."""
+        """The factory for a config."""
         return cls(
             config.normalisation,
             config.activation or "relu",
@@ -48,7 +48,7 @@ class LayerFactory:
 
     @property
     def _own_bias(self) -> bool:
-        return self.normalisation not in ("weight_mean_batch", "batch")  # which have a shift of their own
+        return self.normalisation not in ("weight_mean_batch", "batch")  # these have a shift of their own
 
     def linear(self, inputs: int, outputs: int, *, last: bool = False) -> list[nn.Module]:
         """A hidden layer, (B, inputs) -> (B, outputs); `last`: no other hidden layer follows."""
@@ -61,9 +61,9 @@ class LayerFactory:
         return [layer, *self._after(outputs, image=False)]
 
     def output(self, inputs: int, outputs: int, scale: float | None = None) -> nn.Module:
-        """The last layer, without activation: (B, inputs) -> (B, outputs). Its weight alone is ever normalised.
+        """The last layer, without activation: (B, inputs) -> (B, outputs). Only weight normalisation applies to it.
 
-        scale: with which it then starts, instead of the config's output_scale.
+        scale: its initial standard deviation if weight-normalised; default: the config's output_scale.
         """
         if not self._weight:
             return nn.Linear(inputs, outputs)
@@ -87,13 +87,13 @@ class LayerFactory:
         return [self._conv(channels, outputs, 3, padding=1)]
 
     def preactivated(self, channels: int) -> list[nn.Module]:
-        """The same with normalisation and activation of its input before it (He et al. 2016b)."""
+        """Normalisation, activation, then such a convolution (He et al. 2016b)."""
         return [*self.before(channels), *self.first_of_stack(channels, channels)]
 
     def before(self, channels: int) -> list[nn.Module]:
-        """Normalisation and activation of what convolutions without activation gave."""
-        taken_off = self.normalisation == "weight_mean_batch"  # the mean, by the convolution itself
-        return [self.activate()] if taken_off else self._after(channels, image=True)
+        """Normalisation and activation of the output of convolutions that have none."""
+        normalised = self.normalisation == "weight_mean_batch"  # the convolution subtracted the mean
+        return [self.activate()] if normalised else self._after(channels, image=True)
 
     def _conv(
         self, channels: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, *, bias: bool = True
@@ -110,8 +110,9 @@ class LayerFactory:
             return nn.BatchNorm2d(size) if image else nn.BatchNorm1d(size)
         if not image and self._units_alike(size):
             raise ConfigError(
-                f'network.normalisation = "{self.normalisation}" takes the mean over units, of one unit the unit '
-                f"itself: a layer of shape ({size},) with {self._groups} group(s) needs fewer groups or more units"
+                f'network.normalisation = "{self.normalisation}" subtracts the mean over a group of units, so that '
+                f"a group of one unit is always 0: a layer of shape ({size},) with {self._groups} group(s) needs fewer "
+                "groups or more units"
             )
         if self.normalisation == "layer":  # over channels and space, with a gain and shift for each channel
             return nn.GroupNorm(1, size) if image else nn.LayerNorm(size)
@@ -123,7 +124,7 @@ class LayerFactory:
             shape = f"({size}, H, W)" if image else f"({size},)"
             raise ConfigError(
                 f"network.groups = {self.groups} does not divide the {size} {'channels' if image else 'units'} of a "
-                f"layer of shape {shape}; give a divisor of every layer's, or other sizes of layers"
+                f"layer of shape {shape}; give a divisor of every layer's size, or other sizes"
             )
         return nn.GroupNorm(self.groups, size)
 
@@ -132,16 +133,16 @@ class LayerFactory:
         return self.groups if self.normalisation == "group" else 1
 
     def _units_alike(self, size: int) -> bool:
-        """Whether the normalisation of a layer of `size` units would give all of them 0."""
+        """Whether the normalisation of a layer of `size` units would make all of them 0."""
         return self.normalisation in ("layer", "group") and size <= self._groups
 
     def activate(self) -> nn.Module:
-        """One activation."""
+        """An activation."""
         modules: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU}
         return modules[self.activation]()
 
     def pool(self, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int, int, int]]:
-        """A pooling of images of `shape` (C, H, W), and the shape it makes of them."""
+        """A pooling of images of `shape` (C, H, W), and its output's shape."""
         channels, height, width = shape
         if self.pooling == "max":
             return nn.MaxPool2d(3, 2, 1), (channels, (height + 1) // 2, (width + 1) // 2)
@@ -152,8 +153,8 @@ class LayerFactory:
 class FractionalMaxPool(nn.Module):
     """Max pooling over 2 x 2 regions that shrinks images by the root of 2 (Graham 2014).
 
-    Graham draws the regions anew in each pass; here they are drawn once, with the parameters, and kept: acting,
-    learning and a resumed run see the same ones.
+    Graham draws new regions in each pass; here they are drawn once, with the parameters: acting, learning and a resumed
+    run use the same ones.
     """
 
     def __init__(self, shape: tuple[int, int, int]) -> None:

@@ -1,4 +1,4 @@
-"""Which networks behave differently while they learn."""
+"""Networks whose training mode differs from evaluation mode."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MODAL = (nn.modules.batchnorm._NormBase, MeanOnlyBatchNorm, parametrizations._Sp
 
 
 def has_modes(module: nn.Module) -> bool:
-    """Whether a part of `module` uses statistics of the batch, or takes a step of its own, in training mode only."""
+    """Whether a part of `module` uses batch statistics, or a power iteration, in training mode."""
     return any(isinstance(part, MODAL) for part in module.modules())
 
 
 def refuse_single(module: nn.Module, batch_size: int) -> None:
-    """Raises ConfigError where `module` takes statistics of batches of one; built-in ones are checked by the config."""
+    """Raises ConfigError if `module` would normalise by batches of one; of built-in layers the config checks it."""
     if batch_size < 2 and any(isinstance(part, nn.modules.batchnorm._NormBase) for part in module.modules()):  # noqa: SLF001
         raise ConfigError(
-            "the encoder normalises by the batch, which of one observation is the observation itself: batch_size = "
-            f"{batch_size} must be at least 2"
+            "the encoder subtracts the mean over the batch, so that a batch of one observation is always 0: batch_size "
+            f"= {batch_size} must be at least 2"
         )

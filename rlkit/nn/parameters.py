@@ -1,4 +1,4 @@
-"""Parameters in and out of modules, as flat mappings of names to tensors."""
+"""Parameters of modules: as mappings of names to tensors, and as one vector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def parameter_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_parameters(module: nn.Module, state: Mapping[str, Any], what: str) -> None:
-    """Copies `state` into `module` in place; raises ConfigError, before it changes anything, where it does not fit."""
+    """Copies `state` into `module` in place. Raises ConfigError, before any change, if names or shapes differ."""
     own = parameter_state(module)
     for name in sorted(own.keys() ^ state.keys()):
         raise ConfigError(f"{what} does not fit: {name} is {'missing' if name in own else 'not part of it'}")
@@ -32,10 +32,10 @@ def load_parameters(module: nn.Module, state: Mapping[str, Any], what: str) -> N
 
 
 def flatten_parameters(module: nn.Module) -> tuple[nn.Parameter, Tensor]:
-    """Moves all parameters of `module` into one vector, of which they become views; gives it and its gradient, (P,).
+    """Moves all parameters of `module` into one vector, of which they become views; returns it and its gradient, (P,).
 
-    The gradient is likewise the vector of theirs: zero it, and a backward pass adds into it. An optimizer, a norm or a
-    copy then costs one kernel instead of one for each layer; for small networks that is an eighth of an update.
+    The parameters' gradients are views of that gradient: zero it, and a backward pass adds to it. An optimizer step, a
+    norm or a copy then takes one kernel instead of one per layer; for small networks this saves an eighth of an update.
     """
     parameters = list(module.parameters())
     whole = nn.Parameter(torch.cat([parameter.detach().reshape(-1) for parameter in parameters]))

@@ -20,9 +20,9 @@ __all__ = ["NetworkConfig", "QNetwork", "build_q_network", "describe_network"]
 
 
 class QNetwork(nn.Module):
-    """Raw observations (B, *O) -> the head's output (B, ...), of which `values` makes action values (B, A).
+    """Maps raw observations (B, *O) to the head's output (B, ...), from which `values` computes action values (B, A).
 
-    The output is the action values, unless the head has a method `values` (a distributional one).
+    The output is the action values unless the head has a method `values`, as a distributional head does.
     """
 
     def __init__(self, inputs: InputLayer, encoder: nn.Module, head: nn.Module) -> None:
@@ -43,15 +43,15 @@ class QNetwork(nn.Module):
         return self._values(output)
 
     def forward_with_hooks(self, obs: Tensor) -> Tensor:
-        """The same, slower, with the hooks of all layers."""
+        """The same output, computed slower, with the hooks of all layers."""
         values: Tensor = self.head(self.encoder(self.inputs(obs)))
         return values
 
 
 def _steps(*modules: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
-    """What to call in order, Sequential modules by their parts, torch's own layers by their forward.
+    """The calls of a forward pass in order: the parts of Sequential modules, and `forward` of torch's own layers.
 
-    Calling a module costs 1 µs, its forward alone 0.1; hooks on torch's layers are not run, parametrizations are.
+    Calling a module costs 1 µs, its `forward` alone 0.1. Hooks on torch's layers are not run, parametrizations are.
     """
     for module in modules:
         if type(module) is nn.Sequential:
@@ -63,14 +63,14 @@ def _steps(*modules: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
 def build_q_network(config: NetworkConfig, space: gym.Space[Any], num_actions: int) -> QNetwork:
     """A network with fresh parameters from torch's global generator (use `seeding.torch_seeded` around it).
 
-    It is in evaluation mode; who learns sets the other one for the passes that do. Raises SpecError where the space
-    does not suit the input or the encoder, ConfigError for an unusable encoder or normalisation.
+    The network is in evaluation mode; the learner switches to training mode where needed. Raises SpecError if the
+    space does not fit the input or the encoder, ConfigError for an unusable encoder or normalisation.
     """
     inputs = build_input(space, config.input)
-    style = LayerFactory.of(config)
-    encoder = build_encoder(config.encoder, inputs.shape, style)
+    factory = LayerFactory.of(config)
+    encoder = build_encoder(config.encoder, inputs.shape, factory)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
-    head = q_head(output_size(encoder), hidden, num_actions, style, dueling=config.dueling)
+    head = q_head(output_size(encoder), hidden, num_actions, factory, dueling=config.dueling)
     refuse_idle(config, hidden)
     return table_from_zero(QNetwork(inputs, encoder, head).eval())
 
@@ -79,10 +79,10 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def table_from_zero(network: N) -> N:
-    """Makes a linear function of one-hot observations a table: values begin at 0, and no bias is shared by all states.
+    """Makes a linear function of one-hot observations a table: values start at 0, and there is no bias.
 
-    `network` has parts `inputs`, `encoder` and `head`. Small learning rates would not forget random values within a
-    run. Any other network stays as it is.
+    Small learning rates would keep random initial values for a whole run, and a bias would be shared by all states.
+    `network` has parts `inputs`, `encoder` and `head`. Any other network stays as it is.
     """
     weights = [name for name, _ in network.named_parameters()]
     one_hot = isinstance(network.inputs, InputLayer) and isinstance(network.inputs.values, OneHot)
@@ -94,7 +94,7 @@ def table_from_zero(network: N) -> N:
 
 
 def refuse_idle(config: NetworkConfig, hidden: tuple[int, ...]) -> None:
-    """Raises ConfigError for a normalisation that finds no layer."""
+    """Raises ConfigError for a normalisation that applies to no layer."""
     convolutions = config.encoder in ENCODERS and config.encoder != "mlp" and config.normalisation != "spectral"
     if config.normalisation and not config.weights_are_normalised and not hidden and not convolutions:
         raise ConfigError(
@@ -103,7 +103,7 @@ def refuse_idle(config: NetworkConfig, hidden: tuple[int, ...]) -> None:
 
 
 def describe_network(network: QNetwork, num_actions: int) -> str:
-    """One line: input shape, layers with parameters, and how many parameters in all."""
+    """One line: input shape, layers with parameters, and the number of parameters."""
     parts = [str(network.inputs.shape)]
     parts += [describe_layer(module) for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     count = sum(parameter.numel() for parameter in network.parameters())

@@ -1,7 +1,7 @@
-"""A weight-normalised linear layer that scales what it gives instead of making its weight.
+"""A weight-normalised linear layer that scales its output instead of computing its weight.
 
-(g v / ||v||) x = (g / ||v||) (v x): the product is the same, and a pass over a batch of outputs replaces the passes
-over a weight of a million numbers, forward and backward, that cost a tenth of the Nature network's update.
+(g v / ||v||) x = (g / ||v||) (v x): the product is the same, and one pass over a batch of outputs replaces the passes
+over a weight of a million numbers, forward and backward, which cost a tenth of the Nature network's update.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LARGE = 2**20  # numbers in a weight that no cache holds: one pass over it less is 2% of the Nature network's update
+LARGE = 2**20  # numbers in a weight that fits no cache: one pass less saves 2% of the Nature network's update
 
 
 class _ScaledProduct(torch.autograd.Function):
@@ -38,14 +38,14 @@ class _ScaledProduct(torch.autograd.Function):
 
 
 def _gradient_of_v(dt: Tensor, x: Tensor, v: Tensor, along: Tensor) -> Tensor:
-    """(out, in): of the product, dt' x, less that of the length, along * v."""
+    """(out, in): the gradient of the product, dt' x, minus that of the length, along * v."""
     if v.numel() >= LARGE and dt.dtype == v.dtype:
         return (v * -along).addmm_(dt.t(), x)
     return (dt.t() @ x).to(v.dtype).addcmul_(v, along, value=-1.0)
 
 
 class ScaledLinear(nn.Linear):
-    """A linear layer, whose weight, once it is normalised, is never made: see the module."""
+    """A linear layer that never computes its weight once it is normalised: see the module's docstring."""
 
     def forward(self, x: Tensor) -> Tensor:
         if "parametrizations" not in self._modules:

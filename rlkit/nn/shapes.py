@@ -1,4 +1,4 @@
-"""What encoders of images ask of the shape of their input."""
+"""The input shape that encoders of images require."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rlkit.errors import SpecError
 
 
 def image_shape(encoder: str, shape: tuple[int, ...], smallest: int) -> tuple[int, int, int]:
-    """`shape` as (C, H, W). Raises SpecError unless it is one, with sides of at least `smallest`."""
+    """`shape` as (C, H, W). Raises SpecError if it has another rank, or sides below `smallest`."""
     if len(shape) != 3:
         raise SpecError(f'encoder "{encoder}" needs images (C, H, W), not inputs of shape {shape}: use encoder = "mlp"')
     channels, height, width = shape

@@ -1,4 +1,4 @@
-"""A network layer by layer: shapes, parameters, multiply-adds."""
+"""Summary of a network by layer: shapes, parameters, multiply-adds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rlkit.types import LayerSummary
 
 @torch.no_grad()
 def summarise(network: nn.Module, *inputs: Tensor) -> list[LayerSummary]:
-    """The layers that a forward pass over `inputs`, (1, ...) each, goes through; changes nothing."""
+    """The layers in the order in which a forward pass over `inputs`, (1, ...) each, runs them; changes nothing."""
     rows: list[LayerSummary] = []
     with ExitStack() as hooks:
         for name, layer in _leaves(network, ""):
@@ -35,7 +35,7 @@ def summarise(network: nn.Module, *inputs: Tensor) -> list[LayerSummary]:
 
 
 def describe_layer(layer: nn.Module) -> str:
-    """A few words: "conv 32 8x8/4", "linear 512, weight norm", "ReLU"."""
+    """A short description: "conv 32 8x8/4", "linear 512, weight norm", "ReLU"."""
     if isinstance(layer, nn.Conv2d):
         kernel = f"{layer.kernel_size[0]}x{layer.kernel_size[1]}/{layer.stride[0]}"
         return f"conv {layer.out_channels} {kernel}{_parametrization(layer)}"
@@ -55,9 +55,9 @@ def _parametrization(layer: nn.Module) -> str:
 
 
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    """Modules without parts, and those with parameters of their own besides."""
+    """Modules without parts, and modules that have parameters beside their parts, with their names."""
     parts = _parts(module)
-    if isinstance(module, nn.Sequential) and not parts:  # a dueling head's, without shared layers
+    if isinstance(module, nn.Sequential) and not parts:  # the shared layers of a dueling head that has none
         return
     if not parts or any(True for _ in module.parameters(recurse=False)):
         yield name, module

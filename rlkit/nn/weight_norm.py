@@ -1,7 +1,7 @@
 """Weight normalisation (Salimans and Kingma 2016): w = g v / ||v||, with its initialisation from data.
 
-Each output unit, or channel, has a length g of its own; ||v|| is over all inputs of the unit. As torch parametrization
-of `weight`: `layer.parametrizations.weight.original0` is g (or s, of g = exp(s)), `original1` is v.
+Each output unit, or channel, has its own length g; ||v|| is the norm over all inputs of the unit. It is a torch
+parametrization of `weight`: `layer.parametrizations.weight.original0` is g (or s, with g = exp(s)), `original1` is v.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rlkit.nn.config import WeightNormConfig
 from rlkit.nn.scaled import ScaledLinear
 
 V_SCALE = 0.05  # standard deviation of v at the start (paper, section 3)
-LEAST_SIGMA = 0.01  # below, random play leaves a unit nearly constant: its deviation says nothing and counts as 1
+LEAST_SIGMA = 0.01  # a unit with a smaller deviation is nearly constant in random play; its deviation counts as 1
 
 
 class WeightNorm(nn.Module):
-    """The parametrization; the functional part alone, g and v belong to the layer.
+    """The parametrization's function; g and v belong to the layer.
 
-    scale: the standard deviation with which the layer is to start. units: the weight's axis of outputs.
+    scale: the initial standard deviation of the layer's output. units: the weight's axis of outputs.
     """
 
     def __init__(self, config: WeightNormConfig, scale: float = 1.0, units: int = 0) -> None:
@@ -33,7 +33,7 @@ class WeightNorm(nn.Module):
         self.exponential = config.exponential
         self.scale = scale
         self.units = units
-        self.length: Tensor | None  # (out, 1, ...) of v at the start, where v is to keep it
+        self.length: Tensor | None  # (out, 1, ...) of v at the start, if v is projected
         self.register_buffer("length", None)
         self._project = config.project
 
@@ -52,7 +52,7 @@ class WeightNorm(nn.Module):
 def weight_norm(
     layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, config: WeightNormConfig, scale: float = 1.0
 ) -> nn.Module:
-    """The same linear layer or convolution with a normalised weight, v ~ N(0, 0.05^2) and a bias of 0."""
+    """Normalises the weight of a linear layer or convolution: v ~ N(0, 0.05^2), bias 0. Returns the layer."""
     with torch.no_grad():
         layer.weight.normal_(0.0, V_SCALE)
         if layer.bias is not None:
@@ -73,16 +73,17 @@ def normalised_layers(module: nn.Module) -> Iterator[tuple[nn.Module, WeightNorm
 def length_and_direction(layer: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
     """g (out, 1, ...), or s of g = exp(s), and v (out, in, ...) of a weight-normalised layer.
 
-    Of a transposed convolution (1, out, ...) and (in, out, ...).
+    For a transposed convolution (1, out, ...) and (in, out, ...).
     """
     weight: Any = layer.parametrizations.weight  # type: ignore[union-attr]
     return weight.original0, weight.original1
 
 
 class MeanOnlyBatchNorm(nn.Module):
-    """t - mean(t) + b, over the batch and, of images, over space (paper, section 3): (B, C, ...) -> (B, C, ...).
+    """t - mean(t) + b, the mean over the batch and, for images, over space (paper, section 3).
 
-    While training the batch's mean, else a running average of such means, of which each new one gets a tenth.
+    Maps (B, C, ...) to (B, C, ...). In training mode the mean is the batch's, else a running average of those, which
+    each new one enters with the weight `momentum`.
     """
 
     momentum = 0.1  # of the newest mean, as in the authors' code
@@ -105,12 +106,12 @@ class MeanOnlyBatchNorm(nn.Module):
 
 @torch.no_grad()
 def initialise_from_data(module: nn.Module, forward: Callable[[], Any]) -> None:
-    """Sets g and b of all weight-normalised layers so that what they give has mean 0 and their scale as deviation.
+    """Sets g and b of all weight-normalised layers so that their outputs have mean 0 and deviation `scale`.
 
-    `forward` runs `module` once, with hooks, over the data. Layer by layer on what the layers before, normalised
-    already, make of it: t = v x / ||v||; g = scale / sigma[t], b = -mu[t] scale / sigma[t] (paper, section 3, with
-    scale = 1). A sigma below LEAST_SIGMA counts as 1, where the paper has no bound: its inverse would make huge values
-    of the first observation that is another.
+    `forward` runs `module` once, with hooks, over the data. Each layer is set from the outputs of the layers before it,
+    which are normalised already: t = v x / ||v||; g = scale / sigma[t], b = -mu[t] scale / sigma[t] (paper, section 3,
+    with scale = 1). A sigma below LEAST_SIGMA counts as 1; the paper sets no bound, but the inverse of a tiny sigma
+    would turn the first observation that differs into huge values.
     """
     with ExitStack() as hooks:
         for layer, function in normalised_layers(module):
@@ -146,7 +147,7 @@ def _take_mean(part: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tens
 
 
 def projection(module: nn.Module) -> Callable[[], None] | None:
-    """What rescales each v to its initial length, w unchanged; None where no layer is made to `project`."""
+    """A function that rescales each v to its initial length without changing w; None if no layer is to `project`."""
     found = [
         (function.length, length_and_direction(layer)[1], function.units)
         for layer, function in normalised_layers(module)
@@ -162,7 +163,7 @@ def projection(module: nn.Module) -> Callable[[], None] | None:
 
 
 def plain_copy(module: nn.Module) -> nn.Module:
-    """A copy that shares nothing, in which every parametrized weight is an ordinary parameter: the w of the moment."""
+    """A copy that shares no memory, in which every parametrized weight is an ordinary parameter, the current w."""
     memo: dict[int, Any] = {}
     for part in module.modules():
         if parametrize.is_parametrized(part):
@@ -173,7 +174,7 @@ def plain_copy(module: nn.Module) -> nn.Module:
 def _plain(layer: nn.Module) -> nn.Module:
     """A parametrized layer as one of its original class.
 
-    torch's remove_parametrizations would change the class that deep copies share, and so the original too.
+    torch's remove_parametrizations would change the class, which deep copies share, and so the original layer too.
     """
     plain = copy.deepcopy(layer)
     original = type(layer).__bases__[0]  # parametrize derives a class for each layer from its own

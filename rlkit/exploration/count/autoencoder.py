@@ -26,23 +26,23 @@ class Autoencoder(nn.Module):
     layer is normalised whatever the other layers have.
     """
 
-    def __init__(self, side: int, codes: int, levels: int, style: LayerFactory | None = None) -> None:
-        """side: height and width of the frames; codes: K; levels: number of grey levels; style: of all layers."""
+    def __init__(self, side: int, codes: int, levels: int, factory: LayerFactory | None = None) -> None:
+        """side: height and width of the frames; codes: K; levels: number of grey levels; factory: of all layers."""
         super().__init__()
-        style = style or LayerFactory()
+        factory = factory or LayerFactory()
         self.side, self.levels = side, levels
-        self.encoder = encoder(side, codes, style)
+        self.encoder = encoder(side, codes, factory)
         self.norm = nn.BatchNorm1d(codes)
         sizes = [side // 2**level for level in range(4)]
         flat = CHANNELS * sizes[3] ** 2
 
         self.decoder = nn.Sequential(
-            *(*style.linear(codes, HIDDEN), *style.linear(HIDDEN, flat)),
+            *(*factory.linear(codes, HIDDEN), *factory.linear(HIDDEN, flat)),
             nn.Unflatten(1, (CHANNELS, sizes[3], sizes[3])),
-            *(*style.doubled(CHANNELS, CHANNELS, sizes[2] % 2), *style.doubled(CHANNELS, CHANNELS, sizes[1] % 2)),
-            *style.doubled(CHANNELS, CHANNELS // 2, sizes[0] % 2),
+            *(*factory.doubled(CHANNELS, CHANNELS, sizes[2] % 2), *factory.doubled(CHANNELS, CHANNELS, sizes[1] % 2)),
+            *factory.doubled(CHANNELS, CHANNELS // 2, sizes[0] % 2),
         )
-        self.softmax = style.output(CHANNELS // 2, levels)  # the same for all pixels
+        self.softmax = factory.output(CHANNELS // 2, levels)  # the same for all pixels
         self._by_pixel = type(self.softmax) is not nn.Linear  # a weight-normalised layer takes each pixel as a sample
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -57,13 +57,13 @@ class Autoencoder(nn.Module):
         return logits.view(*pixels.shape[:2], self.levels)
 
 
-def encoder(side: int, codes: int, style: LayerFactory) -> nn.Sequential:
+def encoder(side: int, codes: int, factory: LayerFactory) -> nn.Sequential:
     """(B, 1, side, side) → (B, codes), before normalisation and sigmoid."""
     flat = CHANNELS * (side // 8) ** 2
     return nn.Sequential(
-        *(*style.conv(1, CHANNELS, 4, 2, 1), *style.conv(CHANNELS, CHANNELS, 4, 2, 1)),
-        *(*style.conv(CHANNELS, CHANNELS, 4, 2, 1), nn.Flatten()),
-        *(*style.linear(flat, HIDDEN), style.output(HIDDEN, codes, 1.0)),
+        *(*factory.conv(1, CHANNELS, 4, 2, 1), *factory.conv(CHANNELS, CHANNELS, 4, 2, 1)),
+        *(*factory.conv(CHANNELS, CHANNELS, 4, 2, 1), nn.Flatten()),
+        *(*factory.linear(flat, HIDDEN), factory.output(HIDDEN, codes, 1.0)),
     )
 
 
@@ -144,10 +144,10 @@ class BitEncoder(nn.Module):
 
     CHUNK = 64  # frames at a time; larger chunks need more memory and are not faster
 
-    def __init__(self, side: int, codes: int, style: LayerFactory | None = None) -> None:
-        """style: the autoencoder's; only its activation is used."""
+    def __init__(self, side: int, codes: int, factory: LayerFactory | None = None) -> None:
+        """factory: the autoencoder's; only its activation is used."""
         super().__init__()
-        grid = GridStyle(activation=(style or LayerFactory()).activation)
+        grid = GridStyle(activation=(factory or LayerFactory()).activation)
         self.layers = encoder(side, codes, grid).double().requires_grad_(False)
 
     @torch.no_grad()

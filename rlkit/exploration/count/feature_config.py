@@ -196,9 +196,9 @@ class LearnedConfig(Model):
 
     def build_frozen(self, hashing: Codes) -> FrozenCodes:
         """The same hash without what learns it, for acting; its state has to be loaded."""
-        style = LayerFactory.of(self.network) if self.network else LayerFactory()
+        factory = LayerFactory.of(self.network) if self.network else LayerFactory()
         with torch_seeded(0):  # leaves torch's global generator as it was
-            return FrozenCodes(BitEncoder(self.side, self.codes, style), hashing)
+            return FrozenCodes(BitEncoder(self.side, self.codes, factory), hashing)
 
 
 FeaturesConfig = Annotated[

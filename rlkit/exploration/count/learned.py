@@ -110,11 +110,11 @@ class LearnedCodes:
     ) -> None:
         self._settings = settings
         self._frames, self._replay = frames, replay
-        style = LayerFactory.of(settings.network) if settings.network else LayerFactory()
+        factory = LayerFactory.of(settings.network) if settings.network else LayerFactory()
         self._initial_batch = settings.network.initial_batch if settings.network else 0
         with torch_seeded(streams.seed("autoencoder")):
-            self.network = Autoencoder(side, settings.codes, settings.levels, style).to(replay.device)
-            encoder = BitEncoder(side, settings.codes, style)  # on the host, so that acting never waits for a device
+            self.network = Autoencoder(side, settings.codes, settings.levels, factory).to(replay.device)
+            encoder = BitEncoder(side, settings.codes, factory)  # on the host, so that acting never waits for a device
         self.codes = FrozenCodes(encoder, hashing)
         self._weights, self._gradient = flatten_parameters(self.network)
         self._project = projection(self.network)

@@ -38,9 +38,9 @@ TABLES: dict[str, dict[str, Any]] = {
 @cache
 def fitted(kind: str, side: int = 16, steps: int = 120) -> tuple[Autoencoder, BitEncoder]:
     """An autoencoder after so many updates, whose running statistics are therefore not those of the start."""
-    style = LayerFactory.of(NetworkConfig(**TABLES[kind]))
+    factory = LayerFactory.of(NetworkConfig(**TABLES[kind]))
     with torch_seeded(4):
-        network, encoder = Autoencoder(side, 32, 8, style), BitEncoder(side, 32, style)
+        network, encoder = Autoencoder(side, 32, 8, factory), BitEncoder(side, 32, factory)
     initialise_from_data(network, lambda: network.decode(network.encode(pictures(side=side)[:100])))
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     draw = torch.Generator().manual_seed(0)
