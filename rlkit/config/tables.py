@@ -82,7 +82,7 @@ class StopConfig(Model):
         description='What to look at in each evaluation; success_rate needs an environment with the signal "success".',
     )
     at_least: float = Field(description="The value at which it counts as solved.")
-    times: int = Field(default=1, ge=1, description="Evaluations running that must reach it.")
+    times: int = Field(default=1, ge=1, description="Consecutive evaluations that must reach it.")
 
     def solved(self, curve: Sequence[Mapping[str, float]]) -> bool:
         """Whether the newest evaluations in `curve` all reach it."""

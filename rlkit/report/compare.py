@@ -140,7 +140,7 @@ def early_ends(groups: Sequence[Group]) -> list[str]:
             most = config["train.steps"]
             lines.append(
                 f"{group.label}: {len(ends)} of {len(group.runs)} runs ended before step {most:,}, at a median of "
-                f"{np.median(ends):,.0f}, since {key} reached {at_least:g} in {times} evaluations running."
+                f"{np.median(ends):,.0f}, because {key} reached {at_least:g} in {times} consecutive evaluations."
             )
     return lines
 

@@ -139,7 +139,7 @@ def test_runs_that_ended_early_are_finished_and_averaged(tmp_path: Path) -> None
     early = [end for end in ends if end < 600]
     assert table.notes[-1] == (
         f"random: {len(early)} of 4 runs ended before step 600, at a median of {np.median(early):.0f}, "
-        "since return_mean reached 30 in 1 evaluations running."
+        "because return_mean reached 30 in 1 consecutive evaluations."
     )
     picture = draw(groups)
     assert picture.figure.axes[0].lines[0].get_xdata()[-1] == min(ends)
