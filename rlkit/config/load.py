@@ -1,4 +1,4 @@
-"""TOML into resolved configs: bases, dotted overrides, and all mistakes reported at once."""
+"""Resolves TOML configs: inheritance, dotted overrides, and all errors reported at once."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ def packaged() -> dict[str, Traversable]:
 
 
 def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
-    """(label, raw tables) of a TOML file or a packaged config's name, on top of those of its `base`.
+    """(label, raw tables) of a TOML file or of a packaged config's name, including those of its `base`.
 
-    users: the configs whose base it is. A file that a run wrote may have an earlier version's keys. Raises ConfigError.
+    users: the configs that inherit from it. A file that a run wrote may have keys of an earlier version. Raises
+    ConfigError.
     """
     path = Path(source)
     known = packaged()
@@ -55,7 +56,7 @@ def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str
         hint = plugins.nearest(str(source), list(known))
         asked = f"{users[-1]}: base: " if users else ""
         every = ", ".join(known)
-        raise ConfigError(f"{asked}no config {str(source)!r}{hint}: neither a file nor a packaged one ({every})")
+        raise ConfigError(f"{asked}no config {str(source)!r}{hint}: neither a file nor a packaged config ({every})")
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -67,20 +68,20 @@ def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str
 
 
 def _on_top_of(base: Any, tables: Mapping[str, Any], users: tuple[str, ...]) -> dict[str, Any]:
-    """The tables of `base` where keys that are given replace its values, a table within a table as a whole."""
+    """The tables of `base`, overridden by the keys of `tables`; nested tables are replaced as a whole."""
     if not isinstance(base, str):
-        raise ConfigError(f"{users[-1]}: base: expected a packaged config's name or a file's, got {base!r}")
+        raise ConfigError(f"{users[-1]}: base: expected the name of a packaged config or of a file, got {base!r}")
     beside = (Path(users[-1]).parent / base).resolve()
     source = str(beside) if Path(users[-1]).is_file() and beside.is_file() else base
     if source in users:
-        raise ConfigError(f"{users[-1]}: base: {base!r} is made from this config itself")
+        raise ConfigError(f"{users[-1]}: base: {base!r} inherits from this config itself")
     under = read(source, users)[1]
     alike = {name for name in under if isinstance(under[name], dict) and isinstance(tables.get(name), dict)}
     return {**under, **tables, **{name: {**under[name], **tables[name]} for name in alike}}
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """ "agent.learning_rate=1e-4" → ("agent.learning_rate", 0.0001); what is no TOML value is taken as a string."""
+    """ "agent.learning_rate=1e-4" → ("agent.learning_rate", 0.0001); any other text than a TOML value is a string."""
     key, equals, value = text.partition("=")
     if not equals or not all(part for part in key.strip().split(".")):
         raise ConfigError(f"--set {text!r}: expected KEY=VALUE, for example agent.learning_rate=1e-4")
@@ -105,7 +106,7 @@ def override(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
 
 
 def resolve(label: str, tables: Mapping[str, Any]) -> Config:
-    """Checks everything at once. Raises ConfigError that names each wrong key and what is allowed."""
+    """Checks all tables at once. Raises ConfigError with a line per wrong key, which says what is allowed."""
     tables, problems = upgraded(tables)
     fields: dict[str, Any] = {
         "train": (TrainConfig, ...),
@@ -160,11 +161,11 @@ def explain(detail: Mapping[str, Any], root: type[BaseModel], at: tuple[str, ...
 
 
 def _fields_at(root: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """The field names of the model that lies at `location` below `root`."""
+    """The field names of the model at `location` below `root`."""
     models = [root]
     for part in location:
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
-        if fields:  # parts that are no field are pydantic's union tags and list positions
+        if fields:  # other parts are union tags of pydantic and positions in lists
             models = [model for field in fields for model in _models_in(field.annotation)]
     return sorted({name for model in models for name in model.model_fields})
 

@@ -1,4 +1,4 @@
-"""The base of all config tables, and of every plug-in's table."""
+"""Base classes of config tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 
 class Model(BaseModel):
-    """A frozen table of a config; unknown keys are errors."""
+    """Base of all tables: frozen; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, strict=True)
 
@@ -27,10 +27,10 @@ def _switched(value: Any) -> Any:
 
 
 SWITCH = BeforeValidator(_switched)
-"""For `Annotated[Table | None, SWITCH]`: true is the table with its defaults and false none, so --set can switch it."""
+"""For `Annotated[Table | None, SWITCH]`: true is the table with its defaults, false is None; for --set."""
 
 
 class PluginConfig(Model):
-    """The base of every plug-in's table: which plug-in, by entry-point name or "package.module:attr"."""
+    """Base of every plug-in's table, which names the plug-in."""
 
     name: str = Field(description='Name of the plug-in, or "package.module:attr".')

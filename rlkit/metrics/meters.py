@@ -1,4 +1,4 @@
-"""Meters: measurements between two rows of metrics, kept as tensors until they are written."""
+"""Meters: collect measurements between two rows of metrics, as tensors until they are written."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ import torch
 from rlkit.types import Histogram, Image, Metrics, State, StepBatch
 
 Row: TypeAlias = Mapping[str, float | Histogram | Image]
-"""One row of metrics as sinks get it."""
-
+"""One row of metrics, as sinks receive it."""
 
 FINAL = "final/"  # how the names of the final evaluation's scalars begin
 NOT_OF_TRAINING = ("evaluation/", FINAL, "time/")
 
 
 class Sink(Protocol):
-    """Where metrics go. Plugs in by the entry-point group ``rlkit.sinks``: a callable (SinkContext) → Sink."""
+    """Writes metrics. Plugs in by the entry-point group ``rlkit.sinks``: a callable (SinkContext) → Sink."""
 
     def write(self, env_steps: int, row: Row) -> None: ...
     def close(self) -> None: ...
 
 
 class Meters:
-    """Sums and counts per name; the mean since the last `take` is what gets written. Histograms: the latest."""
+    """Averages scalars since the last `take`, by name; of histograms and images keeps the latest."""
 
     def __init__(self) -> None:
         self._sums: dict[str, torch.Tensor | float] = {}
@@ -45,7 +44,7 @@ class Meters:
                 self._counts[name] = 1
 
     def take(self) -> dict[str, float | Histogram | Image]:
-        """The means since the last call; reads tensors, so it waits for the device."""
+        """The means since the last call. Reads tensors, and so waits for the device."""
         row: dict[str, float | Histogram | Image] = {
             name: float(total) / self._counts[name] for name, total in self._sums.items()
         }
@@ -69,10 +68,10 @@ class Meters:
 
 
 def summarise(rows: Sequence[Mapping[str, Any]], parts: int = 24) -> dict[str, list[float | None]]:
-    """What was logged while training, in few numbers: each scalar's mean over each of `parts` equal parts of the steps.
+    """A summary of the metrics of training: the mean of each scalar over each of `parts` equal parts of the steps.
 
-    rows: those of a metrics file, in order. Gives lists of `parts` numbers by name, None where a part has no such
-    scalar, and "env_steps", where the parts end. Leaves out evaluations, and times, which no second run repeats.
+    rows: of a metrics file, in order. Returns lists of `parts` numbers by name, None where a part has no such scalar,
+    and "env_steps", the ends of the parts. Omits evaluations, and times, which differ between repetitions.
     """
     if not rows:
         return {}
@@ -91,16 +90,16 @@ def summarise(rows: Sequence[Mapping[str, Any]], parts: int = 24) -> dict[str, l
 
 
 class EpisodeMeter:
-    """Raw returns and lengths of training episodes, and the signal "success" at their end, where there is one."""
+    """Raw returns and lengths of training episodes, and the signal "success" at their end, if there is one."""
 
     def __init__(self, num_envs: int) -> None:
         self._return = np.zeros(num_envs, dtype=np.float64)
         self._length = np.zeros(num_envs, dtype=np.int64)
         self.episodes = 0
-        self.recent: list[float] = []  # the returns of the latest 100 episodes
+        self.recent: list[float] = []  # returns of the latest 100 episodes
 
     def add(self, step: StepBatch) -> list[dict[str, float]]:
-        """Takes in a step; one row of metrics for each episode that ended with it."""
+        """Adds a step. Returns one row of metrics for each episode that ended with it."""
         self._return += step.reward
         self._length += 1
         ended = step.ended

@@ -1,4 +1,4 @@
-"""The sinks that come with rlkit: TensorBoard and pictures."""
+"""The sinks of rlkit: TensorBoard and image files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlkit.metrics.meters import Row
 from rlkit.types import Histogram, Image
 
 HPARAM_SCORES = ("final/return_iqm", "final/return_mean", "evaluation/return_mean")
-LAYOUT = {  # TensorBoard's tab "Custom Scalars": groups in the order in which one looks, tags as patterns
+LAYOUT = {  # TensorBoard's tab "Custom Scalars": groups of charts, most important first; tags are patterns
     "1 score": {"evaluation": [r"evaluation/return_mean"], "training episodes": [r"episode/return"],
                 "final": [r"final/return_iqm"], "episode length": [r"episode/length"]},
     "2 learning": {"loss": [r"(.*/)?loss[/_].*"], "values": [r"(.*/)?q[/_](mean|max)"],
@@ -37,7 +37,7 @@ class SinkContext:
 
     folder: Path  # the run directory
     config: Config
-    settings: Mapping[str, Any]  # the values that tell this run from others, by dotted key, the seed included
+    settings: Mapping[str, Any]  # by dotted key: the values in which runs differ, including the seed
     protocol: Mapping[str, str]
     resumed_at: int  # env_steps of the checkpoint that the run is resumed from; 0 for a new run
 
@@ -65,7 +65,7 @@ class TensorBoardSink:
             key: value if isinstance(value, str | bool | int | float) else str(value)
             for key, value in context.settings.items()
         }
-        # TensorBoard fills in the value of the scalar of that name: the final one as soon as there is one
+        # TensorBoard shows the newest value of the scalar of that name
         for summary in hparams(values, dict.fromkeys(HPARAM_SCORES, 0.0)):  # type: ignore[no-untyped-call]
             self._writer.file_writer.add_summary(summary)
 
@@ -84,7 +84,7 @@ class TensorBoardSink:
 
 
 class ImageSink:
-    """RUN/images/GROUP-WHAT.png, the newest picture of each name."""
+    """Writes the newest image of each name to RUN/images/GROUP-NAME.png."""
 
     def __init__(self, context: SinkContext) -> None:
         self._folder = context.folder / "images"

@@ -1,4 +1,4 @@
-"""Where an agent has been, in a plane: counts over a grid of cells, and their picture."""
+"""Visits of positions in a plane: counts over a grid of cells, and their picture."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from rlkit.config.tables import VisitsConfig
 from rlkit.errors import SpecError
 from rlkit.types import EnvSpec, Image, StepBatch
 
-SIDE = 256  # pixels of the picture's longer side, at least
+SIDE = 256  # minimum pixels of the picture's longer side
 UNVISITED = (0, 0, 0)
-# seldom → often, evenly spaced: viridis (Smith and van der Walt), readable in grey and by the colour-blind
+# from few to many visits, evenly spaced: viridis (Smith and van der Walt), readable in grey and if colour-blind
 COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float64)
 
 
 class Visits:
-    """Counts points of a rectangle, cut into `cells` (across, down) of equal size; the far edges belong to the last.
+    """Counts points of a rectangle in `cells` (horizontal, vertical); upper edges belong to the last cell.
 
-    For whole numbers 0 to n - 1 take low 0, high n and n cells. Points outside count in the nearest cell.
+    For integers from 0 to n - 1 use low 0, high n and n cells. Points outside count in the nearest cell.
     """
 
     def __init__(self, config: VisitsConfig, spec: EnvSpec) -> None:
-        """Raises SpecError where the environment has no such signal."""
+        """Raises SpecError if the environment lacks the signal or its columns."""
         signal = spec.signals.get(config.signal)
         if (
             signal is None
@@ -40,23 +40,23 @@ class Visits:
         self._low = np.array(config.low, dtype=np.float64)
         self._width = np.array(config.high, dtype=np.float64) - self._low
         self._cells = np.array(config.cells, dtype=np.int64)
-        self.counts = np.zeros(config.cells[::-1], dtype=np.int64)  # rows downwards, columns rightwards
+        self.counts = np.zeros(config.cells[::-1], dtype=np.int64)  # (vertical, horizontal)
 
     def observe(self, step: StepBatch) -> None:
-        """Counts where a step led, and where episodes began with it."""
+        """Counts the positions after a step, and those where episodes began."""
         if np.count_nonzero(step.before.first):
             self.add(step.before.signals[self._signal][step.before.first][:, self._columns])
         self.add(step.after.signals[self._signal][:, self._columns])
 
     def add(self, points: NDArray[Any]) -> None:
-        """Counts `points` (N, 2): across (rightwards), then down."""
-        # multiplied before it is divided: exact for whole numbers
+        """Counts `points` (N, 2): horizontal, then vertical (downwards)."""
+        # multiply before dividing: exact for integers
         place = np.floor((points - self._low) * self._cells / self._width).astype(np.int64)
         column, row = place.clip(0, self._cells - 1).T
         np.add.at(self.counts, (row, column), 1)
 
     def image(self) -> Image:
-        """The counts on a logarithmic scale, at least SIDE pixels along the longer side; black: never visited."""
+        """The counts on a logarithmic scale, at least SIDE pixels along the longer side. Black: never visited."""
         shade = np.log1p(self.counts) / max(float(np.log1p(self.counts.max())), 1e-9)  # 0..1
         anchors = np.linspace(0, 1, len(COLOURS))
         colours = np.stack([np.interp(shade, anchors, COLOURS[:, channel]) for channel in range(3)], axis=-1)

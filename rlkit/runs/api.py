@@ -1,4 +1,4 @@
-"""Train a config, resume a run, evaluate it: what the command line does, for Python."""
+"""The Python interface: trains a config, resumes a run, evaluates it."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ Progress = Callable[[Trainer], None]
 
 
 class Stopped(RlkitError):
-    """A signal ended the run after a checkpoint was written; `exit_code` is the shell's for that signal."""
+    """A signal stopped the run after it wrote a checkpoint. `exit_code` is that of a shell for the signal."""
 
     def __init__(self, run: RunDirectory, env_steps: int, number: int) -> None:
-        super().__init__(f"stopped at step {env_steps}; go on with: rlkit resume {run.path}")
+        super().__init__(f"stopped at step {env_steps}; to continue: rlkit resume {run.path}")
         self.run = run
         self.exit_code = 128 + number
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """SIGINT and SIGTERM ask for a stop after the current step; a second one ends the process at once."""
+    """SIGINT and SIGTERM request a stop after the current step; a second signal ends the process at once."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -56,7 +56,7 @@ def stop_on_signals() -> Iterator[Stop]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, frame: Any) -> None:
-        os.write(2, b"\nstopping after this step or evaluation; once more ends at once, without a checkpoint\n")
+        os.write(2, b"\nstopping after this step or evaluation; a second signal stops at once, without a checkpoint\n")
         stop.signal = number
         signal.signal(number, signal.SIG_DFL)
 
@@ -86,15 +86,15 @@ def train(
     run: str | Path | None = None,
     on_progress: Progress = lambda trainer: None,
 ) -> RunDirectory:
-    """Trains a config (a file, a packaged one's name, or an object) to its end.
+    """Trains a config: a file, the name of a packaged config, or a resolved one.
 
-    `overrides` are dotted keys, {"train.steps": 1000}. The run lies in `run`, by default runs/NAME-seedS or the next
-    free name. Raises ConfigError before anything is written, Stopped after a signal.
+    overrides: values by dotted key, {"train.steps": 1000}. run: the run directory, by default runs/NAME-seedS or the
+    next free name. Raises ConfigError before anything is written, Stopped after a signal.
     """
     if not isinstance(config, Config):
         config = load(config, overrides)
     elif overrides:
-        raise ConfigError("overrides go with a config's name or file; this one is resolved already")
+        raise ConfigError("overrides need the name or the file of a config; this config is already resolved")
     name = config.label.replace("/", "-")
     path = Path(run) if run is not None else free_name(Path("runs") / f"{name}-seed{config.train.seed}")
 
@@ -112,7 +112,7 @@ def train(
 
 
 def run_info(config: Config, device: torch.device) -> dict[str, Any]:
-    """What run.json says of how a run was made."""
+    """The content of run.json: how a run is made."""
     return {
         "experiment": config.label,
         "digest": digest(config),
@@ -127,16 +127,16 @@ def run_info(config: Config, device: torch.device) -> dict[str, Any]:
 
 
 def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress = lambda trainer: None) -> RunDirectory:
-    """Goes on with a run from its newest sound checkpoint, as if nothing had happened; `steps` is a new total.
+    """Continues a run from its newest sound checkpoint, exactly as if it had not stopped.
 
-    Warns where a checkpoint is damaged (an older one is taken), where versions changed, and where the environments do
-    not play back (the run goes on with fresh episodes and is marked as approximate). Raises RunError where nothing
-    can be resumed.
+    steps: a new total of environment steps. Warns if a checkpoint is damaged (then an older one is used), if versions
+    changed, and if the environments cannot be restored (then the run continues with new episodes and is marked as
+    approximate). Raises RunError if nothing can be resumed.
     """
     run = RunDirectory.open(Path(path))
     config = run.config({} if steps is None else {"train.steps": steps})
     with run.lock():
-        env_steps = _where_to_go_on(run, steps, config)
+        env_steps = _step_to_resume_at(run, steps, config)
         with _threads(config.train.threads), stop_on_signals() as stop:
             session = assemble(config, lambda device: run, resumed_at=env_steps, stop=stop, on_progress=on_progress)
             try:
@@ -151,17 +151,17 @@ def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress 
                 session.close()
 
 
-def _where_to_go_on(run: RunDirectory, steps: int | None, config: Config) -> int:
-    """The step of the newest sound checkpoint. Raises RunError where there is none, or nothing to do from there."""
+def _step_to_resume_at(run: RunDirectory, steps: int | None, config: Config) -> int:
+    """The step of the newest sound checkpoint. Raises RunError if there is none, or if the run is finished there."""
     env_steps, problems = run.checkpoints.newest_sound()
     if env_steps is None:
-        raise RunError("; ".join(problems) or f"{run.path} has no checkpoint yet; train it anew")
+        raise RunError("; ".join(problems) or f"{run.path} has no checkpoint yet; train it again")
     for problem in problems:
-        warnings.warn(f"{problem}; going on from step {env_steps} instead", stacklevel=3)
+        warnings.warn(f"{problem}; resuming from step {env_steps} instead", stacklevel=3)
     if steps is not None and steps < env_steps:
-        raise RunError(f"{run.path} is at step {env_steps} already; --steps is a total, and {steps} is less")
+        raise RunError(f"{run.path} is already at step {env_steps}; --steps is a total, and {steps} is less")
     result = run.result()
-    # a result of fewer steps is of before an extension
+    # a result of fewer steps is from before an extension
     if result is not None and result["env_steps"] >= env_steps and env_steps >= config.train.steps:
         more = f"'rlkit resume {run.path} --steps N' with N above {env_steps} extends it"
         raise RunError(f"{run.path} is finished at step {env_steps}; {more}")
@@ -170,9 +170,9 @@ def _where_to_go_on(run: RunDirectory, steps: int | None, config: Config) -> int
 
 
 def _restore(session: Session, env_steps: int) -> bool:
-    """Loads a checkpoint; False if the environments did not play back to where they were.
+    """Loads a checkpoint. False if the environments could not be restored.
 
-    Nothing else refers to its state, and it is freed on return, so a replay of up to half the memory can be resumed.
+    The state is freed on return and nothing else refers to it: a replay of up to half the memory can be resumed.
     """
     with session.run.naming_versions("the checkpoint"):
         state = upgraded(session.run.checkpoints.load(env_steps))
@@ -183,23 +183,23 @@ def _restore(session: Session, env_steps: int) -> bool:
 def _mark_approximate(run: RunDirectory, env_steps: int) -> None:
     run.amend(approximate=[*run.info()["approximate"], env_steps])
     warnings.warn(
-        f"{run.path}: the environments did not play back to where they were at step {env_steps}; "
-        "the run goes on with fresh episodes and is marked as approximate",
+        f"{run.path}: the environments could not be restored to their state at step {env_steps}; "
+        "the run continues with new episodes and is marked as approximate",
         stacklevel=3,
     )
 
 
 def _refuse_another(run: RunDirectory, config: Config, made_under: Mapping[str, Any]) -> None:
-    """Raises RunError where the checkpoint was made under another agent, environment, seed or number of them."""
+    """Raises RunError if the checkpoint was made with another agent, environment, seed or number of environments."""
     tables = config.tables()
     then = understood({**tables, **made_under, "train": {**tables["train"], **made_under["train"]}})
     changed = differences(flat(of_checkpoint(then)), flat(of_checkpoint(tables)))
     if changed:
-        raise RunError(f"{run.path}: config.toml is not the one its checkpoints were made under: {'; '.join(changed)}")
+        raise RunError(f"{run.path}: config.toml differs from the config of its checkpoints: {'; '.join(changed)}")
 
 
 def _warn_of_changes(run: RunDirectory, config: Config, env_steps: int) -> None:
-    """Notes in run.json, and says, where the second half of a run differs from the first in what numbers depend on."""
+    """Records in run.json, and warns of, changes since the start of the run that numbers depend on."""
     info, now = run.info(), versions()
     changed = [f"{name} {old} → {now.get(name)}" for name, old in info["versions"].items() if now.get(name) != old]
     device = str(choose_device(config.train.device))
@@ -238,7 +238,7 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Scores with what they depend on."""
+    """Scores, and the protocol they depend on."""
 
     scores: Scores
     protocol: dict[str, str]
@@ -262,9 +262,9 @@ def evaluate_run(
     overrides: Mapping[str, Any] | None = None,
     video: Path | None = None,
 ) -> Evaluation:
-    """Scores a run's policy in fresh environments, `evaluation.final_episodes` episodes. Writes nothing else.
+    """Evaluates a run's policy in fresh environments for `evaluation.final_episodes` episodes.
 
-    `video`: an .mp4 file of the first of these episodes, environment 0's.
+    video: an .mp4 file of the first of these episodes, in environment 0. Writes nothing else.
     """
     loaded = load_policy(path, checkpoint, overrides=overrides)
     evaluation = loaded.config.evaluation

@@ -1,4 +1,4 @@
-"""From a config to everything that trains: plug-ins, environments, agent, sinks, trainer, in one function."""
+"""Builds all that a config names, in one function: environments, agent, sinks and trainer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rlkit.types import EnvSpec, LayerSummary, Mode, Purpose, State, StepBatch
 
 @dataclass
 class Evaluator:
-    """Scores a policy under the config's protocol; its environments are made when first needed."""
+    """Evaluates a policy under the config's protocol; builds its environments when they are first needed."""
 
     config: Config
     environments: Environments | None = None
@@ -56,7 +56,7 @@ class Evaluator:
 
 @dataclass
 class RunStore:
-    """Where a trainer's checkpoints and policies go."""
+    """Writes the checkpoints and policies of a trainer into the run directory."""
 
     run: RunDirectory
     config: Config
@@ -71,7 +71,7 @@ class RunStore:
 
 @dataclass
 class Session:
-    """A trainer and what must be closed after it."""
+    """A trainer, and the resources that must be closed after it."""
 
     trainer: Trainer
     run: RunDirectory
@@ -103,9 +103,9 @@ def assemble(
     stop: Stop | None = None,
     on_progress: Callable[[Trainer], None] = lambda trainer: None,
 ) -> Session:
-    """Builds all that `config` names. `open_run` is called once nothing can be refused any more.
+    """Builds all that `config` names, and calls `open_run` when all parts are known to fit.
 
-    Raises ConfigError and its kin for what does not exist, does not fit together, or does not fit into memory.
+    Raises ConfigError (or a subclass) if a part does not exist, the parts do not fit together, or memory is too small.
     """
     train = config.train
     device = choose_device(train.device)
@@ -117,11 +117,11 @@ def assemble(
         visits = _visits(config, environments.spec)
         run = open_run(device)
         streams = Streams(train.seed).child("rollout")
-        tape = ActionLog(streams, train.num_envs, train.reseed_after, run.tapes)
+        action_log = ActionLog(streams, train.num_envs, train.reseed_after, run.tapes)
         trainer = Trainer(
             agent=agent,
-            rollout=Rollout(environments, tape, streams.generator("act"), Mode.EXPLORE),
-            tape=tape,
+            rollout=Rollout(environments, action_log, streams.generator("act"), Mode.EXPLORE),
+            action_log=action_log,
             train=train,
             evaluation=config.evaluation,
             evaluate=lambda episodes: evaluator(agent, episodes),
@@ -131,19 +131,19 @@ def assemble(
             stop=stop or Stop(),
             on_progress=on_progress,
         )
-        protocol = evaluator.protocol(config.evaluation.episodes, "of the moment, while training")
+        protocol = evaluator.protocol(config.evaluation.episodes, "current, during training")
         context = SinkContext(run.path, config, of_run(config.tables()), protocol, resumed_at)
         trainer.sinks = sinks = [LineLog(run.metrics, resumed_at), *(factory(context) for factory in sink_factories)]
     except BaseException:
         environments.close()
         raise
     gc.collect()
-    gc.freeze()  # what was imported and built stays: looking through it again and again costs time
+    gc.freeze()  # later collections skip what was imported and built
     return Session(trainer, run, evaluator, device, environments, sinks)
 
 
 def _visits(config: Config, spec: EnvSpec) -> Visits | None:
-    """What counts visits, if anything. Raises SpecError where the config asks for signals that are not there."""
+    """The counts of visits, if the config asks for them. Raises SpecError if a signal that it names is missing."""
     stop = config.evaluation.stop
     if stop is not None and stop.key == "success_rate" and "success" not in spec.signals:
         raise SpecError('evaluation.stop.key: success_rate needs the signal "success", which this environment lacks')
@@ -151,7 +151,7 @@ def _visits(config: Config, spec: EnvSpec) -> Visits | None:
 
 
 def describe(config: Config) -> dict[str, str]:
-    """What a config would do, for `rlkit check`: builds one environment and the network, no replay."""
+    """The rows of `rlkit check`; builds one environment and the network, but no replay."""
     train, evaluation = config.train, config.evaluation
     device = choose_device(train.device)
     for name in train.sinks:
@@ -173,7 +173,7 @@ def describe(config: Config) -> dict[str, str]:
 
 
 def networks(config: Config) -> dict[str, list[LayerSummary]]:
-    """The agent's networks layer by layer; raises ConfigError for an agent that has none to show."""
+    """The layers of each of the agent's networks. Raises ConfigError if the agent has none to show."""
     plugin: object = plugins.load(plugins.AGENTS, config.agent.name)
     if not isinstance(plugin, HasNetworks):
         raise ConfigError(f'agent "{config.agent.name}" has no networks to describe')
@@ -181,7 +181,7 @@ def networks(config: Config) -> dict[str, list[LayerSummary]]:
 
 
 def _spec(config: Config) -> EnvSpec:
-    """What the agent may know of its environments; one is built and closed."""
+    """The spec of the environments; builds and closes one of them."""
     environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, 1, Purpose.TRAIN)
     environments.close()
     spec: EnvSpec = environments.spec

@@ -1,8 +1,8 @@
-"""Checkpoints: a tree of state as JSON, safetensors and .npy files; atomic, incremental, data only.
+"""Checkpoints: a tree of state as JSON, safetensors and .npy files; written atomically and incrementally.
 
-A checkpoint is a folder named by its step. `state.json` holds the tree, `arrays.safetensors` the small arrays and
-tensors. Arrays of a megabyte and more are cut into pieces along their first axis, and each piece lies once in
-`objects/`, named by the hash of its content: what did not change since the last checkpoint is not written again.
+A checkpoint is a folder named by its step. `state.json` contains the tree, `arrays.safetensors` the small arrays and
+tensors. Arrays of a megabyte and more are split into pieces along their first axis. Each piece is stored once in
+`objects/`, named by the hash of its content, so unchanged pieces are not written again. The files contain data only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rlkit.errors import RlkitError, RunError
 from rlkit.types import State
 
 FORMAT = 1
-LARGE = 2**20  # bytes from which an array is kept in pieces
+LARGE = 2**20  # bytes from which an array is split into pieces
 PIECE = 2**22  # bytes of a piece
 
 
@@ -38,7 +38,7 @@ class _Writer:
     names: list[str] = field(default_factory=list)
 
     def encode(self, value: Any, path: str) -> Any:
-        """The JSON form of one node; arrays are put aside."""
+        """The JSON form of one node; collects its arrays."""
         if isinstance(value, torch.Tensor):
             return {"$tensor": self._array(value.detach().cpu().numpy())}
         if isinstance(value, np.ndarray):
@@ -49,7 +49,7 @@ class _Writer:
             return [self.encode(item, f"{path}/{place}") for place, item in enumerate(value)]
         if isinstance(value, dict) and not any(not isinstance(key, str) or key.startswith("$") for key in value):
             return {key: self.encode(item, f"{path}/{key}") for key, item in value.items()}
-        raise RlkitError(f"state {path}: {type(value).__name__} cannot be kept in a checkpoint")
+        raise RlkitError(f"state {path}: {type(value).__name__} cannot be saved in a checkpoint")
 
     def _array(self, array: NDArray[Any]) -> Any:
         if array.nbytes < LARGE or array.ndim == 0:
@@ -64,7 +64,7 @@ class _Writer:
         name = _digest(piece)
         self.names.append(name)
         path = self.objects / f"{name}.npy"
-        if not path.exists() or path.stat().st_size <= piece.nbytes:  # a whole file is longer, by its header
+        if not path.exists() or path.stat().st_size <= piece.nbytes:  # a complete file is longer, by its header
             _write(path, lambda file: np.save(file, piece, allow_pickle=False))
         return name
 
@@ -81,7 +81,7 @@ def _digest(piece: NDArray[Any]) -> str:
 
 
 def _write(path: Path, write: Callable[[Any], Any]) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file completely or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -95,7 +95,7 @@ def _write(path: Path, write: Callable[[Any], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a small text file whole or not at all."""
+    """Writes a small text file completely or not at all."""
     _write(path, lambda file: file.write(text.encode()))
 
 
@@ -108,7 +108,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def save_state(folder: Path, state: State, objects: Path) -> None:
-    """Writes `state` as the folder `folder`, whole or not at all; an older folder of that name is replaced."""
+    """Writes `state` as `folder`, completely or not at all; replaces an older folder of that name."""
     objects.mkdir(parents=True, exist_ok=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -134,15 +134,13 @@ def save_state(folder: Path, state: State, objects: Path) -> None:
         _sync_directory(folder.parent)
         shutil.rmtree(replaced, ignore_errors=True)
     except (OSError, SafetensorError) as error:
-        raise RlkitError(
-            f"could not write checkpoint {folder}: {error}; earlier checkpoints are as they were"
-        ) from error
+        raise RlkitError(f"could not write checkpoint {folder}: {error}; earlier checkpoints are unchanged") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_state(folder: Path, objects: Path, only: str | None = None) -> dict[str, Any]:
-    """The state that `save_state` wrote, or just its subtree `only`. Raises RunError where a file is damaged."""
+    """The state that `save_state` wrote, or only its subtree `only`. Raises RunError if a file is damaged."""
     with _naming_damage(folder):
         content, arrays = _read(folder)
         tree = content["state"]
@@ -153,7 +151,7 @@ def load_state(folder: Path, objects: Path, only: str | None = None) -> dict[str
 
 
 def check_state(folder: Path, objects: Path) -> None:
-    """Reads every file of a checkpoint, one after the other. Raises RunError where one is damaged."""
+    """Reads every file of a checkpoint, one at a time. Raises RunError if one is damaged."""
     with _naming_damage(folder):
         for name in _read(folder)[0]["objects"]:
             _piece(name, objects)
@@ -170,7 +168,7 @@ def _naming_damage(folder: Path) -> Iterator[None]:
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """(state.json, the small arrays), both as they were written."""
+    """(content of state.json, small arrays); checks that both are as they were written."""
     content = json.loads((folder / "state.json").read_text())
     if content["format"] != FORMAT:
         raise RunError(f"checkpoint {folder} has format {content['format']}; this version reads format {FORMAT}")
@@ -178,7 +176,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     path = folder / "arrays.safetensors"
     for name, data in (("arrays", path.read_bytes()), ("tree", tree)):
         if _hash(data) != content[name]:
-            raise ValueError(f"its {name} are not what was written")
+            raise ValueError(f"its {name} differ from what was written")
     return content, load_file(path)
 
 
@@ -196,7 +194,7 @@ def _decode(node: Any, arrays: dict[str, NDArray[Any]], objects: Path) -> Any:
 
 
 def _join(names: list[str], objects: Path) -> NDArray[Any]:
-    """The whole array; besides it no more than a piece is ever held."""
+    """The whole array; holds at most one piece besides it."""
     first, last = _piece(names[0], objects), _piece(names[-1], objects)
     rows = len(first)  # of all pieces but the last
     whole = np.empty((rows * (len(names) - 1) + len(last), *first.shape[1:]), first.dtype)
@@ -206,12 +204,12 @@ def _join(names: list[str], objects: Path) -> NDArray[Any]:
 
 
 def _piece(name: str, objects: Path) -> NDArray[Any]:
-    """One piece; a damaged one is removed, so that the next checkpoint writes it again."""
+    """One piece. Removes a damaged one, so that the next checkpoint writes it again."""
     path = objects / f"{name}.npy"
     try:
         piece: NDArray[Any] = np.load(path, allow_pickle=False)
         if _digest(piece) != name:
-            raise ValueError("its content is not what was written")
+            raise ValueError("its content differs from what was written")
     except (ValueError, EOFError) as error:
         path.unlink()
         raise ValueError(f"{path}: {error}") from error
@@ -219,7 +217,7 @@ def _piece(name: str, objects: Path) -> NDArray[Any]:
 
 
 def collect_garbage(objects: Path, folders: Iterable[Path]) -> None:
-    """Removes the pieces that none of the states in `folders` uses."""
+    """Removes the pieces that no state in `folders` uses."""
     used: set[str] = set()
     for folder in folders:
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -231,7 +229,7 @@ def collect_garbage(objects: Path, folders: Iterable[Path]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStore:
-    """The checkpoints of a run: RUN/checkpoints/000000012000, ... and the pieces they share."""
+    """The checkpoints of a run, RUN/checkpoints/000000012000 and so on, and the pieces they share."""
 
     root: Path
 
@@ -240,16 +238,17 @@ class CheckpointStore:
         return self.root / "objects"
 
     def steps(self) -> list[int]:
-        """The steps at which there is a checkpoint, ascending."""
+        """The steps of all checkpoints, ascending."""
         return sorted(int(path.name) for path in self.root.glob("[0-9]*") if path.name.isdigit())
 
     def folder(self, step: int) -> Path:
         return self.root / f"{step:012d}"
 
     def save(self, step: int, state: State, keep: int) -> None:
-        """Writes one and removes all but the newest `keep`. Raises RlkitError and leaves the rest as it was.
+        """Writes a checkpoint and removes all but the newest `keep`. Raises RlkitError if writing fails.
 
-        Checkpoints of later steps go too: whoever writes this one found them damaged.
+        A failure leaves the other checkpoints as they are. Checkpoints of later steps are removed: they are damaged,
+        or the run would not have resumed from an earlier one.
         """
         save_state(self.folder(step), state, self.objects)
         steps = self.steps()
@@ -257,14 +256,14 @@ class CheckpointStore:
         for old in set(steps) - set(kept):
             shutil.rmtree(self.folder(old), ignore_errors=True)
         collect_garbage(self.objects, map(self.folder, kept))
-        for path in self.root.glob(".*"):  # what a killed process left half-written
+        for path in self.root.glob(".*"):  # left by a killed process
             shutil.rmtree(path, ignore_errors=True)
 
     def load(self, step: int, only: str | None = None) -> dict[str, Any]:
         return load_state(self.folder(step), self.objects, only)
 
     def newest_sound(self) -> tuple[int | None, list[str]]:
-        """(the newest step whose checkpoint is whole, or None; what is wrong with the newer ones)."""
+        """(newest step whose checkpoint is undamaged, or None; what is wrong with the newer ones)."""
         problems: list[str] = []
         for step in reversed(self.steps()):
             try:

@@ -1,4 +1,4 @@
-"""The run directory: what lies where, who may write to it, and what is said about the run."""
+"""The run directory: its files, its lock, and the information about the run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def versions(*others: str) -> dict[str, str]:
 
 
 def machine() -> str:
-    """The processor and its size, for the note beside a number."""
+    """The processor, number of cores, memory and system."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists() and (match := re.search(r"model name\s*:\s*(.+)", info.read_text())):
@@ -59,9 +59,11 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path, config: Config, info: dict[str, Any]) -> RunDirectory:
-        """A new one. Raises RunError where something lies there already."""
+        """Creates a run directory. Raises RunError if the path exists and is not empty."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} exists; go on with it by 'rlkit resume {path}', or choose another with --run")
+            raise RunError(
+                f"{path} exists; resume it with 'rlkit resume {path}', or choose another directory with --run"
+            )
         try:
             (path / "tapes").mkdir(parents=True)
             write_text(path / "config.toml", config.to_toml())
@@ -72,16 +74,16 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """An existing one. Raises RunError where there is none."""
+        """Opens an existing run directory. Raises RunError if there is none."""
         if not (path / "config.toml").is_file():
-            raise RunError(f"{path} is no run directory: it has no config.toml")
+            raise RunError(f"{path} is not a run directory: it has no config.toml")
         return cls(path)
 
     def config(self, overrides: dict[str, Any] | None = None) -> Config:
         return load(self.path / "config.toml", overrides)
 
     def info(self) -> dict[str, Any]:
-        """What run.json says."""
+        """The content of run.json."""
         try:
             found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
         except (OSError, ValueError) as error:
@@ -89,7 +91,7 @@ class RunDirectory:
         return found
 
     def amend(self, **changes: Any) -> None:
-        """Changes entries of run.json."""
+        """Sets entries of run.json."""
         write_text(self.path / "run.json", json.dumps({**self.info(), **changes}, indent=1) + "\n")
 
     @property
@@ -106,12 +108,12 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     def result(self) -> dict[str, Any] | None:
-        """What result.json says; None while there is none."""
+        """The content of result.json; None if there is none yet."""
         path = self.path / "result.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def finished_result(self, config: Config) -> dict[str, Any] | None:
-        """The result if it is the end of what `config` asks for, and not of a shorter run that was extended since."""
+        """The result if the run is finished under `config`: not that of a shorter run that was extended since."""
         result, stop = self.result(), config.evaluation.stop
         if result is None:
             return None
@@ -119,19 +121,19 @@ class RunDirectory:
         return result if solved or result["env_steps"] >= config.train.steps else None
 
     def save_policy(self, name: str, state: State, env_steps: int) -> None:
-        """Keeps parameters alone, as policies/NAME ("best", "final")."""
+        """Saves the state of a policy as policies/NAME ("best" or "final")."""
         policies = self.path / "policies"
         save_state(policies / name, {"env_steps": env_steps, "policy": state}, policies / "objects")
         collect_garbage(policies / "objects", (policies / each for each in ("best", "final")))
 
     def load_policy(self, which: str) -> tuple[State, int]:
-        """(the policy's state, its env_steps). `which`: "last", "best", or the step of a checkpoint."""
+        """(state of the policy, its env_steps). which: "last", "best", or the step of a checkpoint."""
         policies = self.path / "policies"
         names = {"last": "final", "best": "best"}
         steps = self.checkpoints.steps()
         if which in names and (policies / names[which]).exists():
             content = load_state(policies / names[which], policies / "objects")
-            if which == "best" or not steps or content["env_steps"] >= steps[-1]:  # else the run was extended since
+            if which == "best" or not steps or content["env_steps"] >= steps[-1]:  # else the run was extended after it
                 return content["policy"], content["env_steps"]
         if which == "last" and steps:
             return self.checkpoints.load(steps[-1], "agent/policy"), steps[-1]
@@ -158,8 +160,8 @@ class RunDirectory:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Only one process at a time may write to a run. Raises RunError where another one does."""
-        import fcntl  # not on Windows: training needs Linux or macOS, acting and evaluating do not
+        """Lets one process at a time write to the run. Raises RunError if another process has the lock."""
+        import fcntl  # not on Windows, where policies can act and be evaluated, but not trained
 
         with (self.path / "lock").open("a+") as file:
             try:
@@ -175,7 +177,7 @@ class RunDirectory:
 
 
 def free_name(path: Path) -> Path:
-    """`path`, or path-2, path-3, ... whichever does not exist yet."""
+    """The first of `path`, path-2, path-3, ... that does not exist."""
     number, candidate = 1, path
     while candidate.exists():
         number += 1

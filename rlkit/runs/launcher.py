@@ -1,4 +1,4 @@
-"""Many runs on the cores at hand: one process each, what is finished is skipped, what was interrupted goes on."""
+"""Runs many jobs, each in a process of its own: skips finished runs and resumes interrupted ones."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ LONGEST_NAME = 100  # characters of a group's name in a file name
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run to be made."""
+    """One run to make."""
 
     config: Config
-    overrides: Mapping[str, Any]  # what was changed in the config that `config.label` names; the seed left out
+    overrides: Mapping[str, Any]  # values that replace those of the config `config.label`; without the seed
     run: Path  # its run directory
-    data: Path | None  # where its result file goes; None: nowhere
+    data: Path | None  # its result file; None: none
 
     @property
     def name(self) -> str:
@@ -45,7 +45,7 @@ class Job:
 
 @dataclass
 class Plan:
-    """What is to be done for a list of jobs, found out before anything is started."""
+    """What each job needs; found before anything starts."""
 
     finished: list[Job] = field(default_factory=list)
     to_resume: list[Job] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What became of a list of jobs."""
+    """The outcome of a list of jobs."""
 
     finished: list[Job] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # name → why
@@ -84,9 +84,9 @@ def make_jobs(
     name: str | None = None,
     varied: Mapping[str, Any] | None = None,
 ) -> list[Job]:
-    """One job a seed. Raises ConfigError where the config is wrong, before anything is written.
+    """One job per seed. Raises ConfigError if the config is invalid, before anything is written.
 
-    name: what to call them, by default as the config is; varied: those overrides that tell them apart, by default all.
+    name: of the runs, by default that of the config. varied: the overrides in their names, by default all.
     """
     jobs = []
     for seed in seeds:
@@ -117,7 +117,7 @@ def group_name(overrides: Mapping[str, Any]) -> str:
 
 
 def plan(jobs: Sequence[Job]) -> Plan:
-    """Sorts jobs by what is left to do. Raises ConfigError where another experiment's files lie in the way."""
+    """Sorts jobs by what they need. Raises ConfigError if files of another experiment have their names."""
     found, problems = Plan(), []
     if file := next((path for job in jobs if job.data for path in job.data.parents if path.is_file()), None):
         raise ConfigError(f"--data: {file} is a file; name a folder")
@@ -135,12 +135,12 @@ def plan(jobs: Sequence[Job]) -> Plan:
             problems.append(str(error))
     if problems:
         raise ConfigError("\n  ".join(problems))
-    found.notes += [f"{', '.join(names)}: made with {line}; taken as finished" for line, names in others.items()]
+    found.notes += [f"{', '.join(names)}: made with {line}; accepted as finished" for line, names in others.items()]
     return found
 
 
 def _finished_content(job: Job) -> dict[str, Any] | None:
-    """The result of a job that has one already, in its data file or its run directory."""
+    """The result of a finished job, from its data file or its run directory; None if it is not finished."""
     path = job.data if job.data is not None and job.data.is_file() else job.run / "result.json"
     try:
         if path == job.data:
@@ -152,12 +152,12 @@ def _finished_content(job: Job) -> dict[str, Any] | None:
             _refuse_another(job, run.config().tables(), job.run)
             return run.finished_result(job.config)
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no result file ({error!r}); move it away") from error
+        raise ConfigError(f"{path} is not a result file ({error!r}); move it away") from error
     return None
 
 
 def _refuse_another(job: Job, tables: Mapping[str, Any], where: Path) -> None:
-    """Raises ConfigError where `tables`, those of a saved config, are of another run than the job's."""
+    """Raises ConfigError if `tables`, of a saved config, are those of another run than the job's."""
     if changed := differences(of_run(understood(tables)), of_run(job.config.tables())):
         raise ConfigError(
             f"{where} is of another experiment: {'; '.join(changed)}; move it away or name another folder"
@@ -175,7 +175,7 @@ def _other_versions(content: Mapping[str, Any]) -> list[str]:
 
 
 def collect(job: Job) -> None:
-    """Leaves the job's result file, if one is wanted and not there yet."""
+    """Writes the job's result file if it is wanted and missing."""
     if job.data is None or job.data.exists():
         return
     content = json.loads((job.run / "result.json").read_text(encoding="utf-8"))
@@ -184,7 +184,7 @@ def collect(job: Job) -> None:
 
 
 def small(content: Mapping[str, Any]) -> str:
-    """A result as JSON of at most 20 kB: of a long curve every second point goes, the last one stays, until it fits."""
+    """A result as JSON of at most 20 kB: halves the points of a long curve until it fits, and keeps the last one."""
     curve = list(content["curve"])
     while True:
         text = json.dumps({**content, "curve": curve}) + "\n"
@@ -194,17 +194,17 @@ def small(content: Mapping[str, Any]) -> str:
 
 
 class Runner:
-    """Runs jobs in processes of their own, at most `limit` at a time."""
+    """Runs each job in a process of its own, at most `limit` at a time."""
 
     def __init__(self, limit: int, on_change: Callable[[Mapping[str, Job]], None], every: float = 0.5) -> None:
-        """`on_change` is called about twice a second with the jobs that are running."""
+        """on_change: called with the running jobs, every `every` seconds."""
         self._limit, self._on_change, self._every = limit, on_change, every
         self._running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
         self._signal: int | None = None
         self.outcome = Outcome()
 
     def run(self, found: Plan) -> Outcome:
-        """Works the plan off. A failing job ends no other; a first signal lets all of them write a checkpoint."""
+        """Runs all jobs of the plan. One failure does not stop the rest; a first signal lets all write a checkpoint."""
         self.outcome.finished += found.finished
         for job in found.finished:
             collect(job)
@@ -232,7 +232,7 @@ class Runner:
         command = ["resume", str(job.run)] if resume else ["train", str(file), "--run", str(job.run)]
         environment = {"OMP_NUM_THREADS": str(job.config.train.threads), **os.environ}
         with _log(job).open("wb") as log:
-            # a session of its own: Ctrl-C reaches the children once, through the handler below
+            # a session of its own: Ctrl-C reaches the children only through the handler below
             process = subprocess.Popen(
                 [sys.executable, "-m", "rlkit.cli", *command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
@@ -245,7 +245,7 @@ class Runner:
             if process.poll() is None:
                 continue
             del self._running[name]
-            # a signal may reach a run that has ended already, in all but its process
+            # a signal may reach a run that is finished but whose process is not
             if process.returncode == 0 or (self._signal is not None and _finished_content(job) is not None):
                 collect(job)
                 self.outcome.finished.append(job)
@@ -257,10 +257,10 @@ class Runner:
     def _forwarding_signals(self) -> Iterator[None]:
         def forward(number: int, frame: Any) -> None:
             if self._signal is None:
-                os.write(2, b"\nstopping: each run writes a checkpoint; once more ends at once, without\n")
+                os.write(2, b"\nstopping: each run writes a checkpoint; a second signal stops at once, without one\n")
             self._signal = number
             for _, process in self._running.values():
-                process.send_signal(number)  # a child's second one ends it at once
+                process.send_signal(number)  # the second signal ends a child at once
 
         before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -268,25 +268,25 @@ class Runner:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            for _, process in self._running.values():  # only after an error of our own
+            for _, process in self._running.values():  # only after an error in this process
                 process.terminate()
 
 
 def _log(job: Job) -> Path:
-    """What a run prints; removed when it ends well."""
+    """The output of a run; removed when it succeeds."""
     return job.run.with_name(f"{job.run.name}.log")
 
 
 def _clear_unstarted(run: Path) -> None:
-    """Removes a run directory that was left before its first checkpoint. Raises RunError where a process has it."""
+    """Removes a run directory without a checkpoint. Raises RunError if a process has its lock."""
     if (run / "config.toml").is_file():
         with RunDirectory.open(run).lock():
             shutil.rmtree(run)
 
 
 def _why(job: Job, code: int) -> str:
-    """The error's line of a failed run, and where the rest is."""
+    """The error line of a failed run, and the path of its full output."""
     lines = [line.strip() for line in _log(job).read_text(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("Error:")] or lines[-1:] or [f"exit code {code}"]
     killed = f"killed by signal {-code}; " if code < 0 else ""
-    return f"{killed}{errors[-1].removeprefix('Error: ')} (all it said: {_log(job)})"
+    return f"{killed}{errors[-1].removeprefix('Error: ')} (full output: {_log(job)})"

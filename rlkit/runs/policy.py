@@ -1,4 +1,4 @@
-"""A trained policy without its replay and optimizer: loaded from a run, called on one's own observations."""
+"""Loads a trained policy from a run, without its replay and optimizer, to act on observations of your own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rlkit.types import ActorState, EnvSpec, Mode, Observation, Purpose
 
 @dataclass
 class LoadedPolicy:
-    """A policy to call: `action = policy(observation)`, one environment, greedy; `reset()` at an episode's end."""
+    """A policy for one environment, `action = policy(observation)`; call `reset()` when an episode ends."""
 
     policy: Policy
     spec: EnvSpec
@@ -36,14 +36,14 @@ class LoadedPolicy:
         self._state = self.policy.initial_state(1)
 
     def reset(self) -> None:
-        """The next observation begins an episode; needed only by policies with a memory."""
+        """Declares that the next observation begins an episode. Only policies with memory need it."""
         self._first = True
 
     def __call__(self, observation: Any, signals: Mapping[str, NDArray[Any]] | None = None) -> int:
-        """The action for one observation (*O) as the config's environments give it.
+        """The greedy action for one observation, as the environments of the config return it.
 
-        signals: what env.signals gives, for policies that ask for it (h-DQN's goals). Raises SpecError for another
-        shape and for a signal that is missing.
+        signals: env.signals, for policies that need signals (such as h-DQN's goals). Raises SpecError if the shape
+        differs or a signal is missing.
         """
         space, structure = self.spec.observation_space, self.spec.structure
         obs = np.asarray(observation, dtype=space.dtype) if structure is None else structure.flatten(observation)
@@ -70,9 +70,9 @@ class LoadedPolicy:
 def load_policy(
     path: str | Path, checkpoint: str = "last", *, overrides: Mapping[str, Any] | None = None
 ) -> LoadedPolicy:
-    """The policy of a run: `checkpoint` is "last", "best", or a step of which there is a checkpoint.
+    """Loads the policy of a run. checkpoint: "last", "best", or the step of a checkpoint.
 
-    Builds one environment for its spaces, and no replay. Raises RunError where there is no such checkpoint.
+    Builds one environment, for its spaces, but no replay. Raises RunError if there is no such checkpoint.
     """
     run = RunDirectory.open(Path(path))
     config = run.config(dict(overrides or {}))

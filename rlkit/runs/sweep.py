@@ -1,4 +1,4 @@
-"""A sweep's file: configs, seeds, and a grid or random draws over dotted keys."""
+"""Sweep files: configs, seeds, and a grid or random draws over dotted keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rlkit.errors import ConfigError
 
 
 class Range(Model):
-    """Numbers between two bounds; with `log`, equally likely in every decade; whole ones where both bounds are."""
+    """Numbers between two bounds, log-uniform with `log`; integers if both bounds are integers."""
 
     low: float | int
     high: float | int
@@ -28,7 +28,7 @@ class Range(Model):
     @model_validator(mode="after")
     def _ordered(self) -> Range:
         if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError(f"low {self.low} must lie below high {self.high}, and above 0 with log")
+            raise ValueError(f"low {self.low} must be below high {self.high}, and above 0 with log")
         return self
 
     def draw(self, rng: np.random.Generator) -> float | int:
@@ -38,11 +38,11 @@ class Range(Model):
             value = rng.uniform(self.low, self.high)
         if isinstance(self.low, int) and isinstance(self.high, int):
             return round(value)
-        return float(f"{value:.4g}")  # four digits: a group's name must give the value back
+        return float(f"{value:.4g}")  # four digits: the name of a group must determine the value
 
 
 class RandomDraws(Model):
-    """How many settings are drawn, from which seed, and each key's range or choices."""
+    """Number of draws, their seed, and the range or the choices of each key."""
 
     draws: int = Field(ge=1, le=10_000)
     seed: int = Field(default=0, ge=0)
@@ -53,7 +53,7 @@ class SweepConfig(Model):
     """[grid] or [random], over one config or several."""
 
     config: str | list[str]
-    name: str | None = Field(default=None, pattern=r"^[\w.+-]+$")  # of its runs and results; None: the config's
+    name: str | None = Field(default=None, pattern=r"^[\w.+-]+$")  # of its runs and results; None: that of the config
     seeds: str | int = 0
     set: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] | None = None
@@ -72,11 +72,11 @@ class SweepConfig(Model):
         return [self.config] if isinstance(self.config, str) else self.config
 
     def settings(self) -> list[dict[str, Any]]:
-        """The overrides of each point, `set` included; one point where nothing varies."""
+        """The overrides of each point, including `set`; one point if nothing varies."""
         return [{**self.set, **point} for point in self.points()]
 
     def points(self) -> list[dict[str, Any]]:
-        """What varies, at each point."""
+        """The varied values of each point."""
         if self.random is not None:
             rng = np.random.default_rng(self.random.seed)
             return [self._draw(rng) for _ in range(self.random.draws)]
@@ -92,7 +92,7 @@ class SweepConfig(Model):
 
 
 def load_sweep(path: Path) -> SweepConfig:
-    """Reads a sweep's file. Keys may be quoted dotted names or nested tables. Raises ConfigError."""
+    """Reads a sweep file. Keys may be quoted dotted names or nested tables. Raises ConfigError."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""A video of an episode: the screen at full size, and beside it the return, the value and the chosen action."""
+"""Videos of an episode: the screen at full size, beside it the return, the values and the chosen action."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rlkit.agent import Policy
 from rlkit.errors import ConfigError
 from rlkit.types import ActorOutput, ActorState, EnvSpec, Mode, Observation, State, StepBatch
 
-HEIGHT = 420  # pixels that a screen is enlarged to, by whole numbers, so that it stays sharp
+HEIGHT = 420  # screens are enlarged up to this number of pixels, by an integer factor
 PANEL = 260  # pixels beside it
 LINE = 22  # pixels of a line of text
-EMULATOR_FRAMES = 60  # a second of an emulator; what has none is shown at a frame skip of 4
+EMULATOR_FRAMES = 60  # per second; environments without an emulator are shown at a frame skip of 4
 INK, FAINT, CHOSEN = (230, 230, 230), (90, 90, 100), (90, 170, 255)
 
 
 @runtime_checkable
 class ActionValues(Protocol):
-    """A policy that can say what it expects of each action."""
+    """A policy that has action values to show."""
 
     def action_values(self, observation: Observation, state: ActorState) -> NDArray[Any]:
         """(N, A)."""
@@ -31,21 +31,21 @@ class ActionValues(Protocol):
 
 @runtime_checkable
 class Caption(Protocol):
-    """A policy that can say in a line what a step was for."""
+    """A policy that has a line of text to show, such as its goal."""
 
     def caption(self, state: ActorState) -> list[str]:
-        """A line for each environment, from the actor state that `act` gave."""
+        """One line per environment, from the actor state that `act` returned."""
 
 
 class VideoFile:
-    """An .mp4 file (H.264) that takes one picture after the other; it appears when it is complete.
+    """Writes pictures to an .mp4 file (H.264), which appears under its name when it is complete.
 
-    Raises ConfigError for another ending and where PyAV is missing, OSError where the file cannot be written.
+    Raises ConfigError for another suffix and if PyAV is missing, OSError if the file cannot be written.
     """
 
     def __init__(self, path: Path, frames_per_second: int) -> None:
         if path.suffix != ".mp4":
-            raise ConfigError(f"--video {path}: a video is written as .mp4; give a name that ends so")
+            raise ConfigError(f"--video {path}: videos are written as .mp4; give a name with this suffix")
         try:
             import av
             import PIL  # noqa: F401  the panel is drawn with it
@@ -60,12 +60,14 @@ class VideoFile:
         self._stream: Any = None
 
     def write(self, picture: NDArray[np.uint8]) -> None:
-        """Adds (H, W, 3), always of the same shape."""
-        picture = np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)))  # H.264 wants even
+        """Adds a picture (H, W, 3); all must have the same shape."""
+        picture = np.pad(
+            picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0))
+        )  # H.264 needs even sizes
         if self._stream is None:
             self._stream = self._container.add_stream("libx264", rate=Fraction(self._rate), options={"crf": "18"})
             self._stream.height, self._stream.width = picture.shape[:2]
-            self._stream.pix_fmt = "yuv420p"  # what every player shows
+            self._stream.pix_fmt = "yuv420p"  # supported by all players
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         self._container.mux(self._stream.encode(frame))
 
@@ -84,16 +86,16 @@ class VideoFile:
 
 
 class Recording:
-    """Plays as `policy` does, and makes a video of the first episode of environment 0: `on_step` takes every step.
+    """Acts as `policy` and records the first episode of environment 0; `on_step` must be called with every step.
 
-    The environments must be made for Purpose.RENDER. A policy without `action_values` is shown without them.
+    The environments must be made for Purpose.RENDER. A policy without `action_values` is shown without values.
     """
 
     def __init__(self, policy: Policy, spec: EnvSpec, video: VideoFile) -> None:
         self._policy = policy
         self._names = spec.action_names or tuple(f"action {number}" for number in range(spec.num_actions))
         self._video = video
-        self._values: NDArray[Any] | None = None  # (A,) of environment 0 at the latest act
+        self._values: NDArray[Any] | None = None  # (A,) of environment 0 at the last call of act
         self._caption = ""  # likewise
         self._steps, self._total, self._over = 0, 0.0, False
 
@@ -112,7 +114,7 @@ class Recording:
         self._policy.load_policy_state(state)
 
     def on_step(self, step: StepBatch) -> None:
-        """One picture a step: what was seen, and what was done then; and a last one of where it ended."""
+        """Adds a picture per step, of the observation and the action taken; and one of the final observation."""
         if self._over:
             return
         self._show(step.before, int(step.action[0]))
@@ -163,5 +165,5 @@ def beside(
 
 
 def frames_per_second(spec: EnvSpec) -> int:
-    """At the emulator's own speed where there is one."""
+    """The emulator's own speed, if there is an emulator."""
     return max(1, round(EMULATOR_FRAMES / (spec.frame_skip if spec.frame_skip > 1 else 4)))

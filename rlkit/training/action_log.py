@@ -1,4 +1,4 @@
-"""An environment's state is its seed and its actions: the tape that keeps both, proves them, and plays them back."""
+"""The action log: seeds and actions of each environment, from which its state can be restored and verified."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rlkit.types import Observation, RawStep, State
 
 
 class RowHash:
-    """A running checksum per environment of everything it answered: observations, rewards, ends."""
+    """A running checksum per environment over its observations, rewards and episode ends."""
 
     def __init__(self, num_envs: int) -> None:
         self.value = [0] * num_envs
@@ -38,11 +38,11 @@ class RowHash:
 
 
 class ActionLog:
-    """The actions of N environments since each one's latest seed.
+    """The actions of N environments, of each since its latest seed.
 
-    `actions` is a (T, N) matrix; environment e's part begins at row `start[e]`, where it was reset with `seed[e]`.
-    An environment gets a new seed at its first episode end after `reseed_after` steps; its closed part is then
-    written to `folder` (one .npy file, named by environment, first step and seed) and forgotten.
+    `actions` is a (T, N) matrix. The part of environment e begins at row `start[e]`, where it was reset with `seed[e]`.
+    An environment gets a new seed at its first episode end after `reseed_after` steps. Its part so far is then written
+    to `folder` (one .npy file, named by environment, first step and seed) and dropped.
     """
 
     def __init__(self, streams: Streams, num_envs: int, reseed_after: int, folder: Path | None = None) -> None:
@@ -51,23 +51,23 @@ class ActionLog:
         self._folder = folder
         self._actions = np.zeros((1024, num_envs), dtype=np.int64)
         self._length = 0  # rows in use
-        self._dropped = 0  # rows that lay before them since the run began
+        self._dropped = 0  # rows before them since the run began
         self._start = np.zeros(num_envs, dtype=np.int64)
-        self._resets = np.zeros(num_envs, dtype=np.int64)  # seeds given out, per environment
+        self._resets = np.zeros(num_envs, dtype=np.int64)  # number of seeds used, per environment
         self._hash = RowHash(num_envs)
 
     def _seed(self, env: int) -> int:
         return self._streams.seed("environment", env, int(self._resets[env]))
 
     def first_seeds(self) -> NDArray[np.int64]:
-        """(N,) a new seed for every environment: begins all tapes anew."""
+        """(N,) a new seed for every environment; restarts the log."""
         for env in range(len(self._start)):
             self._restart(env)
         self._drop_rows()
         return self.seeds()
 
     def seeds_after(self, ended: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """(N,) the seeds to reset the ended environments with; -1 where an environment's generator goes on."""
+        """(N,) the seeds to reset the ended environments with; -1: the environment's generator continues."""
         seeds = np.full(len(ended), -1, dtype=np.int64)
         due = ended & (self._length - self._start >= self._reseed_after)
         if due.any():
@@ -100,7 +100,7 @@ class ActionLog:
             np.save(self._folder / f"env{env:04d}-step{first:012d}-seed{self._seed(env)}.npy", part.astype(np.int32))
 
     def _drop_rows(self) -> None:
-        """Forgets the rows before every environment's start."""
+        """Drops the rows before the start of every environment."""
         unused = int(self._start.min())
         if unused:
             self._actions[: self._length - unused] = self._actions[unused : self._length]
@@ -132,10 +132,10 @@ class ActionLog:
     def play_back(
         self, environments: Environments, on_row: Callable[[int], None] = lambda rows: None
     ) -> tuple[Observation, NDArray[np.bool_]]:
-        """Brings fresh environments to where the tape ends.
+        """Brings fresh environments to the state at the end of the log.
 
-        Every environment is fed the whole tape, and reset with its seed at its own start row: what it was fed before
-        does not matter. Returns the current observation and (N,) which environments did not arrive where they were.
+        All environments take all actions, and each is reset with its seed at its own start row, so the actions before
+        do not matter. Returns the current observation and (N,) which environments reached another state.
         """
         seeds = self.seeds()
         check = RowHash(len(seeds))

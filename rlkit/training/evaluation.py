@@ -1,4 +1,4 @@
-"""Scoring a policy: episodes from fixed seeds under a stated protocol, in environments of its own."""
+"""Evaluation: episodes of a policy from fixed seeds, in environments of its own, under a stated protocol."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rlkit.types import ActorOutput, ActorState, Mode, Observation, RawStep, Sta
 
 
 class RandomActions:
-    """A policy whose actions are replaced by uniformly random ones with probability `epsilon`, row by row."""
+    """A policy each of whose actions is replaced by a uniformly random one with probability `epsilon`."""
 
     def __init__(self, policy: Policy, epsilon: float, num_actions: int, rng: np.random.Generator) -> None:
         self._policy = policy
@@ -40,7 +40,7 @@ class RandomActions:
 
 
 class EpisodeSeeds:
-    """Environment e's k-th episode is seeded by a function of (root, e, k), whatever the policy does."""
+    """Seeds the k-th episode of environment e by a function of (root, e, k), whatever the policy does."""
 
     def __init__(self, streams: Streams, num_envs: int) -> None:
         self._streams = streams
@@ -69,7 +69,7 @@ class Scores:
 
     returns: NDArray[np.float64]  # (episodes,)
     lengths: NDArray[np.int64]  # (episodes,) in environment steps
-    successes: NDArray[np.bool_] | None = None  # (episodes,) the signal "success" at the end, where there is one
+    successes: NDArray[np.bool_] | None = None  # (episodes,) the signal "success" at the end; None: no such signal
 
     def summary(self) -> dict[str, float]:
         solved = {} if self.successes is None else {"success_rate": float(self.successes.mean())}
@@ -101,7 +101,7 @@ def bootstrap_interval(
     confidence: float = 0.95,
     resamples: int = 2000,
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of a statistic of independent `values` (n,); the same at every call."""
+    """The percentile bootstrap interval of a statistic of independent `values` (n,); deterministic."""
     rng = np.random.default_rng(0)
     draws = rng.integers(0, len(values), size=(resamples, len(values)))
     estimates = np.array([statistic(values[row]) for row in draws])
@@ -118,7 +118,7 @@ def evaluate(
     epsilon: float,
     on_step: Callable[[StepBatch], None] = lambda step: None,
 ) -> Scores:
-    """Plays `episodes` episodes in all; each environment's first episodes/N count, so ending early is no advantage."""
+    """Plays `episodes` episodes. The first episodes/N of each environment count, so short ones are not preferred."""
     num_envs = environments.spec.num_envs
     if epsilon > 0:
         policy = RandomActions(policy, epsilon, environments.spec.num_actions, streams.generator("random actions"))
@@ -145,7 +145,7 @@ def evaluate(
 
 
 def protocol_of(environment: Mapping[str, str], episodes: int, epsilon: float, parameters: str) -> dict[str, str]:
-    """What a score depends on, in words; printed with it."""
+    """What a score depends on, in words."""
     return {
         **environment,
         "evaluation": f"{episodes} separate episodes, fixed seeds",

@@ -1,4 +1,4 @@
-"""The only caller of `act` and of the environments: one policy in N environments, every row a real transition."""
+"""The rollout: one policy in N environments. Every row is a real transition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rlkit.types import ActorState, Mode, Observation, RawStep, State, StepBatch
 
 
 class Recorder(Protocol):
-    """Says which seeds environments are reset with, and may keep what they were told and answered."""
+    """Gives the seeds of resets, and may record actions and steps."""
 
     def first_seeds(self) -> NDArray[np.int64]: ...
     def seeds_after(self, ended: NDArray[np.bool_]) -> NDArray[np.int64]: ...
@@ -25,7 +25,7 @@ class Recorder(Protocol):
 
 
 class Rollout:
-    """Steps N environments: `start` once, then act, send, receive, reset_ended, again and again."""
+    """Steps N environments: call `start` once, then act, send, receive and reset_ended in a loop."""
 
     def __init__(self, environments: Environments, recorder: Recorder, rng: np.random.Generator, mode: Mode) -> None:
         self._environments = environments
@@ -51,7 +51,7 @@ class Rollout:
         return self._state
 
     def start(self, policy: Policy) -> None:
-        """Begins an episode everywhere, from new seeds."""
+        """Begins an episode in all environments, from new seeds."""
         everyone = np.ones(self._num_envs, dtype=np.bool_)
         self._observation = self._environments.reset(everyone, self._recorder.first_seeds())
         self._recorder.add_reset(self._observation, everyone)
@@ -60,12 +60,12 @@ class Rollout:
     def act(self, policy: Policy) -> None:
         output = policy.act(self._observation, self._state, self._rng, self._mode)
         self._action, self._state, self._extras = output.action, output.state, output.extras
-        # an invalid action hangs some emulators for ever; unsigned, a negative one is too large as well
+        # an invalid action makes some emulators hang; seen as unsigned, negative actions are too large as well
         action = self._action
         fits = action.shape == (self._num_envs,) and action.dtype == np.int64
         if not fits or np.count_nonzero(action.view(np.uint64) >= self._num_actions):
             expected = f"{self._num_envs} int64 in 0..{self._num_actions - 1}"
-            raise RlkitError(f"the policy gave actions {action!r}; expected {expected}")
+            raise RlkitError(f"the policy returned actions {action!r}; expected {expected}")
 
     def send(self) -> None:
         self._environments.send(self._action)
@@ -88,29 +88,29 @@ class Rollout:
         return step
 
     def reset_ended(self) -> None:
-        """Begins a new episode, by mask, wherever one ended in the latest step."""
-        if np.count_nonzero(self._ended):  # a quarter of any()'s time
+        """Begins a new episode in the environments whose episode ended in the latest step."""
+        if np.count_nonzero(self._ended):  # takes a quarter of the time of any()
             self._observation = self._environments.reset(self._ended, self._recorder.seeds_after(self._ended))
             self._recorder.add_reset(self._observation, self._ended)
 
     def state_dict(self) -> State:
-        """The actor's state and random stream, and whether each environment stands at an episode's beginning."""
+        """Actor state, random stream, and whether each environment is at the beginning of an episode."""
         return {
             "actor": dict(self._state),
             "first": self._observation.first.copy(),
             "rng": self._rng.bit_generator.state,
         }
 
-    def resume(self, state: State, tape: ActionLog) -> bool:
-        """Plays `tape` back and goes on from there; False if the environments failed or did not arrive where they were.
+    def resume(self, state: State, action_log: ActionLog) -> bool:
+        """Restores the environments by replaying `action_log`. False if they fail or reach another state.
 
         In that case nothing of the old episodes is used: call `start`.
         """
         self._rng.bit_generator.state = state["rng"]
         self._state = state["actor"]
         try:
-            observation, strayed = tape.play_back(self._environments)
-        except WorkerError:  # what failed now did not fail then
+            observation, differs = action_log.play_back(self._environments)
+        except WorkerError:  # the recorded steps did not fail when they were made
             return False
         self._observation = observation
-        return not strayed.any() and bool((observation.first == state["first"]).all())
+        return not differs.any() and bool((observation.first == state["first"]).all())

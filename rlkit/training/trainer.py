@@ -1,4 +1,4 @@
-"""The training loop: act, send, learn, receive, observe; and when to log, evaluate and keep a checkpoint."""
+"""The training loop: act, send, learn, receive, observe; logs, evaluates and saves checkpoints when due."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rlkit.types import State
 
 
 class Store(Protocol):
-    """Where the trainer leaves what must outlive it."""
+    """Saves checkpoints and policies."""
 
     def save_checkpoint(self, env_steps: int, state: State) -> None: ...
     def save_policy(self, name: str, state: State, env_steps: int) -> None: ...
@@ -28,38 +28,38 @@ class Store(Protocol):
 
 @dataclass
 class Stop:
-    """A request to stop after the current step; signal handlers set it, the loop reads it."""
+    """A request to stop after the current step. Signal handlers set it; the loop reads it."""
 
     signal: int | None = None
 
 
 @dataclass
 class Trainer:
-    """One agent in one rollout, up to `train.steps` environment steps.
+    """Trains one agent in one rollout for `train.steps` environment steps.
 
-    The order of a step never changes: the agent learns while the environments run, so the policy acts one step behind
-    the newest update whether anything overlaps or not.
+    The order within a step is fixed: the agent learns while the environments run. The policy therefore acts one step
+    behind the newest update, whether learning and environments overlap or not.
     """
 
     agent: Agent
     rollout: Rollout
-    tape: ActionLog
+    action_log: ActionLog
     train: TrainConfig
     evaluation: EvaluationConfig
-    evaluate: Callable[[int], Scores]  # episodes → scores of the agent as it is
+    evaluate: Callable[[int], Scores]  # number of episodes → scores of the current policy
     sinks: Sequence[Sink]
     store: Store
     visits: Visits | None = None
     stop: Stop = field(default_factory=Stop)
     on_progress: Callable[[Trainer], None] = lambda trainer: None
     env_steps: int = 0
-    best: float | None = None  # the best mean return of an evaluation
+    best: float | None = None  # best mean return of an evaluation
     curve: list[dict[str, float]] = field(default_factory=list)  # one row per evaluation
 
     def __post_init__(self) -> None:
         self.meters = Meters()
         self.episodes = EpisodeMeter(self.train.num_envs)
-        self.seconds = 0.0  # spent training, evaluation left out, earlier processes included
+        self.seconds = 0.0  # of training, without evaluation; includes earlier processes
         self.saved_at: int | None = None  # env_steps of the newest checkpoint
         self._clock = time.perf_counter()
         self._clock_steps = self._clock_updates = 0
@@ -69,7 +69,7 @@ class Trainer:
         self._start_clock()
 
     def run(self) -> Scores | None:
-        """Trains to the end and gives the final scores, or None if it was stopped; leaves a checkpoint either way."""
+        """Trains to the end. Returns the final scores, or None if it was stopped; saves a checkpoint in both cases."""
         while self.env_steps < self.train.steps and not self.solved:
             before = self.env_steps
             self.step()
@@ -79,14 +79,14 @@ class Trainer:
                 return None
         if self.env_steps != self.saved_at:
             self.save_checkpoint()
-        # a checkpoint never contains the last learn: else a finished run, extended, would not equal a longer one
-        if not self.solved:  # what was seen to solve it stays as it is: one update more can undo that
+        # a checkpoint never contains the last learn, or a finished run that is extended would differ from a longer one
+        if not self.solved:  # the policy that solved the task is kept: one more update can change it
             self.meters.add(self.agent.learn())
         return self.finish()
 
     @property
     def solved(self) -> bool:
-        """Whether the config's early end has come."""
+        """Whether the condition for stopping early is met."""
         stop = self.evaluation.stop
         return stop is not None and stop.solved(self.curve)
 
@@ -107,7 +107,7 @@ class Trainer:
             self.visits.observe(step)
 
     def at_due_times(self, before: int) -> None:
-        """Logs, evaluates and keeps a checkpoint where a multiple of its period lies in (before, env_steps]."""
+        """Logs, evaluates and saves a checkpoint if a multiple of the period lies in (before, env_steps]."""
         now = self.env_steps
         if crossed(self.train.log_every, before, now):
             self.log()
@@ -134,7 +134,7 @@ class Trainer:
         }
 
     def _speed(self) -> dict[str, float]:
-        """Everything under "time/" differs between a run and its repetition."""
+        """Metrics under "time/", which differ between a run and its repetition."""
         elapsed = max(time.perf_counter() - self._clock, 1e-9)
         row = {
             "time/env_steps_per_second": (self.env_steps - self._clock_steps) / elapsed,
@@ -163,7 +163,7 @@ class Trainer:
         self._clock += time.perf_counter() - paused
 
     def finish(self) -> Scores:
-        """The policy's export and the final evaluation; its row takes the measurements that no log was due for."""
+        """Exports the policy and evaluates it; the row includes the measurements since the last log."""
         self._restart_clock()
         self.store.save_policy("final", self.agent.state_dict()["policy"], self.env_steps)
         scores = self.evaluate(self.evaluation.final_episodes)
@@ -183,11 +183,11 @@ class Trainer:
         self.saved_at = self.env_steps
 
     def state_dict(self) -> State:
-        """Everything that the rest of the run, and of its metrics, depends on."""
+        """Everything that the rest of the run and its metrics depend on."""
         return {
             "agent": self.agent.state_dict(),
             "rollout": self.rollout.state_dict(),
-            "tape": self.tape.state_dict(),
+            "tape": self.action_log.state_dict(),
             "meters": self.meters.state_dict(),
             "episodes": self.episodes.state_dict(),
             "env_steps": self.env_steps,
@@ -198,9 +198,9 @@ class Trainer:
         }
 
     def load_state_dict(self, state: State, device: Any) -> None:
-        """Takes over a state_dict but for the rollout's part; `play_back` follows."""
+        """Loads a state_dict except for the part "rollout"; call `play_back` with it afterwards."""
         self.agent.load_state_dict(state["agent"])
-        self.tape.load_state_dict(state["tape"])
+        self.action_log.load_state_dict(state["tape"])
         self.meters.load_state_dict(state["meters"], device)
         self.episodes.load_state_dict(state["episodes"])
         self.env_steps, self.best, self.curve = state["env_steps"], state["best"], list(state["curve"])
@@ -210,11 +210,11 @@ class Trainer:
         self.seconds = state["seconds"]
 
     def play_back(self, state: State) -> bool:
-        """Brings the environments back to where they were; `state`: the part "rollout" of the state_dict.
+        """Restores the environments by replaying their actions; state: the part "rollout" of a state_dict.
 
-        False if that failed: then training continues with fresh episodes.
+        Returns False if they cannot be restored; training then continues with new episodes.
         """
-        exact = self.rollout.resume(state, self.tape)
+        exact = self.rollout.resume(state, self.action_log)
         if not exact:
             self.episodes.forget()
             self.rollout.start(self.agent)

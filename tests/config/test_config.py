@@ -121,9 +121,9 @@ def test_a_config_starts_from_its_base(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('base = "quickstrat"', r"own\.toml: base: no config 'quickstrat' \(did you mean quickstart"),
-        ('base = "own.toml"', r"own\.toml: base: 'own\.toml' is made from this config itself"),
-        ('base = "../{folder}/own.toml"', r"own\.toml: base: '.*own\.toml' is made from this config itself"),
-        ("base = 3", "own.toml: base: expected a packaged config's name or a file's, got 3"),
+        ('base = "own.toml"', r"own\.toml: base: 'own\.toml' inherits from this config itself"),
+        ('base = "../{folder}/own.toml"', r"own\.toml: base: '.*own\.toml' inherits from this config itself"),
+        ("base = 3", "own.toml: base: expected the name of a packaged config or of a file, got 3"),
     ],
 )
 def test_what_is_no_base_is_refused(text: str, message: str, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_files_of_another_experiment_are_refused_before_anything_runs(place: Pat
     assert without.exit_code == 2
     assert "final_episodes was 3, is 4" in without.output
     (place / "data" / "small" / "rlkit-seed0.json").write_text("{")
-    assert "is no result file" in call("train", "small.toml", "--seeds", "0", "--data", "data").output
+    assert "is not a result file" in call("train", "small.toml", "--seeds", "0", "--data", "data").output
 
 
 def test_a_file_with_another_seed_is_refused(place: Path, in_process: None) -> None:
@@ -106,7 +106,7 @@ def test_other_versions_are_said(place: Path, in_process: None) -> None:
     content["versions"]["numpy"] = "1.0"
     file.write_text(json.dumps(content))
     done = call("train", "small.toml", "--seeds", "0", "--data", "data")
-    assert f"small-seed0: made with numpy 1.0 (here {np.__version__}); taken as finished" in done.output
+    assert f"small-seed0: made with numpy 1.0 (here {np.__version__}); accepted as finished" in done.output
 
 
 def test_one_failing_run_ends_no_other(place: Path, in_process: None) -> None:

@@ -305,7 +305,7 @@ def test_an_environment_that_does_not_play_back_is_reported(tmp_path: Path) -> N
     state = store.load(400)
     state["tape"]["hash"][0] ^= 1
     store.save(400, state, keep=1)
-    with pytest.warns(UserWarning, match="did not play back"):
+    with pytest.warns(UserWarning, match="could not be restored"):
         rlkit.resume(run, 600)
     result = json.loads((run / "result.json").read_text())
     assert result["approximate"] == [400]
@@ -318,7 +318,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
     run = rlkit.train(config, {"train.steps": 400}, run=tmp_path / "run").path
     newest = CheckpointStore(run / "checkpoints").folder(400) / "arrays.safetensors"
     newest.write_bytes(newest.read_bytes()[:-100])
-    with pytest.warns(UserWarning, match=r"damaged.*going on from step 360"):
+    with pytest.warns(UserWarning, match=r"damaged.*resuming from step 360"):
         rlkit.resume(run, 600)
     assert outcome(run) == outcome(whole)
 

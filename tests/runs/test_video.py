@@ -94,7 +94,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 def test_a_video_that_cannot_be_made_is_refused_before_anything_is_played(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match=r"play.avi: a video is written as .mp4"):
+    with pytest.raises(ConfigError, match=r"play.avi: videos are written as .mp4"):
         VideoFile(tmp_path / "play.avi", 15)
     with pytest.raises(OSError, match="nowhere"):
         VideoFile(tmp_path / "nowhere" / "play.mp4", 15)
