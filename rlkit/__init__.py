@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlkit.agent import Agent, AgentContext, AgentPlugin, HasNetworks, Policy
+    from rlkit.agent import Agent, AgentContext, AgentPlugin, HasNetworks, HasPacing, Pacing, Policy
     from rlkit.config.model import SWITCH, Model, PluginConfig
     from rlkit.devices import to_device
     from rlkit.environments import Environments, EnvPlugin
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _NAMES = {
-    "rlkit.agent": ("Agent", "AgentContext", "AgentPlugin", "HasNetworks", "Policy"),
+    "rlkit.agent": ("Agent", "AgentContext", "AgentPlugin", "HasNetworks", "HasPacing", "Pacing", "Policy"),
     "rlkit.config.model": ("Model", "PluginConfig", "SWITCH"),
     "rlkit.devices": ("to_device",),
     "rlkit.environments": ("EnvPlugin", "Environments"),
@@ -175,6 +175,7 @@ __all__ = [
     "GradientConfig",
     "GradientSettings",
     "HasNetworks",
+    "HasPacing",
     "Hindsight",
     "Histogram",
     "Image",
@@ -193,6 +194,7 @@ __all__ = [
     "Observation",
     "OptimizerConfig",
     "OptionStore",
+    "Pacing",
     "PluginConfig",
     "Policy",
     "Prioritised",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlkit.agent import AgentContext, Pacing
+from rlkit import AgentContext, Pacing
 from rlkit.config.model import PluginConfig
 from rlkit.types import ActorOutput, ActorState, EnvSpec, Metrics, Mode, Observation, State, StepBatch
 
