@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from envs.gymnasium import plugin as gymnasium
 from helpers.a2c import A2CAgent, A2CConfig, A2CPlugin
-from helpers.faults import Fault
+from helpers.faults import CARTPOLE, Fault, failures
 from helpers.noise_agent import NoiseAgent, NoisePlugin
 from rlkit.agent import AgentContext
-from rlkit.testing import learning
+from rlkit.testing import agent_checks, learning
 from rlkit.testing.agents import CHECKS
 from rlkit.types import EnvSpec, Metrics, StepBatch
 
@@ -126,3 +127,14 @@ def test_a_planted_fault_fails_its_check(fault: Fault) -> None:
 def test_every_check_has_a_planted_fault() -> None:
     checks = {check.__name__ for check in CHECKS if check.__module__ == learning.__name__}
     assert checks == {fault.check for fault in FAULTS}
+
+
+def test_rollouts_of_all_steps_together_are_paced_by_environment_steps() -> None:
+    assert failures(UndeclaredPacing(CountsAllSteps)) == {}
+
+
+def test_too_few_rollouts_to_check_are_an_error() -> None:
+    plugin = A2CPlugin()
+    checks = dict(agent_checks(plugin, plugin.config(name="a2c"), gymnasium, CARTPOLE, steps=15))
+    with pytest.raises(AssertionError, match=r"the agent learned 1 times in 15 steps of 3 environments; .* two full"):
+        checks["pacing"]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from helpers.a2c import A2CAgent, A2CPlugin
-from helpers.faults import Fault
+from helpers.faults import Fault, failures
 from helpers.noise_agent import NoiseAgent, NoisePlugin
 from rlkit.testing import reproducing
 from rlkit.testing.agents import CHECKS
@@ -161,3 +162,12 @@ def test_a_planted_fault_fails_its_check(fault: Fault) -> None:
 def test_every_check_has_a_planted_fault() -> None:
     checks = {check.__name__ for check in CHECKS if check.__module__ == reproducing.__name__}
     assert checks == {fault.check for fault in FAULTS}
+
+
+class MeasuresTime(NoiseAgent):
+    def learn(self) -> Metrics:
+        return {**super().learn(), "time/learn": time.perf_counter()}
+
+
+def test_metrics_of_time_may_differ() -> None:
+    assert failures(NoisePlugin(MeasuresTime)) == {}
