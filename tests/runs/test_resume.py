@@ -380,5 +380,5 @@ def test_more_evaluation_environments_than_episodes(tmp_path: Path) -> None:
 def test_a_smaller_total_is_refused(tmp_path: Path) -> None:
     run = rlkit.train(write_config(tmp_path, "cartpole"), {"train.steps": 400}, run=tmp_path / "run").path
     (run / "result.json").unlink()
-    with pytest.raises(RunError, match="at step 400 already"):
+    with pytest.raises(RunError, match="already at step 400"):
         rlkit.resume(run, 300)
