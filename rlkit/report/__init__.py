@@ -1,1 +1,1 @@
-"""Results of many runs: read, grouped, scored with intervals, tabled and drawn."""
+"""Reports on many runs: reads and groups results, computes scores with intervals, writes tables and plots."""

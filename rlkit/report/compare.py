@@ -1,4 +1,4 @@
-"""Groups of runs side by side: one table an environment, and over several Atari games the normalised scores."""
+"""Comparison tables: scores per environment, and human-normalised scores over several Atari games."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rlkit.report.scores import (
 
 @dataclass
 class Table:
-    """Rows of text under a title, what must be said with them, and the protocols of their scores."""
+    """A table of text with its title and notes."""
 
     title: str
     columns: tuple[str, ...]
@@ -39,7 +39,7 @@ class Table:
 
 
 def finished(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
-    """(the finished ones, one line for each other)."""
+    """(finished runs, one line for each unfinished run)."""
     lines = [
         f"{result.path} is unfinished at step {result.env_steps:,}; left out ('rlkit resume {result.path}' goes on)"
         for result in results
@@ -49,7 +49,7 @@ def finished(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
 
 
 def compare(groups: Sequence[Group], against: str | None = None) -> list[Table]:
-    """The tables of finished groups: scores by environment, differences under each protocol, normalised ones."""
+    """The tables of finished groups: scores per environment, differences per protocol, normalised scores."""
     by_environment: dict[str, list[Group]] = {}
     for group in groups:
         by_environment.setdefault(group.environment, []).append(group)
@@ -68,7 +68,7 @@ def compare(groups: Sequence[Group], against: str | None = None) -> list[Table]:
 
 
 def score_table(environment: str, groups: Sequence[Group]) -> Table:
-    """Raw final scores of one environment. A run's score is the mean return of its final evaluation."""
+    """Raw final scores in one environment. The score of a run is the mean return of its final evaluation."""
     marks = legend(group.protocol for group in groups)
     columns = ("group", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "lowest", "highest", "steps", "time")
     rows: list[tuple[str, ...]] = []
@@ -92,13 +92,13 @@ def score_table(environment: str, groups: Sequence[Group]) -> Table:
 
 
 def steps(group: Group) -> str:
-    """Environment steps of a run; from the fewest to the most where runs end early."""
+    """Environment steps of a run; the smallest and the largest number if runs end early."""
     ends = sorted({run.env_steps for run in group.runs})
     return f"{ends[0]:,}" if len(ends) == 1 else f"{ends[0]:,} to {ends[-1]:,}"
 
 
 def training_time(group: Group) -> str:
-    """The median over runs, evaluation left out; "" where none says."""
+    """The median over runs, without evaluation; "" if it is unknown."""
     hours = [run.hours for run in group.runs if run.hours is not None]
     if not hours:
         return ""
@@ -109,13 +109,13 @@ def training_time(group: Group) -> str:
 
 
 def digits_for(scores: NDArray[np.float64]) -> int:
-    """Digits behind the point that scores of this size are worth."""
+    """Number of decimals for scores of this size."""
     largest = float(np.abs(scores).max())
     return 0 if largest >= 1000 else 1 if largest >= 100 else 2 if largest >= 0.5 else 3
 
 
 def protocol_notes(marks: dict[str, Protocol]) -> list[str]:
-    """Each protocol in full; where there are several, in what they differ."""
+    """Each protocol in full; if there are several, their differences."""
     notes = sentences(marks)
     first, *others = marks.items()
     for mark, protocol in others:
@@ -130,7 +130,7 @@ def few_seeds(groups: Sequence[Group]) -> list[str]:
 
 
 def early_ends(groups: Sequence[Group]) -> list[str]:
-    """One line for each group of which runs were ended by `evaluation.stop`."""
+    """One line for each group with runs that `evaluation.stop` ended."""
     lines = []
     for group in groups:
         config = group.runs[0].config
@@ -146,7 +146,7 @@ def early_ends(groups: Sequence[Group]) -> list[str]:
 
 
 def difference_table(where: str, named: Sequence[tuple[str, NDArray[np.float64]]]) -> Table:
-    """Each of the groups (label, (runs, tasks)) against the first: difference of the IQMs, chance to beat it."""
+    """Compares each group (label, (runs, tasks)) with the first: difference of IQMs, probability of improvement."""
     (first, baseline), *others = named
     base = aggregate(baseline)["interquartile mean"].value
     rows: list[tuple[str, ...]] = []
@@ -167,7 +167,7 @@ def _scaled(estimate: Estimate, factor: float) -> Estimate:
 
 
 def reference_table(environment: str, groups: Sequence[Group]) -> Table:
-    """Each group beside Dopamine's agents at the last frame count that both reached."""
+    """Each group and Dopamine's agents at the last number of frames that both reached."""
     table = Table(f"{environment}: beside Dopamine at equal frames", ("who", "frames", "seeds", "mean [95%]"))
     game = reference.game_of(environment)
     if game is None or game not in reference.dopamine_games():
@@ -199,7 +199,7 @@ def reference_table(environment: str, groups: Sequence[Group]) -> Table:
 
 
 def at_frames(run: Result, frames: float) -> float:
-    """The mean return of the last evaluation at or before `frames`; the final one's where the run ends there."""
+    """The mean return of the last evaluation at or before `frames`, or of the final one if the run ends there."""
     if run.env_steps * run.frame_skip <= frames or EVALUATION + "return_mean" not in run.curves:
         return run.score
     curve = run.curves[EVALUATION + "return_mean"]
@@ -208,15 +208,15 @@ def at_frames(run: Result, frames: float) -> float:
 
 
 def human_normalised(run: Result) -> float | None:
-    """(score - random) / (human - random); None where no such scores are known for the environment."""
+    """(score - random) / (human - random); None if these scores are unknown for the environment."""
     known = run.reference_scores or reference.atari_scores().get(reference.game_of(run.environment) or "")
     return None if not known else (run.score - known["random"]) / (known["human"] - known["random"])
 
 
 def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
-    """Human-normalised scores by group label, over all games that the group played; none where no game is known.
+    """Human-normalised scores by group label, over all games of the group; no table if no game is known.
 
-    Then those with the same games and rules against the first of them, where there are several games.
+    If there are several games, groups with the same games and rules are also compared with the first of them.
     """
     columns = ("group", "games", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "optimality gap [95%]")
     protocols: list[Protocol] = []
@@ -255,5 +255,5 @@ def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
 
 
 def without_environment(protocol: Protocol) -> Protocol:
-    """What must be equal for normalised scores of different games to be averaged."""
+    """The protocol without the environment: equal if normalised scores of different games may be averaged."""
     return replace(protocol, entries={key: text for key, text in protocol.entries.items() if key != "environment"})

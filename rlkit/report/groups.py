@@ -1,4 +1,4 @@
-"""Which runs belong together, and what a group is called: by what differs between the groups of one comparison."""
+"""Groups runs, and labels each group by the values in which the groups of a comparison differ."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rlkit.report.results import Result
 
 LIBRARIES = {"stable-baselines3": "Stable-Baselines3"}
 ATTRIBUTES = ("experiment", "library", "seed")
-UNSET = "unset"  # the value of a key that a config does not have
-OF_MEASURING = ("evaluation.", "train.visits.")  # in a label only where no other key tells the groups apart
+UNSET = "unset"  # shown for a key that a config lacks
+OF_MEASURING = ("evaluation.", "train.visits.")  # in a label only if no other key tells the groups apart
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one environment and one protocol that are averaged over."""
+    """Runs of one environment and one protocol, over which scores are averaged."""
 
     label: str
     runs: tuple[Result, ...]
@@ -43,10 +43,10 @@ class Group:
 
 
 def grouped(results: Sequence[Result], by: Sequence[str] = ()) -> list[Group]:
-    """The groups, in the order in which they were named: what differs separates, or only the keys of `by`.
+    """Groups runs that agree in all values but the seed, or only in the keys of `by`; keeps their order.
 
-    Environments and protocols always separate: their scores are never averaged. Raises ConfigError for a key of `by`
-    that no run has.
+    Scores of different environments or protocols are never averaged. Raises ConfigError for a key of `by` that no run
+    has.
     """
     for key in by:
         if key not in ATTRIBUTES and not any(key in result.config for result in results):
@@ -78,7 +78,7 @@ def _text(value: Any) -> str:
 
 
 def _labels(groups: Sequence[Sequence[Result]], by: Sequence[str]) -> list[str]:
-    """One label a group, by what differs between the groups of its environment."""
+    """One label per group: the values that differ between the groups of its environment."""
     firsts = [runs[0] for runs in groups]
     if by:
         labels = [_label_by(first, by) for first in firsts]
@@ -89,14 +89,14 @@ def _labels(groups: Sequence[Sequence[Result]], by: Sequence[str]) -> list[str]:
 
 
 def _label_by(result: Result, by: Sequence[str]) -> str:
-    """The values of the keys, without those after the first that its config lacks."""
+    """The values of the keys; keys that its config lacks are omitted, except for the first."""
     values = {key: _text(_value(result, key)) for key in by}
     given = {key: value for key, value in values.items() if value != UNSET or key == by[0]}
     return ", ".join(f"{_short(key, by)}={value}" for key, value in given.items())
 
 
 def _label(result: Result, others: Sequence[Result]) -> str:
-    """Library and experiment where `others` differ in them, then the config keys in which its experiment differs."""
+    """Library and experiment if `others` differ in them, then the config values in which its experiment differs."""
     ours = [other for other in others if other.library == result.library]
     configs = [other.config for other in ours if other.experiment == result.experiment]
     tables, keys = _switched(configs), _telling(configs)
@@ -124,7 +124,7 @@ def _has(config: Mapping[str, Any], table: str) -> bool:
 
 
 def _switched(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Tables like agent.bonus that some configs have and others lack, of those that have the tables around them."""
+    """Tables like agent.bonus that only some configs have, among those that have the tables around them."""
     parts = {tuple(key.split(".")) for config in configs for key in config}
     found: list[str] = []
     for table in sorted({".".join(path[:size]) for path in parts for size in range(1, len(path))}):
@@ -134,7 +134,7 @@ def _switched(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _owners(configs: Sequence[Mapping[str, Any]], inner: str, tables: Sequence[str]) -> list[Mapping[str, Any]]:
-    """The configs that have those of the tables that `inner`, a key or a table, lies in."""
+    """The configs that have all of the tables in which `inner`, a key or a table, lies."""
     around = [table for table in tables if inner.startswith(f"{table}.")]
     return [config for config in configs if all(_has(config, table) for table in around)]
 
@@ -142,7 +142,7 @@ def _owners(configs: Sequence[Mapping[str, Any]], inner: str, tables: Sequence[s
 def _telling(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys whose values differ between the configs, or between those that have the table around them.
 
-    Keys of measuring only where they are needed.
+    Includes keys of OF_MEASURING only if they are needed.
     """
     tables = _switched(configs)
 
@@ -159,13 +159,13 @@ def _telling(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _short(key: str, among: Sequence[str]) -> str:
-    """The last part of a dotted key where that is unambiguous."""
+    """The last part of a dotted key if it is unambiguous, else the whole key."""
     last = key.rpartition(".")[2]
     return key if sum(other.rpartition(".")[2] == last for other in among) > 1 else last
 
 
 def _told_apart(labels: Sequence[str], firsts: Sequence[Result]) -> list[str]:
-    """Numbers the groups of one environment that would be called the same, for they differ in protocol."""
+    """Adds a number to equal labels in one environment: these groups differ in protocol."""
     keys = [(label, first.environment) for label, first in zip(labels, firsts, strict=True)]
     out = []
     for index, (label, environment) in enumerate(keys):

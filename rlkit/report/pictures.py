@@ -1,4 +1,4 @@
-"""What `rlkit plot` draws: learning curves, or scores over the values of one config key, a line for each group."""
+"""The pictures of `rlkit plot`: learning curves, or scores over the values of a config key; one line per group."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from rlkit.report.results import Result, scored_by
 def drawn(
     results: Sequence[Result], x: str, y: str | None, by: Sequence[str] = (), against: str | None = None
 ) -> Picture:
-    """By `x`: "env_steps", "frames", "hours", or a config key; `y` is a curve's name, None the usual one.
+    """The picture for `x`: "env_steps", "frames", "hours", or a config key. y: name of a curve; None: the default.
 
-    Raises ConfigError where there is nothing to draw.
+    Raises ConfigError if there is nothing to draw.
     """
     if x in X_LABELS:
         return draw(grouped(results, by), x, y or "evaluation/return_mean", against)
@@ -29,9 +29,9 @@ def drawn(
 
 
 def draw_sensitivity(results: Sequence[Result], key: str, by: Sequence[str] = (), y: str = FINAL_SCORE) -> Picture:
-    """One panel an environment: each run's score (`y` says of what) over its value of the config key `key`.
+    """One panel per environment: scores of runs over their values of the config key `key`. y: label of the score.
 
-    Runs that differ in nothing but the seed and `key` make a line. Raises ConfigError where no run has such a number.
+    Runs that differ only in the seed and in `key` form a line. Raises ConfigError if no run has a number there.
     """
     notes, kept = [], []
     for run in results:
@@ -57,7 +57,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _scores(group: Group, values: dict[Path, float], key: str, notes: list[str]) -> Curve:
-    """The scores of the seeds that all values of the key share."""
+    """The scores of the seeds that were run with every value of the key."""
     scores = {value: {run.seed: run.score for run in group.runs if values[run.path] == value}
               for value in sorted({values[run.path] for run in group.runs})}  # fmt: skip
     shared = sorted(set.intersection(*map(set, scores.values())))

@@ -1,4 +1,4 @@
-"""Learning curves: one panel an environment, one line a group, its interval shaded."""
+"""Learning curves: one panel per environment, one line per group, its interval shaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rlkit.report.protocols import NAME
 from rlkit.report.results import Result
 from rlkit.report.scores import FEWEST_RUNS, curve_interval, curve_iqm, needed
 
-# Okabe & Ito 2008: told apart by colour-blind readers too; the yellow is left out, since it vanishes on white.
+# Okabe & Ito 2008, distinguishable if colour-blind; without yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 STYLES = ("-", "--", ":", "-.")
 X_LABELS = {"env_steps": "environment steps", "frames": "frames (with the skipped ones)", "hours": "hours of training"}
@@ -33,29 +33,29 @@ Y_LABELS = {
     "episode/length": "steps an episode, training",
 }
 FINAL_SCORE = "return of the final evaluation"
-LEGEND = 38  # characters of a legend's line that a panel has room for
-POINTS = 200  # of a common grid, where the runs of a group were not measured at the same places
+LEGEND = 38  # characters of a line of the legend
+POINTS = 200  # of a common grid, if the runs of a group were measured at different steps
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What is drawn of one group."""
+    """The curve of one group."""
 
     x: NDArray[np.float64]  # (points,)
     values: NDArray[np.float64]  # (runs, points)
-    cut: bool = False  # some of the runs go on beyond its end
+    cut: bool = False  # some runs are longer
 
 
 @dataclass
 class Picture:
-    """A drawn figure, and one line for each thing that is not in it."""
+    """A figure, and one line for each thing that is missing in it."""
 
     figure: Any
-    fingerprint: str  # of the drawn numbers; written into the file, so that a stale picture can be told
+    fingerprint: str  # of the drawn numbers; written into the file to detect outdated pictures
     notes: list[str] = field(default_factory=list)
 
     def save(self, files: Sequence[Path]) -> list[str]:
-        """Writes PNG or SVG by the file's ending, the same bytes at every call; gives the notes."""
+        """Writes PNG or SVG, by the suffix; the bytes are the same at every call. Returns the notes."""
         matplotlib = needed("matplotlib", "a picture")
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,9 +68,9 @@ class Picture:
 def draw(
     groups: Sequence[Group], x: str = "env_steps", y: str = "evaluation/return_mean", against: str | None = None
 ) -> Picture:
-    """One panel an environment, one line a group; where `y` has wildcards, one for each curve that matches.
+    """One panel per environment, one line per group; if `y` has wildcards, one line per matching curve.
 
-    Groups without `y` are named in the notes; raises ConfigError where none has it.
+    The notes name the groups without `y`. Raises ConfigError if no group has it.
     """
     notes: list[str] = []
     curves: dict[str, dict[str, Curve]] = {}
@@ -86,7 +86,7 @@ def draw(
     drawn = picture(groups, curves, x, y, notes)
     if against:
         figure = drawn.figure
-        figure.set_figheight(figure.get_figheight() + 1)  # the legend moves under the panel
+        figure.set_figheight(figure.get_figheight() + 1)  # room for the legend under the panel
         figure.supxlabel(f"{caption(curves)} Grey: mean training return, Nature CNN.", fontsize=8, color="#555555")
         for axis, environment in zip(figure.axes, curves, strict=False):
             _draw_reference(axis, environment, notes)
@@ -94,13 +94,13 @@ def draw(
 
 
 def matching(group: Group, y: str) -> list[str]:
-    """The names of the group's curves that `y` means: itself, or with *, ? or [...] in it all that match."""
+    """The names of the group's curves that match `y`, which may contain *, ? and [...]."""
     found = sorted(name for run in group.runs for name in run.curves if fnmatch.fnmatchcase(name, y))
     return list(dict.fromkeys(found)) if set("*?[") & set(y) and found else [y]
 
 
 def picture(groups: Sequence[Group], curves: dict[str, dict[str, Curve]], x: str, y: str, notes: list[str]) -> Picture:
-    """Curves by environment and label of their group, with what must be said of their protocols added to `notes`."""
+    """Draws curves by environment and group label; adds notes on their protocols to `notes`."""
     for environment in dict.fromkeys(group.environment for group in groups):
         protocols = {group.protocol.key() for group in groups if group.environment == environment}
         if len(protocols) > 1:
@@ -114,7 +114,7 @@ def picture(groups: Sequence[Group], curves: dict[str, dict[str, Curve]], x: str
 
 
 def rules(groups: Sequence[Group]) -> str:
-    """What of its protocol stands under a panel's title: all that the title and the axes do not say."""
+    """The text under a panel's title: the entries of the protocol that title and axes do not show."""
     said = ("environment", "evaluation", "parameters", "return", NAME)
     texts = {
         "; ".join(f"{key} {value}" for key, value in group.protocol.entries.items() if key not in said)
@@ -136,7 +136,7 @@ def _digits(values: NDArray[np.float64]) -> list[str]:
 
 
 def curve_of(group: Group, x: str, y: str, notes: list[str]) -> Curve | None:
-    """The group's curves on common points, without runs that lack `y` or, beside finished ones, are unfinished."""
+    """The group's curves on common points, of the runs that have `y`; unfinished runs only if none is finished."""
     runs = [run for run in group.runs if y in run.curves]
     if not runs:
         keys = sorted({key for run in group.runs for key in run.curves})
@@ -168,7 +168,7 @@ def curve_of(group: Group, x: str, y: str, notes: list[str]) -> Curve | None:
 
 
 def places(run: Result, env_steps: NDArray[np.float64], x: str) -> NDArray[np.float64] | None:
-    """Environment steps as `x`; None where a run does not say how long it took."""
+    """Environment steps converted to `x`; None if the duration of the run is unknown."""
     if x == "env_steps":
         return env_steps
     if x == "frames":
@@ -177,11 +177,11 @@ def places(run: Result, env_steps: NDArray[np.float64], x: str) -> NDArray[np.fl
     if clock is not None:
         hours: NDArray[np.float64] = np.interp(env_steps, [0, *clock.env_steps], [0, *clock.values])
         return hours
-    return None if run.hours is None else env_steps * run.hours / run.env_steps  # result files: at an even pace
+    return None if run.hours is None else env_steps * run.hours / run.env_steps  # result files: assumes constant speed
 
 
 def aligned(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Curve:
-    """Curves (x, values) at common x: the shared ones where most are shared, else a grid over what all cover."""
+    """Curves (x, values) at common x: at the shared x if most are shared, else on a grid over the common range."""
     shared = pairs[0][0]
     for x, _ in pairs[1:]:
         shared = np.intersect1d(shared, x)
@@ -217,8 +217,8 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
             _mark_values(axis, groups.values())
         axis.margins(x=0.01 if x in X_LABELS else 0.05)
         if axis.dataLim.y0 >= 0:
-            axis.set_ylim(bottom=0)  # else a small gain fills the panel
-        if len(curves) == 1 and len(groups) > 3:  # inside, it would cover what it names
+            axis.set_ylim(bottom=0)  # else small gains look large
+        if len(curves) == 1 and len(groups) > 3:  # inside, it would cover the curves
             figure.set_figwidth(figure.get_figwidth() + 1.5)
             axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
         else:
@@ -242,7 +242,7 @@ def caption(curves: dict[str, dict[str, Curve]]) -> str:
 
 
 def _number(labels: Sequence[str], numbers: dict[str, int]) -> None:
-    """Gives each label of a panel the lowest number that is free in it; a label has the same one in all panels."""
+    """Assigns each label of a panel the lowest number free in it; a label has the same number in all panels."""
     taken = {numbers[label] for label in labels if label in numbers}
     for label in labels:
         if label not in numbers:
@@ -251,7 +251,7 @@ def _number(labels: Sequence[str], numbers: dict[str, int]) -> None:
 
 
 def _mark_values(axis: Any, curves: Iterable[Curve]) -> None:
-    """The values of a config key that were tried, alone, on a logarithmic axis where they span a factor of 10."""
+    """Puts ticks only at the values that were run; the axis is logarithmic if they span a factor of 10."""
     values = sorted({value for curve in curves for value in curve.x.tolist()})
     if values[0] > 0 and values[-1] >= 10 * values[0]:
         axis.set_xscale("log")
@@ -284,7 +284,9 @@ def _draw_reference(axis: Any, environment: str, notes: list[str]) -> None:
     seen = [value for points in curves for frames, value in points.items() if frames <= end]
     room = 0.05 * (max(high, *seen) - min(low, *seen))
     axis.set_xlim(0, end)
-    axis.set_ylim(min(low, min(seen) - room), max(high, max(seen) + room))  # theirs may lie far from ours
+    axis.set_ylim(
+        min(low, min(seen) - room), max(high, max(seen) + room)
+    )  # the published curves may lie far from the others
     axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, columnspacing=1)
     text = reference.dopamine_protocol(environment).text()
     notes.append(f"{environment}: Dopamine's curves are of another protocol, drawn beside and not averaged: {text}")

@@ -1,4 +1,4 @@
-"""Protocols: what a score depends on besides the agent, as a named object that is printed with every score."""
+"""Protocols: what a score depends on besides the agent; printed with every score."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-NAME = "protocol"  # where an environment's own entries carry the name of a published protocol
+NAME = "protocol"  # key of an environment's entries that names a published protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
     """Sticky actions, no-ops, life loss, time limit, evaluation epsilon ... in words, under a name."""
 
-    name: str  # a published protocol's ("dopamine"), else the environment's
+    name: str  # of a published protocol ("dopamine"), else of the environment
     entries: Mapping[str, str]
 
     @classmethod
     def of(cls, entries: Mapping[str, Any]) -> Protocol:
-        """From the entries of a result file. At which step a run ended is the run's, and no part of it."""
+        """From the entries of a result file. Omits the step at which the run ended, which differs between runs."""
         plain = {key: re.sub(r", at \d+ steps$", "", str(value)) for key, value in entries.items()}
         return cls(plain.get(NAME) or plain.get("environment", "unnamed"), plain)
 
@@ -28,7 +28,7 @@ class Protocol:
         return self.entries.get("environment", "unnamed")
 
     def key(self) -> tuple[tuple[str, str], ...]:
-        """Equal where scores may be averaged."""
+        """Equal if scores may be averaged."""
         return tuple(sorted(self.entries.items()))
 
     def text(self) -> str:
@@ -42,7 +42,7 @@ class Protocol:
 
 
 def legend(protocols: Iterable[Protocol]) -> dict[str, Protocol]:
-    """Mark → protocol, each protocol once: its name, with a number where two differ under one name."""
+    """Mark → protocol, each protocol once. A mark is its name, numbered if different protocols have the same name."""
     marks: dict[str, Protocol] = {}
     for protocol in protocols:
         if any(known.key() == protocol.key() for known in marks.values()):
@@ -56,7 +56,7 @@ def legend(protocols: Iterable[Protocol]) -> dict[str, Protocol]:
 
 
 def sentences(marks: Mapping[str, Protocol]) -> list[str]:
-    """Each protocol in full, by its mark; the mark is left out where it is the only one, and the environment's name."""
+    """Each protocol in full, with its mark; a single one whose mark is the environment's name has none."""
     alone = len(marks) == 1
     return [
         f"Protocol{'' if alone and mark == protocol.environment else ' ' + mark}: {protocol.text()}."

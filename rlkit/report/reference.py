@@ -3,7 +3,7 @@
 Sources, in rlkit/report/data/:
 
 - atari_scores.csv: van Hasselt et al. 2016, arXiv:1602.07714, table 1 (the columns Random and Human, 30 no-ops start).
-  The same 57 pairs stand in DQN Zoo's dqn_zoo/atari_data.py; the two were compared and agree.
+  They agree with the 57 pairs in DQN Zoo's dqn_zoo/atari_data.py.
 - dopamine.csv: computed from github.com/google/dopamine, baselines/atari/data (Apache License 2.0): for each agent,
   game and network the training return, as the mean over 5 runs and over the last five iterations (5 million frames)
   before 10, 20, 40, 50, 100, 150 and 199 million frames. `CNN` and `Impala` are the agents in JAX; `legacy` those of
@@ -37,7 +37,7 @@ DOPAMINE_SEEDS = 5
 
 
 def dopamine_protocol(environment: str) -> Protocol:
-    """How Dopamine's published returns were measured: in training."""
+    """The protocol of Dopamine's published returns, which were measured in training."""
     return Protocol.of({"environment": environment, **DOPAMINE})
 
 

@@ -1,4 +1,4 @@
-"""Results in one form: the small JSON files that finished runs leave, and run directories, finished or not."""
+"""Reads results into one form: from the JSON files of finished runs, and from run directories, finished or not."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rlkit.runs.directory import RunDirectory
 from rlkit.runs.identity import of_experiment, understood
 
 EVALUATION = "evaluation/"
-OF_EVALUATION = ("evaluation", "evaluation epsilon", "parameters", "return")  # a protocol's entries
+OF_EVALUATION = ("evaluation", "evaluation epsilon", "parameters", "return")  # entries of a protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One measured quantity of one run."""
+    """One metric of one run."""
 
     env_steps: NDArray[np.float64]  # (points,) increasing
     values: NDArray[np.float64]  # (points,)
@@ -30,19 +30,19 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One run: who made it, on what, under which protocol, and how it scored."""
+    """One run: library, environment, protocol and scores."""
 
     path: Path
     library: str
     experiment: str
     seed: int
-    config: Mapping[str, Any]  # dotted keys; empty where another library made the run
+    config: Mapping[str, Any]  # dotted keys; empty if another library made the run
     protocol: Protocol
-    env_steps: int  # how far it got
+    env_steps: int  # reached
     returns: NDArray[np.float64] | None  # (episodes,) of the final evaluation; None while unfinished
     curves: Mapping[str, Series]
     frame_skip: int = 1
-    hours: float | None = None  # of training, evaluation left out
+    hours: float | None = None  # of training, without evaluation
     reference_scores: Mapping[str, float] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -58,13 +58,13 @@ class Result:
         return float(self.returns.mean())
 
 
-LAST = 6  # of as many parts of the training the last one is looked at
+LAST = 6  # `scored_by` averages over the last of this many equal parts of training
 
 
 def scored_by(result: Result, name: str) -> Result:
-    """The same run with another score: the mean of the curve `name` over the last sixth of the training.
+    """The same run with another score: the mean of the curve `name` over the last sixth of training.
 
-    Raises ConfigError where the run has no such curve.
+    Raises ConfigError if the run has no such curve.
     """
     curve = result.curves.get(name)
     late = None if curve is None else curve.values[curve.env_steps > result.env_steps * (1 - 1 / LAST)]
@@ -79,7 +79,7 @@ def scored_by(result: Result, name: str) -> Result:
 
 @dataclass
 class Found:
-    """What was read, and one line for each thing that could not be."""
+    """The results that were read, and one line for each path that could not be used."""
 
     results: list[Result] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Found:
 def find(paths: Iterable[Path]) -> Found:
     """Reads result files, run directories, and folders of them.
 
-    What cannot be used is named in `problems`, and the rest is still read. Raises ConfigError where nothing is left.
+    Paths that cannot be used get a line in `problems`. Raises ConfigError if no result is found.
     """
     found, paths = Found(), list(paths)
     for path in paths:
@@ -115,7 +115,7 @@ def _read_path(path: Path, found: Found) -> None:
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
-    """Run directories and JSON files below `folder`; what lies inside a run directory belongs to it."""
+    """Run directories and JSON files below `folder`, but not the files inside run directories."""
     if (folder / "config.toml").is_file() and (folder / "run.json").is_file():
         yield folder
         return
@@ -137,14 +137,14 @@ def _read_one(path: Path, found: Found, *, named: bool) -> None:
         elif named:
             found.problems.append(f"{path} is no result file: it has no final episodes, protocol, seed and env_steps")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        if path.is_file() and path.suffix != ".json":  # a log beside the runs, where a shell filled in runs/*
+        if path.is_file() and path.suffix != ".json":  # such as a log file, if the shell expanded runs/*
             found.problems.append(f"{path} is neither a run directory nor a result file; it is left out")
             return
         found.problems.append(f"{path} cannot be read ({type(error).__name__}: {error}); it is left out")
 
 
 def of_content(content: Mapping[str, Any], path: Path) -> Result:
-    """A result file's content. Raises KeyError, TypeError or ValueError where it is no such thing."""
+    """The result of a file's content. Raises KeyError, TypeError or ValueError if the content is no result."""
     seconds = content.get("train_seconds", content.get("wall_seconds"))
     return Result(
         path=path,
@@ -167,7 +167,7 @@ def of_content(content: Mapping[str, Any], path: Path) -> Result:
 
 
 def _protocol_of(content: Mapping[str, Any]) -> Protocol:
-    """The protocol's entries; those of benchmarks/sb3_minatar.py, which says the same in other words, in ours."""
+    """The protocol of a result; translates the entries of benchmarks/sb3_minatar.py."""
     entries = content["protocol"]
     if "evaluation_seeds" not in entries:
         return Protocol.of(entries)
@@ -187,7 +187,7 @@ def _protocol_of(content: Mapping[str, Any]) -> Protocol:
 
 
 def _curves_of_rows(rows: Iterable[Mapping[str, Any]], prefix: str = "") -> dict[str, Series]:
-    """Name → series, of rows that each hold env_steps and some scalars; of two rows at one step the later counts."""
+    """Name → series, from rows with env_steps and scalars; of two rows at one step the later counts."""
     points: dict[str, dict[float, float]] = {}
     for row in rows:
         for name, value in row.items():
@@ -201,7 +201,7 @@ def _curves_of_rows(rows: Iterable[Mapping[str, Any]], prefix: str = "") -> dict
 
 
 def _curves_of_columns(columns: Mapping[str, Any]) -> dict[str, Series]:
-    """Name → series, of lists of numbers of which None is no number, beside those of "env_steps"."""
+    """Name → series, from lists of numbers (None: missing) of the same length as that of "env_steps"."""
     curves = {}
     for name, values in columns.items():
         known = np.array([value is not None for value in values], np.bool_)
@@ -212,7 +212,7 @@ def _curves_of_columns(columns: Mapping[str, Any]) -> dict[str, Series]:
 
 
 def _of_run(path: Path, problems: list[str]) -> Result:
-    """A run directory: its result if it is finished, and all curves that its metrics file holds."""
+    """The result of a run directory, with all curves of its metrics file; unfinished runs have no returns."""
     run = RunDirectory.open(path)
     config, info = run.config(), run.info()
     rows = _metrics_rows(run.metrics, problems)
@@ -240,7 +240,7 @@ def _of_run(path: Path, problems: list[str]) -> Result:
 
 
 def _metrics_rows(path: Path, problems: list[str]) -> list[dict[str, Any]]:
-    """The rows up to the first that cannot be read, which gets a line in `problems`."""
+    """The rows before the first that cannot be read, which gets a line in `problems`."""
     if not path.exists():
         problems.append(f"{path.parent} has no {path.name}: no curves but the result's")
         return []
@@ -258,7 +258,7 @@ def _metrics_rows(path: Path, problems: list[str]) -> list[dict[str, Any]]:
 
 
 def _drop_repeated(found: Found) -> None:
-    """A run counts once, though its directory and its result file, or two copies, may both be named."""
+    """Keeps each run once, if its directory and its result file, or two copies, are both given."""
     kept: dict[Any, Result] = {}
     for result in found.results:
         made = result.library, result.experiment, str(result.config), result.seed, result.env_steps

@@ -1,7 +1,7 @@
-"""Aggregate scores with stratified bootstrap intervals, by rliable (Agarwal et al. 2021, arXiv:2108.13264).
+"""Aggregate scores with stratified bootstrap intervals, using rliable (Agarwal et al. 2021, arXiv:2108.13264).
 
-Scores are (runs, tasks): a resample draws runs with replacement within each task. A comparison resamples each side on
-its own. Every interval is the 95% percentile interval, and the same at every call.
+Scores are (runs, tasks): a resample draws runs with replacement within each task. A comparison resamples each side
+independently. Every interval is the 95% percentile interval; intervals are deterministic.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rlkit.errors import ConfigError
 
 Scores = NDArray[np.float64]  # (runs, tasks), or (runs, tasks, points) for curves
 RESAMPLES = 2000
-FEWEST_RUNS = 3  # two seeds say nothing about how seeds spread
+FEWEST_RUNS = 3  # for an interval: two seeds give no useful estimate of the spread
 INSTALL = "pip install -c constraints.txt -e '.[report]'"
 
 
@@ -37,7 +37,7 @@ class Estimate:
 
 
 def needed(module: str, what: str) -> Any:
-    """An optional module of the extra `report`. Raises ConfigError that says how to install it."""
+    """Imports a module of the extra `report`. Raises ConfigError with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -47,9 +47,9 @@ def needed(module: str, what: str) -> Any:
 
 @cache
 def bootstraps() -> tuple[Any, Any]:
-    """rliable's two bootstraps, drawing from a generator of their own.
+    """rliable's two bootstraps, with a generator of their own.
 
-    rliable 1.2.0 draws from NumPy's global generator whatever seed it is given, so that no interval could be repeated.
+    rliable 1.2.0 ignores its seed and draws from NumPy's global generator, so its intervals cannot be repeated.
     """
     library = needed("rliable.library", "an interval")
 
@@ -65,7 +65,7 @@ def bootstraps() -> tuple[Any, Any]:
 
 
 def interval(statistic: Callable[..., Any], *sides: Scores) -> NDArray[np.float64]:
-    """(2, statistics): low and high of each statistic that `statistic` gives for the sides, each (runs, tasks, ..)."""
+    """(2, statistics): lower and upper bounds of what `statistic` returns for the sides, each (runs, tasks, ...)."""
     stratified, independent = bootstraps()
     bootstrap = (stratified if len(sides) == 1 else independent)(*sides, seed=0)
     bounds: NDArray[np.float64] = bootstrap.conf_int(statistic, reps=RESAMPLES, size=0.95, method="percentile")
@@ -73,7 +73,7 @@ def interval(statistic: Callable[..., Any], *sides: Scores) -> NDArray[np.float6
 
 
 def estimates(statistic: Callable[..., Any], *sides: Scores) -> list[Estimate]:
-    """Each statistic of the sides with its interval, without one where a side has fewer than three runs."""
+    """Each statistic of the sides with its interval; without interval if a side has fewer than three runs."""
     values = np.atleast_1d(statistic(*sides))
     if min(len(side) for side in sides) < FEWEST_RUNS:
         return [Estimate(float(value)) for value in values]
@@ -84,8 +84,7 @@ def estimates(statistic: Callable[..., Any], *sides: Scores) -> list[Estimate]:
 def aggregate(scores: Scores) -> dict[str, Estimate]:
     """Interquartile mean, mean and median over (runs, tasks), each with its interval.
 
-    The median is that of the tasks' means where there are several tasks (as published medians are), of the runs' scores
-    where there is one.
+    The median is over the means of tasks if there are several tasks (like published medians), else over the runs.
     """
     metrics = needed("rliable.metrics", "a score over seeds")
     single = scores.shape[1] == 1
@@ -98,14 +97,14 @@ def aggregate(scores: Scores) -> dict[str, Estimate]:
 
 
 def optimality_gap(scores: Scores) -> Estimate:
-    """How far normalised scores (runs, tasks) fall short of 1 on average, each cut at 1."""
+    """Mean shortfall from 1 of normalised scores (runs, tasks), each clipped at 1."""
     metrics = needed("rliable.metrics", "an optimality gap")
     (gap,) = estimates(lambda sample: np.array([metrics.aggregate_optimality_gap(sample, 1.0)]), scores)
     return gap
 
 
 def difference(scores: Scores, baseline: Scores) -> Estimate:
-    """Interquartile mean of `scores` minus that of `baseline`, each side resampled on its own."""
+    """Interquartile mean of `scores` minus that of `baseline`, each side resampled independently."""
     metrics = needed("rliable.metrics", "a difference")
     (gap,) = estimates(
         lambda mine, theirs: np.array([metrics.aggregate_iqm(mine) - metrics.aggregate_iqm(theirs)]), scores, baseline
@@ -114,7 +113,7 @@ def difference(scores: Scores, baseline: Scores) -> Estimate:
 
 
 def probability_of_improvement(scores: Scores, baseline: Scores) -> Estimate:
-    """The chance that a run of `scores` beats one of `baseline`, averaged over tasks; ties count half."""
+    """The probability that a run of `scores` beats one of `baseline`, averaged over tasks; ties count half."""
     metrics = needed("rliable.metrics", "a probability of improvement")
     (chance,) = estimates(
         lambda mine, theirs: np.array([metrics.probability_of_improvement(mine, theirs)]), scores, baseline
@@ -130,7 +129,7 @@ def curve_iqm(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def curve_interval(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """(2, points) the pointwise interval of the interquartile mean over runs (runs, points); None from too few runs."""
+    """(2, points) the pointwise interval of the interquartile mean over runs (runs, points); None for too few runs."""
     if len(values) < FEWEST_RUNS:
         return None
     return interval(lambda sample: curve_iqm(sample[:, 0]), values[:, None, :])
