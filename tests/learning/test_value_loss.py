@@ -12,19 +12,26 @@ import torch
 from torch import Tensor, nn
 
 from agents.dqn import DQNPolicy
-from rlkit.learning.gradient import GradientSettings
-from rlkit.learning.optimizers import OptimizerConfig
-from rlkit.learning.q_learner import LearnerSettings, QLearner
-from rlkit.learning.q_losses import QLoss
-from rlkit.learning.target import TargetConfig
-from rlkit.learning.value_loss import LossOutput, Networks, Transitions, ValueLoss
-from rlkit.nn.encoders import Flat
-from rlkit.nn.inputs import build_input
-from rlkit.nn.layers import LayerFactory
-from rlkit.nn.parameters import load_parameters
-from rlkit.nn.qnetwork import QNetwork
+from rlkit import (
+    GradientSettings,
+    LayerFactory,
+    LearnerSettings,
+    LossOutput,
+    Mode,
+    Networks,
+    Observation,
+    OptimizerConfig,
+    QLearner,
+    QLoss,
+    QNetwork,
+    TargetConfig,
+    Transitions,
+    ValueLoss,
+    build_encoder,
+    build_input,
+    load_parameters,
+)
 from rlkit.testing.states import difference, snapshot
-from rlkit.types import Mode, Observation
 
 SUPPORT = torch.linspace(0.0, 2.0, 5)  # (K,)
 
@@ -71,7 +78,7 @@ class CategoricalLoss:
 
 def atoms(states: int = 2) -> QNetwork:
     inputs = build_input(gym.spaces.Discrete(states))
-    return QNetwork(inputs, Flat((states,), LayerFactory()), AtomHead(states, 2))
+    return QNetwork(inputs, build_encoder("mlp", (states,), LayerFactory()), AtomHead(states, 2))
 
 
 def settings(loss: ValueLoss, every: int = 10, **changes: Any) -> LearnerSettings:
