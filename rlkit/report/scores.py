@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.errors import ConfigError
+from rlkit.training.evaluation import iqm
 
 Scores = NDArray[np.float64]  # (runs, tasks), or (runs, tasks, points) for curves
 RESAMPLES = 2000
@@ -81,6 +82,12 @@ def estimates(statistic: Callable[..., Any], *sides: Scores) -> list[Estimate]:
     return [Estimate(float(value), float(low), float(high)) for value, low, high in zip(values, *bounds, strict=True)]
 
 
+def chance_of_improvement(mine: Scores, theirs: Scores) -> float:
+    """rliable's `probability_of_improvement`, counted directly: pairs of runs that improve, plus half of the ties."""
+    above, below = mine[:, None], theirs[None]  # (runs, 1, tasks), (1, runs, tasks)
+    return float(((above > below) + 0.5 * (above == below)).mean())
+
+
 def aggregate(scores: Scores) -> dict[str, Estimate]:
     """Interquartile mean, mean and median over (runs, tasks), each with its interval.
 
@@ -91,7 +98,7 @@ def aggregate(scores: Scores) -> dict[str, Estimate]:
     median: Callable[[Scores], Any] = np.median if single else metrics.aggregate_median
 
     def all_three(sample: Scores) -> NDArray[Any]:
-        return np.array([metrics.aggregate_iqm(sample), metrics.aggregate_mean(sample), median(sample)])
+        return np.array([iqm(sample.reshape(-1)), metrics.aggregate_mean(sample), median(sample)])
 
     return dict(zip(("interquartile mean", "mean", "median"), estimates(all_three, scores), strict=True))
 
@@ -105,19 +112,15 @@ def optimality_gap(scores: Scores) -> Estimate:
 
 def difference(scores: Scores, baseline: Scores) -> Estimate:
     """Interquartile mean of `scores` minus that of `baseline`, each side resampled independently."""
-    metrics = needed("rliable.metrics", "a difference")
     (gap,) = estimates(
-        lambda mine, theirs: np.array([metrics.aggregate_iqm(mine) - metrics.aggregate_iqm(theirs)]), scores, baseline
+        lambda mine, theirs: np.array([iqm(mine.reshape(-1)) - iqm(theirs.reshape(-1))]), scores, baseline
     )
     return gap
 
 
 def probability_of_improvement(scores: Scores, baseline: Scores) -> Estimate:
     """The probability that a run of `scores` beats one of `baseline`, averaged over tasks; ties count half."""
-    metrics = needed("rliable.metrics", "a probability of improvement")
-    (chance,) = estimates(
-        lambda mine, theirs: np.array([metrics.probability_of_improvement(mine, theirs)]), scores, baseline
-    )
+    (chance,) = estimates(lambda mine, theirs: np.array([chance_of_improvement(mine, theirs)]), scores, baseline)
     return chance
 
 

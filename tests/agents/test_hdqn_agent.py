@@ -347,7 +347,7 @@ def test_replays_that_do_not_fit_are_refused() -> None:
 def test_what_does_not_fit_together(chosen: HDQNConfig, env: Any, says: str) -> None:
     spec = EnvSpec(gym_box(), 2, 1) if env is spec_of else spec_of(env)
     if env is spec_of:
-        chosen = chosen.model_copy(update={"goals": config(goals={"name": "test_hdqn_agent:sides"}).goals})
+        chosen = chosen.model_copy(update={"goals": config(goals={"name": "helpers.hdqn_worlds:Sides"}).goals})
     with pytest.raises((SpecError, ConfigError)) as error:
         fresh(chosen, spec)
     assert says in str(error.value)
@@ -358,21 +358,6 @@ def gym_box() -> Any:
     from gymnasium.spaces import Box
 
     return Box(-np.inf, np.inf, (2,), np.float32)
-
-
-class sides:
-    """Left and right of the origin."""
-
-    names = ("left", "right")
-
-    def __init__(self, spec: EnvSpec) -> None:
-        """Nothing is needed of the environment."""
-
-    def achieved(self, observation: Observation) -> Any:
-        return np.stack((observation.obs[:, 0] < 0, observation.obs[:, 0] > 0), 1)
-
-    def encode(self, goal: Any) -> Any:
-        return np.eye(2, dtype=np.float32)[goal]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from agents.hdqn import HDQNConfig
 from envs.gymnasium import plugin as gymnasium
+from rlkit import EnvSpec, Observation
 
 
 class Paying(gym.Wrapper[Any, Any, Any, Any]):
@@ -71,3 +73,18 @@ def config(**changes: Any) -> HDQNConfig:
         },
     }
     return HDQNConfig(**merged(base, changes))
+
+
+class Sides:
+    """Left and right of the origin."""
+
+    names = ("left", "right")
+
+    def __init__(self, spec: EnvSpec) -> None:
+        """Nothing is needed of the environment."""
+
+    def achieved(self, observation: Observation) -> Any:
+        return np.stack((observation.obs[:, 0] < 0, observation.obs[:, 0] > 0), 1)
+
+    def encode(self, goal: Any) -> Any:
+        return np.eye(2, dtype=np.float32)[goal]

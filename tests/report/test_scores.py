@@ -83,3 +83,12 @@ def test_without_the_extra_the_command_says_what_to_install(
     done = call("compare", write_result("a.json"))
     assert done.exit_code == 2
     assert "needs rliable, which is not installed: pip install -c constraints.txt -e '.[report]'" in done.output
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_direct_statistics_are_those_of_rliable(seed: int) -> None:
+    metrics = pytest.importorskip("rliable.metrics")
+    rng = np.random.default_rng(seed)
+    mine, theirs = (np.round(rng.normal(size=(runs, 3)), 1) for runs in (9, 7))  # rounded: with ties
+    assert iqm(mine.reshape(-1)) == pytest.approx(metrics.aggregate_iqm(mine))
+    assert scores.chance_of_improvement(mine, theirs) == pytest.approx(metrics.probability_of_improvement(mine, theirs))
