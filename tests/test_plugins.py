@@ -79,8 +79,9 @@ def test_by_entry_point(package: Path, tmp_path: Path) -> None:
     assert result["protocol"]["environment"] == "corridor of 6"
     assert sum(result["final"]["returns"]) == 100, "tabular Q-learning solves a corridor of six cells"
     assert json.loads((tmp_path / "run" / "rows.json").read_text())["q/max"] == 4
-    rlkit(tmp_path, "resume", "run", "--steps", "5000", path=package)
-    rlkit(tmp_path, "evaluate", "run", path=package)
+    again = "from rlkit.cli import main; main(sys.argv[1:4], standalone_mode=False); main(sys.argv[4:])"
+    command = [sys.executable, "-c", f"import sys; {again}", "resume", "run", "--steps=5000", "evaluate", "run"]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(package)}, check=True)
 
 
 def test_by_module_and_attribute_from_the_current_folder(package: Path) -> None:
@@ -96,7 +97,7 @@ def test_the_readme_trains_its_own_agent(package: Path) -> None:
     name, _, text = config.partition("\n")
     (package / name).write_text(text)
     assert f"rlkit train {name}\n" in readme
-    rlkit(package, "train", name, "--run", "lake")
+    rlkit(package, "train", name, "--run", "lake", "--steps", "20000")
     returns = json.loads((package / "lake" / "result.json").read_text())["final"]["returns"]
     assert sum(returns) >= 40, "random actions reach the goal in about 1 of 100 episodes, the optimum in 74"
 

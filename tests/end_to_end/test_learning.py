@@ -24,7 +24,7 @@ FROZEN_LAKE = {
         "network": {"hidden": []},
         "epsilon": {"end": 0.7, "steps": 2000},
     },
-    "train": {"steps": 12_000, "num_envs": 4},
+    "train": {"steps": 5_000, "num_envs": 4},
 }
 
 
@@ -48,7 +48,7 @@ def test_dqn_learns_minatar_breakout(tmp_path: Path) -> None:
 def chain_return(run: Path) -> float:
     """Mean return of training episodes over the last sixth of training, exploration included."""
     curve = json.loads((run / "result.json").read_text())["training"]["episode/return"]
-    return float(np.mean(curve[-4:]))
+    return float(np.mean([mean for mean in curve[-4:] if mean is not None]))
 
 
 @pytest.mark.slow
@@ -73,9 +73,9 @@ def test_counting_finds_what_random_actions_seldom_find(name: str, tmp_path: Pat
 
 def test_hdqn_learns_a_short_chain(tmp_path: Path) -> None:
     """Four states, of which the right end is visited in a third of episodes at most; a random agent has 0.09."""
-    short = {"env.kwargs.length": 4, "train.steps": 24_000, "train.log_every": 1_000}
-    fast = {f"agent.{level}.learning_rate": 0.02 for level in ("controller", "meta")}
-    decay = {f"agent.{level}.epsilon.steps": 6_000 for level in ("controller", "meta")}
+    short = {"env.kwargs.length": 4, "train.steps": 12_000, "train.log_every": 500}
+    fast = {f"agent.{level}.learning_rate": 0.03 for level in ("controller", "meta")}
+    decay = {f"agent.{level}.epsilon.steps": 3_000 for level in ("controller", "meta")}
     run = rlkit.train(load("hdqn/chain", {**short, **fast, **decay}), run=tmp_path / "run").path
     assert chain_return(run) >= 0.2
 
@@ -96,6 +96,7 @@ def test_packaged_configs_run(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["venture", "bass", "learned", "ram"])
 def test_packaged_configs_of_counting_in_atari_run(kind: str, tmp_path: Path) -> None:
     short = {"train.steps": 160, "train.log_every": 80, "agent.learning_starts": 100, "agent.replay_capacity": 150}
+    short |= {"env.protocol": "custom", "env.max_frames": 400}  # or an evaluation may take half an hour of play
     changes = {**short, "evaluation.every": 0, "evaluation.final_episodes": 1, "agent.bonus.beta": 1.0}
     run = rlkit.train(load(f"atari/hash-{kind}", changes), run=tmp_path / "run").path
     training = json.loads((run / "result.json").read_text())["training"]
