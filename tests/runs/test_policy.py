@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import rlkit
+from rlkit import ActorOutput, Mode, Observation
 from rlkit.errors import RunError
 from rlkit.runs.directory import RunDirectory
 
@@ -21,6 +24,33 @@ def test_three_lines_of_python(small_run: Path) -> None:
     assert policy(observation) in (0, 1)
     with pytest.raises(rlkit.errors.SpecError, match=r"\(3,\).*\(4,\)"):
         policy(observation[:3])
+
+
+class Watching:
+    """Records which observations begin an episode."""
+
+    def __init__(self) -> None:
+        self.first: list[bool] = []
+
+    def initial_state(self, num_envs: int) -> dict[str, Any]:
+        return {}
+
+    def act(self, observation: Observation, state: Any, rng: Any, mode: Mode) -> ActorOutput:
+        self.first.append(bool(observation.first[0]))
+        return ActorOutput(np.zeros(1, np.int64), {}, {})
+
+    def load_policy_state(self, state: Any) -> None:
+        """Nothing to load."""
+
+
+def test_the_first_observation_and_the_one_after_reset_begin_an_episode(small_run: Path) -> None:
+    loaded, watching = rlkit.load_policy(small_run), Watching()
+    policy = rlkit.LoadedPolicy(watching, loaded.spec, loaded.config, loaded.env_steps)
+    for resets in (False, False, True, False):
+        if resets:
+            policy.reset()
+        policy(np.zeros(4, np.float32))
+    assert watching.first == [True, False, True, False]
 
 
 def test_a_policy_that_does_not_fit_is_refused_with_the_versions(small_run: Path, tmp_path: Path) -> None:

@@ -51,3 +51,8 @@ def test_a_key_called_low_outside_of_ranges_is_a_key(tmp_path: Path) -> None:
     path = tmp_path / "sweep.toml"
     path.write_text('config = "quickstart"\n[set]\ntrain.visits.low = [0, 0]\ntrain.visits.high = [4, 5]\n')
     assert load_sweep(path).settings() == [{"train.visits.low": [0, 0], "train.visits.high": [4, 5]}]
+
+
+def test_a_point_overrides_what_is_set_for_all(tmp_path: Path) -> None:
+    text = 'config = "cartpole"\n[set]\nagent.double = false\ntrain.steps = 5\n[grid]\nagent.double = [true]\n'
+    assert load_sweep(sweep(tmp_path, text)).settings() == [{"agent.double": True, "train.steps": 5}]
