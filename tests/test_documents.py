@@ -22,6 +22,7 @@ from click.testing import CliRunner
 
 from rlkit.cli import main
 from rlkit.config.load import load, parse_override
+from rlkit.report import scores
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.launcher import make_jobs, parse_seeds, plan
 
@@ -34,6 +35,7 @@ TINY = {  # whatever a command's budget is
     "evaluation.every": 100, "evaluation.episodes": 1, "evaluation.final_episodes": 2,
 }  # fmt: skip
 TINY_WHERE_THERE = {"learning_starts": 50, "replay_capacity": 1000, "max_episode_steps": 100}
+TINY_ATARI = {"env.protocol": "custom", "env.max_frames": 400}
 
 
 def commands(document: Path) -> list[list[str]]:
@@ -117,7 +119,7 @@ class Reader:
         for table in ("agent", "env"):
             values = config.tables()[table]  # without what is left out
             tiny |= {f"{table}.{key}": value for key, value in TINY_WHERE_THERE.items() if key in values}
-        return tiny
+        return tiny | (TINY_ATARI if config.env.name == "atari" else {})
 
     def _resume(self, words: list[str]) -> None:
         """A run that was cut off after its first checkpoint; one that is to be extended stays as it is."""
@@ -156,6 +158,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(tmp_path)]))
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(scores, "RESAMPLES", 50)
     return tmp_path
 
 

@@ -59,7 +59,7 @@ def smallest(world: World, steps: int) -> int:
     return world.num_envs * ((world.stack.size if world.stack else 1) + steps + 2)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(worlds(), st.integers(1, 5), st.integers(0, 60), st.integers(0, 2**31), st.sampled_from(["", "torch", "staged"]))
 def test_every_window_is_what_happened(world: World, steps: int, more: int, seed: int, way: str) -> None:
     capacity = smallest(world, steps) + more
@@ -118,7 +118,7 @@ def compare_priorities(replay: Replay, naive: NaiveReplay) -> None:
     assert (expected[len(found) :] == 0).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(worlds(), st.integers(1, 3), st.integers(0, 40), st.integers(0, 2**31), st.booleans(), st.integers(0, 70))
 def test_a_loaded_replay_goes_on_bit_for_bit(
     world: World, steps: int, more: int, seed: int, prioritised: bool, taken_at: int

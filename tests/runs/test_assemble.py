@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from envs.gymnasium import GymnasiumPlugin
 from rlkit.config.load import resolve
 from rlkit.runs.api import run_info
 from rlkit.runs.assemble import Session, assemble
 from rlkit.runs.directory import RunDirectory
-from rlkit.types import ActorOutput, Mode, Observation, StepBatch
+from rlkit.types import ActorOutput, Mode, Observation, Purpose, StepBatch
 
 
 def assembled(path: Path, evaluation: Mapping[str, Any]) -> Session:
@@ -63,3 +64,18 @@ def test_evaluation_epsilon_acts(epsilon: float, right: float, tmp_path: Path) -
         assert (lengths.mean() > 15) == (epsilon == 1.0)
     finally:
         session.close()
+
+
+def test_environments_are_told_what_they_are_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Atari's lost lives end a training episode, and never one that is scored."""
+    make, made = GymnasiumPlugin.make, []
+
+    def recorded(plugin: GymnasiumPlugin, config: Any, num_envs: int, purpose: Purpose) -> Any:
+        made.append((num_envs, purpose))
+        return make(plugin, config, num_envs, purpose)
+
+    monkeypatch.setattr(GymnasiumPlugin, "make", recorded)
+    session = assembled(tmp_path, {"num_envs": 3})
+    session.trainer.evaluate(1)
+    session.close()
+    assert made == [(1, Purpose.TRAIN), (3, Purpose.EVALUATE)]

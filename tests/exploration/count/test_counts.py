@@ -56,7 +56,7 @@ def test_an_exact_table_grows_past_its_first_size() -> None:
     np.testing.assert_array_equal(table.look_up(codes), 2 * np.eye(2, dtype=np.int64)[codes % 2])
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(VISITS, VISITS, st.booleans())
 def test_a_sketch_never_counts_too_few(
     ours: list[list[tuple[int, int]]], theirs: list[list[tuple[int, int]]], conservative: bool
