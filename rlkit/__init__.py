@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rlkit.learning.optimizers import OptimizerConfig
     from rlkit.learning.q_learner import LearnerOutput, LearnerSettings, QLearner
     from rlkit.learning.q_losses import QLoss
-    from rlkit.learning.returns import clip_reward, n_step_return
+    from rlkit.learning.returns import clip_reward, gae, lambda_return, n_step_return
     from rlkit.learning.target import TargetConfig, TargetNetwork
     from rlkit.learning.value_loss import LossOutput, Networks, Transitions, ValueLoss
     from rlkit.memory import require_memory
@@ -101,7 +101,7 @@ _NAMES = {
     "rlkit.learning.optimizers": ("OptimizerConfig",),
     "rlkit.learning.q_learner": ("LearnerOutput", "LearnerSettings", "QLearner"),
     "rlkit.learning.q_losses": ("QLoss",),
-    "rlkit.learning.returns": ("clip_reward", "n_step_return"),
+    "rlkit.learning.returns": ("clip_reward", "gae", "lambda_return", "n_step_return"),
     "rlkit.learning.target": ("TargetConfig", "TargetNetwork"),
     "rlkit.learning.value_loss": ("LossOutput", "Networks", "Transitions", "ValueLoss"),
     "rlkit.memory": ("require_memory",),
@@ -237,6 +237,8 @@ __all__ = [
     "clip_reward",
     "epsilon_greedy",
     "evaluate_run",
+    "gae",
+    "lambda_return",
     "load_parameters",
     "load_policy",
     "mask",
