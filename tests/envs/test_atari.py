@@ -110,7 +110,7 @@ def test_the_backends_play_the_same_game(game: str) -> None:
     ],
 )
 def test_conformance(values: dict[str, Any]) -> None:
-    check_env(plugin, config(**values), steps=60, resets=4)
+    check_env(plugin, config(**values), steps=50, resets=2)
 
 
 @pytest.mark.slow

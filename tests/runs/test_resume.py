@@ -25,7 +25,7 @@ from rlkit.metrics.line_log import read_rows
 from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.testing.states import state_hash
 
-FRESH = ("cartpole", "hdqn-minigrid")  # worlds whose every process is a new interpreter, with another hash seed
+FRESH = ("cartpole",)  # worlds whose every process is a new interpreter, with another hash seed
 FORKS = multiprocessing.get_context("forkserver")  # the others are forked from one that has imported and done nothing
 FORKS.set_forkserver_preload(
     ["rlkit.runs.api", "agents.dqn", "agents.hdqn", "envs.gymnasium", "envs.atari", "torch._dynamo", "minatar.gym"]
@@ -265,7 +265,7 @@ def test_killed_at_random_moments(world: str, tmp_path: Path) -> None:
     run, kills = tmp_path / "killed", 0
     first = str(rng.choice(("learning", "receiving", "observing")))
     kills += run_crashing(run, config, first, CHECKPOINTED + int(rng.integers(1, 1 + 2 * CHECKPOINTED))) != 0
-    phases = [first, *rng.permutation(list(PHASES))[: 6 if world == "cartpole" else 2]]
+    phases = [first, *rng.permutation(list(PHASES))[: 4 if world == "cartpole" else 2]]
     for phase in phases[1:]:
         assert CheckpointStore(run / "checkpoints").steps(), "else it begins anew, and nothing is resumed"
         kills += run_crashing(run, config, phase, int(rng.integers(1, 1 + PHASES[phase]))) != 0
@@ -283,14 +283,14 @@ def test_killed_at_random_moments(world: str, tmp_path: Path) -> None:
 )
 def test_stopped_by_a_signal_to_the_whole_process_group(world: str, number: signal.Signals, tmp_path: Path) -> None:
     config, run = write_config(tmp_path, world), tmp_path / "stopped"
-    whole = rlkit.train(load(config, {"train.steps": 3000}), run=tmp_path / "whole").path
-    command = [sys.executable, "-m", "rlkit.cli", "train", str(config), "--run", str(run), "--set", "train.steps=3000"]
+    whole = rlkit.train(load(config, {"train.steps": 2000}), run=tmp_path / "whole").path
+    command = [sys.executable, "-m", "rlkit.cli", "train", str(config), "--run", str(run), "--set", "train.steps=2000"]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     stops = 0
     while process.poll() is None:
         deadline = time.monotonic() + 60
         seen = len(read_rows(run / "metrics.jsonl"))
-        while process.poll() is None and len(read_rows(run / "metrics.jsonl")) <= seen + 25:
+        while process.poll() is None and len(read_rows(run / "metrics.jsonl")) <= seen + 12:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         if process.poll() is None:
