@@ -13,6 +13,7 @@ from agents.dqn.policy import DQNPolicy
 from rlkit.agent import AgentContext
 from rlkit.exploration.bonus import Actor, bonus_columns, build_actor, build_bonus
 from rlkit.learning.q_learner import QLearner
+from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_q_network, describe_network
 from rlkit.nn.summary import summarise
@@ -60,6 +61,7 @@ class DQNPlugin:
             bonus = {"bonus": config.bonus.summary()}
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
+            "input": describe_input(spec.observation_space, config.network.input, config.learning_starts),
             "network": describe_network(network, spec.num_actions),
             "replay": f"{config.replay_capacity:,} steps, {size_text(size)}",
             **bonus,

@@ -100,6 +100,10 @@ class DQNAgent:
 
     def _initialise(self) -> None:
         """Data-dependent initialisation from random play; a resumed run knows by its updates that it is done."""
+        inputs = self.policy.network.inputs
+        if inputs.measures:
+            inputs.initialise(self.replay.window(self.replay.sampleable()).obs)
+            self.learner.update_target()
         if self._config.network.initial_batch:
             batch = self.replay.sample(self._config.network.initial_batch)
             self.learner.initialise((batch.window.obs,))

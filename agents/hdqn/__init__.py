@@ -18,6 +18,7 @@ from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import Actor, Bonus, bonus_columns, build_actor, build_bonus
 from rlkit.goals import build_goals
 from rlkit.learning.q_learner import QLearner
+from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import QNetwork, describe_network
 from rlkit.nn.summary import summarise
@@ -88,7 +89,12 @@ class HDQNPlugin:
             _meta_bonus(config, spec, Streams(0))
             bonuses["meta's bonus"] = config.meta.bonus.summary()
         updates = Ratio(config.controller.updates_per_step, starts).total(env_steps)
+        inputs = [
+            describe_input(spec.observation_space, level.network.input, starts)
+            for level in (config.meta, config.controller)
+        ]
         return {
+            "input": inputs[0] if len(set(inputs)) == 1 else f"meta-controller: {inputs[0]}; controller: {inputs[1]}",
             "goals": f"{len(names)}: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}",
             "meta-controller": describe_network(policy.meta, len(names)),
             "controller": describe_network(cast(QNetwork, policy.controller), spec.num_actions),

@@ -159,13 +159,19 @@ class HDQNAgent:
     @property
     def _meta_waits(self) -> bool:
         """Whether the meta-controller's network is still to be initialised from data."""
-        return self._config.meta.network.initial_batch > 0 and not self.controller.learner.updates
+        needs_data = self._config.meta.network.initial_batch > 0 or self.policy.meta.inputs.measures
+        return needs_data and not self.controller.learner.updates
 
     def _initialise(self) -> None:
         """Data-dependent initialisation of both levels from random play, before the controller's first update.
 
         A resumed run knows by the controller's updates that it is done.
         """
+        levels = (self.policy.controller.inputs, self.controller.learner), (self.policy.meta.inputs, self.meta.learner)
+        for inputs, learner in levels:
+            if inputs.measures:
+                inputs.initialise(self.replay.window(self.replay.sampleable()).obs)
+                learner.update_target()
         if size := self._config.controller.network.initial_batch:
             window = self.replay.sample(size).window
             goal = np.ascontiguousarray(np.asarray(window.extras["goal"])[:, 0])  # (B,) the original ones

@@ -12,7 +12,7 @@ from rlkit.goals import GoalSpace
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import q_head, values_of
-from rlkit.nn.inputs import build_input
+from rlkit.nn.inputs import InputLayer, build_input
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.qnetwork import QNetwork, build_q_network, refuse_idle, table_from_zero
 from rlkit.types import EnvSpec
@@ -22,7 +22,7 @@ class GoalQNetwork(nn.Module):
     """Observations (B, *O) and goals (B,) -> an output (B, ...), of which `values` makes action values (B, A)."""
 
     def __init__(
-        self, inputs: nn.Module, encoder: nn.Module, head: nn.Module, codes: Tensor | None, actions: int
+        self, inputs: InputLayer, encoder: nn.Module, head: nn.Module, codes: Tensor | None, actions: int
     ) -> None:
         """codes: (G, K) vectors, (G, H, W) masks, or None if the head has values for all goals, (B, G * A)."""
         super().__init__()

@@ -75,6 +75,10 @@ class QLearner:
         obs: the network's arguments, (B, ...) each.
         """
         self._gradient.initialise(obs)
+        self.update_target()
+
+    def update_target(self) -> None:
+        """Copies the online network, buffers included, to the target network: after a change outside `update`."""
         self._target.copy(self._gradient.weights)
 
     def update(self, batch: Transitions) -> LearnerOutput:

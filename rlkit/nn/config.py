@@ -51,8 +51,9 @@ class NetworkConfig(Model):
 
     input: InputKind = Field(
         "auto",
-        description="How observations become inputs. auto decides by the space (rules in rlkit/nn/inputs.py); pixels "
-        "divides by 255; codes makes MiniGrid's codes one-hot; bounds scales to [-1, 1]; raw changes nothing.",
+        description="How observations become inputs (docs/networks.md). standardise: vectors of floats by mean and "
+        "deviation of the steps before the first update, all else as auto; auto: by the space alone, as in 0.1.0; "
+        "pixels divides by 255; codes makes MiniGrid's codes one-hot; bounds scales to [-1, 1]; raw changes nothing.",
     )
     encoder: str = Field(
         "mlp",

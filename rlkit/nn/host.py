@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rlkit.nn.conversions import Scaled, Standardised
 from rlkit.nn.encoders import Flat
-from rlkit.nn.inputs import Scaled
 from rlkit.nn.qnetwork import QNetwork
 
 LARGEST = 2**18  # multiply-adds of a layer for all observations; above, torch is used, whose threads are controlled
@@ -22,7 +22,7 @@ LARGEST = 2**18  # multiply-adds of a layer for all observations; above, torch i
 class HostNetwork:
     """A network of linear layers with ReLU between them, for observations that are vectors, on the CPU."""
 
-    def __init__(self, scaled: Scaled, layers: list[nn.Linear]) -> None:
+    def __init__(self, scaled: Scaled | Standardised, layers: list[nn.Linear]) -> None:
         self._scaled = scaled
         self._layers = layers
         self._size = max(layer.weight.numel() for layer in layers)
@@ -37,7 +37,7 @@ class HostNetwork:
         plain = (
             type(network) is QNetwork
             and type(network.encoder) is Flat
-            and type(inputs.values) is Scaled
+            and isinstance(inputs.values, Scaled | Standardised)
             and len(inputs.shape) == 1
         )
         if not plain or [type(part) for part in parts] != expected or parts[0].weight.device.type != "cpu":

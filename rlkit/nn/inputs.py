@@ -1,7 +1,7 @@
 """The input layer: the one place where observations become floats on the learner's device.
 
 `act` and `learn` both go through `to_tensor` (acting only; replayed batches are tensors already) and the `InputLayer`
-inside the network, so they cannot disagree. ``kind = "auto"`` applies the first rule that fits:
+inside the network, so they cannot disagree. ``kind = "standardise"``, the default, applies the first rule that fits:
 
 =====================================================  ================================================================
 space of one observation                               input of the network
@@ -11,20 +11,23 @@ MultiBinary, Box of bool                               0.0 and 1.0
 Box uint8, bounds 0 and 255, of shape (h, w, 3k) or    "codes": MiniGrid's object, colour and state numbers, one-hot
 (k, h, w, 3) with h and w <= 25                        (11 + 6 + 4 planes; a number outside these is all zeros)
 other Box uint8, bounds 0 and 255, of rank >= 2        "pixels": divided by 255
+other Box of floats, of rank 1                         standardised: minus its mean, divided by its standard deviation
 other Box, all bounds finite and within 1e6            "bounds": scaled to [-1, 1] by its bounds
-other Box                                              "raw": unchanged (CartPole, whose velocities are unbounded)
+other Box                                              "raw": unchanged
 =====================================================  ================================================================
+
+``kind = "auto"`` applies the same rules without standardising, as version 0.1.0 did. The space alone decides then, and
+bounds that observations never come near make their inputs small.
 
 The layout follows: rank 2 gets one channel, (1, h, w). Rank 3 is taken as channel-last, and its last axis is moved to
 the front, if no other axis is smaller (MinAtar's Seaquest has 10 x 10 cells and 10 channels); else it is channel-first
-already. Rank 4 is a stack of channel-last frames, (k, h, w, c), and becomes (k * c, h, w). "auto" mistakes only colour
-images of at most 25 x 25 pixels for codes: give "pixels" for them.
+already. Rank 4 is a stack of channel-last frames, (k, h, w, c), and becomes (k * c, h, w). The rules mistake only
+colour images of at most 25 x 25 pixels for codes: give "pixels" for them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
@@ -34,13 +37,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlkit.errors import SpecError
+from rlkit.nn.conversions import LARGEST_BOUND, Flattened, OneHot, Scaled, Standardised, by_bounds, is_bounded
 from rlkit.structure import Structure
 
-InputKind: TypeAlias = Literal["auto", "pixels", "codes", "bounds", "raw"]
+InputKind: TypeAlias = Literal["standardise", "auto", "pixels", "codes", "bounds", "raw"]
 
+RULES = ("standardise", "auto")  # kinds that choose another by the space
 MINIGRID_CODES = (11, 6, 4)  # objects, colours, states (doors: 3; the agent seen from above has 4 directions)
 LARGEST_GRID = 25  # the largest MiniGrid world is 25 x 25; colour images are rarely that small
-LARGEST_BOUND = 1e6  # some environments give the largest float as bound where there is none
+LEAST_OBSERVATIONS = 100  # mean and deviation of fewer say little
 
 
 def to_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
@@ -49,46 +54,6 @@ def to_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
         array = array.copy()  # torch warns of read-only memory
     tensor = torch.from_numpy(array)
     return tensor if device.type == "cpu" else tensor.to(device)
-
-
-class Scaled(nn.Module):
-    """(x - shift) * factor in float32; without either a conversion to float32."""
-
-    def __init__(self, shift: NDArray[Any] | None = None, factor: NDArray[Any] | float = 1.0) -> None:
-        super().__init__()
-        self.shift: Tensor | None
-        self.factor: Tensor | None
-        trivial = isinstance(factor, float) and factor == 1.0
-        # Not persistent: the observation space determines them.
-        self.register_buffer("shift", None if shift is None else _float32(shift), persistent=False)
-        self.register_buffer("factor", None if trivial else _float32(factor), persistent=False)
-
-    def forward(self, obs: Tensor) -> Tensor:
-        values = obs.to(torch.float32)
-        if self.shift is not None:
-            values = values - self.shift
-        return values if self.factor is None else values * self.factor
-
-
-class OneHot(nn.Module):
-    """Numbers along the last axis, (..., k), as k concatenated one-hot vectors, (..., sum(sizes)).
-
-    Number i takes the values starts[i] .. starts[i] + sizes[i] - 1; any other value gives zeros. It compares instead of
-    scattering, since a scatter would check the values first, which synchronises with the GPU.
-    """
-
-    def __init__(self, sizes: Sequence[int], starts: Sequence[int] | None = None) -> None:
-        super().__init__()
-        starts = starts or [0] * len(sizes)
-        column = [i for i, size in enumerate(sizes) for _ in range(size)]
-        code = [start + j for size, start in zip(sizes, starts, strict=True) for j in range(size)]
-        self.column: Tensor
-        self.code: Tensor
-        self.register_buffer("column", torch.tensor(column), persistent=False)
-        self.register_buffer("code", torch.tensor(code), persistent=False)
-
-    def forward(self, obs: Tensor) -> Tensor:
-        return (obs.index_select(-1, self.column) == self.code).to(torch.float32)
 
 
 class InputLayer(nn.Module):
@@ -104,6 +69,22 @@ class InputLayer(nn.Module):
         self._add_channel = len(valued_shape) == 2
         self.shape = _laid_out(valued_shape, self._order)
 
+    @property
+    def measures(self) -> bool:
+        """Whether mean and deviation have to be measured: `initialise` needs observations before the first update."""
+        return isinstance(self.values, Standardised)
+
+    def initialise(self, obs: Tensor) -> None:
+        """Fixes mean and deviation, if the input is standardised, from observations (K, *O); else does nothing.
+
+        An agent calls it once, before its first update and before its weights are initialised from data: an off-policy
+        agent with the observations of its random steps, an on-policy agent with those of its first rollout, (T, N, *O)
+        flattened to (T * N, *O). Every copy of the network needs the same values: `QLearner.update_target` copies them
+        to the target network. Fewer than LEAST_OBSERVATIONS change nothing: the input stays as with kind = "auto".
+        """
+        if isinstance(self.values, Standardised) and len(obs) >= LEAST_OBSERVATIONS:
+            self.values.measure(obs)
+
     def forward(self, obs: Tensor) -> Tensor:
         if obs.dim() != len(self._raw_shape) + 1:  # Discrete: the number itself is the last axis
             obs = obs.reshape(-1, *self._raw_shape)
@@ -116,18 +97,21 @@ class InputLayer(nn.Module):
 
 
 def build_input(space: gym.Space[Any], kind: InputKind = "auto") -> InputLayer:
-    """The input layer for one observation's `space`. Raises SpecError if `kind` does not apply to it."""
+    """The input layer for one observation's `space`. Raises SpecError if `kind` does not apply to it.
+
+    Whoever passes kind = "standardise" must call the layer's `initialise`.
+    """
     if isinstance(space, gym.spaces.Box):
-        return _box_input(space, _box_kind(space) if kind == "auto" else kind)
-    if kind != "auto":
-        raise SpecError(f'network.input = "{kind}" applies to Box observations only, not to {space}; use "auto"')
+        return _box_input(space, _box_kind(space, kind))
+    if kind not in RULES:
+        raise SpecError(f'network.input = "{kind}" applies to Box observations only, not to {space}; leave it out')
     if isinstance(space, gym.spaces.Discrete):
         size = int(space.n)
         return InputLayer(OneHot([size], [int(space.start)]), (1,), (size,))
     if isinstance(space, gym.spaces.MultiDiscrete):
         sizes = [int(size) for size in space.nvec.flat]
         return InputLayer(
-            _Flattened(OneHot(sizes, [int(start) for start in space.start.flat])), space.shape, (sum(sizes),)
+            Flattened(OneHot(sizes, [int(start) for start in space.start.flat])), space.shape, (sum(sizes),)
         )
     if isinstance(space, gym.spaces.MultiBinary):
         return InputLayer(Scaled(), space.shape, space.shape)
@@ -153,18 +137,29 @@ class StructuredInput(nn.Module):
         return {name: layer(part) for layer, (name, part) in zip(self.layers, parts.items(), strict=True)}
 
 
-class _Flattened(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
+def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int) -> str:
+    """How observations of `space` enter, in words; mean and deviation are measured over `random_steps`."""
+    layer = build_input(space, kind)
+    names: dict[str, str] = {"pixels": "divided by 255", "codes": "MiniGrid's codes, one-hot"}
+    names |= {"bounds": "scaled to [-1, 1] by their bounds", "raw": "unchanged"}
+    if not isinstance(space, gym.spaces.Box):
+        text = "0.0 and 1.0" if isinstance(space, gym.spaces.MultiBinary) else "one-hot"
+    elif not layer.measures:
+        text = names[_box_kind(space, kind)]
+    elif random_steps >= LEAST_OBSERVATIONS:
+        text = f"standardised by the mean and deviation of the first {random_steps:,} steps"
+    else:
+        text = f"{names[_box_kind(space, 'auto')]}: {random_steps} random steps are too few to standardise by"
+    if layer.shape == space.shape:
+        return text
+    channels = ", channels first" if len(layer.shape) == 3 else ""
+    return f"{text}; {space.shape} enters as {layer.shape}{channels}"
 
-    def forward(self, obs: Tensor) -> Tensor:
-        out: Tensor = self.inner(obs.flatten(1))
-        return out
 
-
-def _box_kind(space: gym.spaces.Box) -> InputKind:
-    """The first rule of the module's table that fits a Box."""
+def _box_kind(space: gym.spaces.Box, kind: InputKind) -> InputKind:
+    """`kind`, or the first rule of the module's table that fits a Box."""
+    if kind not in RULES:
+        return kind
     if space.dtype == np.bool_:
         return "raw"
     whole_bytes = space.dtype == np.uint8 and bool((space.low == 0).all() and (space.high == 255).all())
@@ -172,17 +167,14 @@ def _box_kind(space: gym.spaces.Box) -> InputKind:
         return "codes"
     if whole_bytes and len(space.shape) >= 2:
         return "pixels"
-    return "bounds" if _is_bounded(space) else "raw"
+    if kind == "standardise" and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
+        return kind
+    return "bounds" if is_bounded(space) else "raw"
 
 
 def _may_hold_codes(space: gym.spaces.Box) -> bool:
     groups = space.shape[-1] // 3 if len(space.shape) == 3 else 1
     return space.dtype == np.uint8 and len(space.shape) in (3, 4) and space.shape[-1] == 3 * groups and groups > 0
-
-
-def _is_bounded(space: gym.spaces.Box) -> bool:
-    bounds = np.abs(np.stack([space.low, space.high]).astype(np.float64))
-    return bool((bounds <= LARGEST_BOUND).all())
 
 
 def _box_input(space: gym.spaces.Box, kind: InputKind) -> InputLayer:
@@ -197,13 +189,13 @@ def _box_input(space: gym.spaces.Box, kind: InputKind) -> InputLayer:
     if kind == "pixels":
         return InputLayer(Scaled(factor=1.0 / 255.0), shape, shape)
     if kind == "bounds":
-        if not _is_bounded(space):
+        if not is_bounded(space):
             raise SpecError(
                 f'network.input = "bounds" needs finite bounds within {LARGEST_BOUND:g}, not {space}; use "raw"'
             )
-        low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-        half = np.where(high > low, (high - low) / 2, 1.0)  # a value that cannot change becomes 0
-        return InputLayer(Scaled((low + high) / 2, 1.0 / half), shape, shape)
+        return InputLayer(Scaled(*by_bounds(space)), shape, shape)
+    if kind == "standardise":
+        return InputLayer(Standardised(space), shape, shape)
     return InputLayer(Scaled(), shape, shape)
 
 
@@ -223,7 +215,3 @@ def _laid_out(shape: tuple[int, ...], order: tuple[int, ...] | None) -> tuple[in
         return shape
     moved = tuple(shape[axis - 1] for axis in order[1:])
     return (math.prod(moved[:2]), *moved[2:]) if len(shape) == 4 else moved
-
-
-def _float32(values: NDArray[Any] | float) -> Tensor:
-    return torch.as_tensor(np.asarray(values, dtype=np.float32))

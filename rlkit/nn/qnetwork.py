@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from rlkit.errors import ConfigError
 from rlkit.nn.config import NetworkConfig
+from rlkit.nn.conversions import OneHot
 from rlkit.nn.encoders import ENCODERS, build_encoder, default_hidden, output_size
 from rlkit.nn.heads import q_head, values_of
-from rlkit.nn.inputs import InputLayer, OneHot, build_input
+from rlkit.nn.inputs import InputLayer, build_input
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.summary import describe_layer
 

@@ -266,6 +266,27 @@ def test_the_network_is_fitted_to_random_play_once_before_the_first_update() -> 
     assert not any(torch.allclose(g, before) for g, before in zip(_scales(agent), scales, strict=True))
 
 
+@pytest.mark.parametrize("stopped", [95, 103, 104, 110])
+def test_inputs_are_standardised_by_random_play_once_before_the_first_update(stopped: int) -> None:
+    """The first update, and what precedes it, is owed from step 104 on; weights are initialised after it."""
+    spec = spec_of()
+    chosen = config(network={**WEIGHT, "input": "standardise"}, learning_starts=100)
+    first = _lived(fresh(chosen, spec), spec, 0, stopped)
+    resumed = fresh(chosen, spec, seed=1)
+    resumed.load_state_dict(snapshot(first.state_dict()))
+    _lived(resumed, spec, stopped, 115)
+    whole = _lived(fresh(chosen, spec), spec, 0, 115)
+    assert difference(snapshot(whole.state_dict()), snapshot(resumed.state_dict())) is None
+    seen = np.concatenate([step(spec, 0).before.obs, *(step(spec, number).after.obs for number in range(103))])
+    inputs = resumed.policy.network.inputs
+    for layer in (inputs, resumed.learner.target.inputs):
+        np.testing.assert_allclose(layer.values.shift, seen.mean(0), rtol=1e-4)
+        np.testing.assert_allclose(1 / layer.values.factor, seen.std(0), rtol=1e-4)
+    loaded = plugin.policy(chosen, spec, CPU)
+    loaded.load_policy_state(resumed.state_dict()["policy"])
+    assert torch.equal(loaded.network.inputs(torch.ones(1, 4)), inputs(torch.ones(1, 4)))
+
+
 def _scales(agent: DQNAgent) -> list[torch.Tensor]:
     return [length_and_direction(layer)[0] for layer, _ in normalised_layers(agent.policy.network)]
 

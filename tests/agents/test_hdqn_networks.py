@@ -18,6 +18,7 @@ from rlkit.agent import AgentContext
 from rlkit.devices import to_device
 from rlkit.errors import ConfigError
 from rlkit.nn.diagnostics import with_hooks
+from rlkit.nn.inputs import InputLayer
 from rlkit.nn.weight_norm import length_and_direction, normalised_layers
 from rlkit.pacing import Ratio
 from rlkit.seeding import Streams
@@ -28,6 +29,7 @@ from rlkit.training.rollout import Rollout
 from rlkit.types import EnvSpec, Mode, Purpose, StepBatch
 
 CPU = torch.device("cpu")
+CARTPOLE = gymnasium.config(name="gymnasium", id="CartPole-v1")
 RANDOM_STEPS = 160
 FIRST = 164  # the step after which the first of 0.3 updates a step is owed
 
@@ -66,13 +68,13 @@ def spec_of(env: Any = DOORKEY) -> EnvSpec:
     return environments.spec
 
 
-def fresh(chosen: HDQNConfig, seed: int = 0) -> HDQNAgent:
-    return plugin.agent(chosen, spec_of(), AgentContext(Streams(seed), CPU))
+def fresh(chosen: HDQNConfig, seed: int = 0, env: Any = DOORKEY) -> HDQNAgent:
+    return plugin.agent(chosen, spec_of(env), AgentContext(Streams(seed), CPU))
 
 
-def play(agent: HDQNAgent, count: int) -> Iterator[StepBatch]:
+def play(agent: HDQNAgent, count: int, env: Any = DOORKEY) -> Iterator[StepBatch]:
     """Steps, observed, not learned from."""
-    environments = gymnasium.make(DOORKEY, 1, Purpose.TRAIN)
+    environments = gymnasium.make(env, 1, Purpose.TRAIN)
     rollout = Rollout(
         environments, ActionLog(Streams(2), 1, reseed_after=10**9), np.random.default_rng(3), Mode.EXPLORE
     )
@@ -165,6 +167,24 @@ def test_a_meta_controller_waits_for_random_play_and_then_catches_up() -> None:
     lived(plain, FIRST - 1)
     assert plain.meta.learner.updates > 10
     assert plain.meta_epsilon() < 1.0
+
+
+def test_inputs_of_both_levels_are_standardised_before_either_learns() -> None:
+    plain = {"hidden": (16,), "input": "standardise", "normalisation": "none", "weight_norm": None}
+    chosen = levels(plain, plain, goals={"name": "helpers.hdqn_worlds:Sides"})
+    agent = fresh(chosen, env=CARTPOLE)
+    for number, _ in enumerate(play(agent, FIRST, CARTPOLE), 1):
+        assert agent.meta.learner.updates == 0
+        assert agent.meta_epsilon() == 1.0
+        seen = agent.replay.window(agent.replay.sampleable()).obs
+        agent.learn()
+        assert (agent.updates > 0) == (agent.meta.learner.updates > 0) == (number == FIRST)
+    mean, deviation = seen.mean(0), seen.std(0, correction=0)
+    for level in (agent.controller, agent.meta):
+        assert isinstance(level.learner.target.inputs, InputLayer)
+        torch.testing.assert_close(level.learner.target.inputs(seen), (seen - mean) / deviation, rtol=1e-3, atol=1e-3)
+    for network in (agent.policy.controller, agent.policy.meta):
+        torch.testing.assert_close(network.inputs(seen), (seen - mean) / deviation, rtol=1e-3, atol=1e-3)
 
 
 def _layers(agent: HDQNAgent) -> list[nn.Module]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.host import HostNetwork
+from rlkit.nn.inputs import InputKind
 from rlkit.nn.parameters import flatten_parameters
 from rlkit.nn.qnetwork import QNetwork, build_q_network
 
@@ -22,10 +23,13 @@ def by_torch(network: QNetwork, obs: np.ndarray) -> np.ndarray:
         return network(torch.from_numpy(obs)).numpy()
 
 
+@pytest.mark.parametrize("kind", ["auto", "standardise"])
 @pytest.mark.parametrize("space", [RAW, BOUNDED])
 @pytest.mark.parametrize("hidden", [(), (7,), (120, 84)])
-def test_values_are_torchs_whatever_becomes_of_the_parameters(space: gym.spaces.Box, hidden: tuple[int, ...]) -> None:
-    network = build_q_network(NetworkConfig(hidden=hidden), space, 3)
+def test_values_are_torchs_whatever_becomes_of_the_parameters(
+    space: gym.spaces.Box, hidden: tuple[int, ...], kind: InputKind
+) -> None:
+    network = build_q_network(NetworkConfig(hidden=hidden, input=kind), space, 3)
     host = HostNetwork.of(network)
     assert host is not None
     obs = np.random.default_rng(0).normal(size=(5, *space.shape)).astype(space.dtype)
@@ -35,6 +39,7 @@ def test_values_are_torchs_whatever_becomes_of_the_parameters(space: gym.spaces.
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(1.5).add_(0.01)
+    network.inputs.initialise(torch.from_numpy(obs).repeat(20, 1) + 3.0)
     np.testing.assert_allclose(host(obs), by_torch(network, obs), rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(obs, before)
 

@@ -11,7 +11,8 @@ from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 from minigrid.wrappers import FullyObsWrapper, ImgObsWrapper
 
 from rlkit.errors import SpecError
-from rlkit.nn.inputs import MINIGRID_CODES, InputLayer, StructuredInput, build_input, to_tensor
+from rlkit.nn.inputs import MINIGRID_CODES, InputLayer, StructuredInput, build_input, describe_input, to_tensor
+from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.structure import Structure
 
 CPU = torch.device("cpu")
@@ -50,6 +51,65 @@ def test_a_dimension_that_cannot_change_becomes_zero() -> None:
     low, high = np.array([[2.0, 0.0], [2.0, 1.0]], dtype=np.float32)
     out = build_input(spaces.Box(low, high))(torch.tensor([[2.0, 1.0]]))
     torch.testing.assert_close(out, torch.tensor([[0.0, 1.0]]))
+
+
+def varied(*columns: tuple[float, float]) -> torch.Tensor:
+    """(100, k) observations whose columns have these means and deviations."""
+    sign = torch.tensor([-1.0, 1.0]).repeat(50)
+    return torch.stack([mean + deviation * sign for mean, deviation in columns], 1)
+
+
+def test_vectors_are_standardised_by_what_is_measured() -> None:
+    low, high = np.array([-1, -1, -1, -np.inf, -30], np.float32), np.array([1, 1, 1, np.inf, 30], np.float32)
+    layer = build_input(spaces.Box(low, high), "standardise")
+    obs = torch.tensor([[0.5, 0.5, 0.5, 7.0, 3.0]])
+    torch.testing.assert_close(layer(obs), obs, msg="not measured yet, and not bounded")
+    # of units of 1: 0.009 is below a hundredth, and counts as 1
+    layer.initialise(varied((0.1, 0.2), (0.3, 0.0), (0.1, 0.009), (5.0, 4.0), (0.0, 0.02)))
+    torch.testing.assert_close(layer(obs), torch.tensor([[2.0, 0.2, 0.4, 0.5, 150.0]]))
+    layer.initialise(varied(*[(9.0, 9.0)] * 5)[:99])
+    torch.testing.assert_close(layer(obs), torch.tensor([[2.0, 0.2, 0.4, 0.5, 150.0]]), msg="of fewer than 100")
+
+
+def test_the_unit_of_a_narrow_range_is_its_half() -> None:
+    layer = build_input(
+        spaces.Box(np.array([-1.2, -0.07, 2.0], np.float32), np.array([0.6, 0.07, 2.0], np.float32)), "standardise"
+    )
+    obs = torch.tensor([[0.6, 0.035, 2.0]])
+    torch.testing.assert_close(layer(obs), torch.tensor([[1.0, 0.5, 0.0]]), msg="by bounds until it is measured")
+    layer.initialise(varied((-0.5, 0.1), (0.0, 0.0006), (2.0, 0.0)))
+    torch.testing.assert_close(layer(obs), torch.tensor([[11.0, 0.5, 0.0]]), rtol=1e-4, atol=1e-5)
+
+
+def test_mean_and_deviation_are_saved_with_the_parameters() -> None:
+    layer, other = (build_input(gym.make("CartPole-v1").observation_space, "standardise") for _ in range(2))
+    layer.initialise(varied((1.0, 2.0), (2.0, 3.0), (3.0, 4.0), (4.0, 5.0)))
+    load_parameters(other, parameter_state(layer), "the other")
+    obs = torch.rand(5, 4)
+    torch.testing.assert_close(other(obs), layer(obs), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        (gym.make("CartPole-v1").observation_space, "standardised by the mean and deviation of the first 1,000 steps"),
+        (spaces.Box(0, 1, (3, 3)), "scaled to [-1, 1] by their bounds; (3, 3) enters as (1, 3, 3), channels first"),
+        (spaces.Box(0, 255, (128,), np.uint8), "scaled to [-1, 1] by their bounds"),
+        (spaces.Box(-9, 9, (3,), np.int64), "scaled to [-1, 1] by their bounds"),
+        (spaces.Box(0, 255, (40, 30, 3), np.uint8), "divided by 255; (40, 30, 3) enters as (3, 40, 30), channels"),
+        (spaces.Box(0, 255, (7, 7, 3), np.uint8), "MiniGrid's codes, one-hot; (7, 7, 3) enters as (21, 7, 7)"),
+        (spaces.Box(0, 1, (10, 10, 4), np.bool_), "unchanged; (10, 10, 4) enters as (4, 10, 10), channels first"),
+        (spaces.Discrete(5), "one-hot; () enters as (5,)"),
+        (spaces.MultiBinary(6), "0.0 and 1.0"),
+    ],
+)
+def test_only_vectors_of_floats_are_standardised(space: gym.Space, says: str) -> None:
+    assert describe_input(space, "standardise", 1000).startswith(says)
+    if "standardised" not in says:
+        assert not build_input(space, "standardise").measures
+        assert describe_input(space, "auto", 1000).startswith(says)
+    few = describe_input(space, "standardise", 99)
+    assert few == describe_input(space, "auto", 99) or few.startswith("unchanged: 99 random steps are too few")
 
 
 def test_discrete_is_one_hot_from_its_start() -> None:
