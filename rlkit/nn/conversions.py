@@ -103,8 +103,8 @@ class Flattened(nn.Module):
 
 def bounded(space: gym.spaces.Box) -> NDArray[np.bool_]:
     """Which entries of a Box have two bounds within LARGEST_BOUND; shaped like the space."""
-    within: NDArray[np.bool_] = np.abs(np.stack([space.low, space.high]).astype(np.float64)) <= LARGEST_BOUND
-    return within[0] & within[1]
+    within: NDArray[np.bool_] = np.maximum(np.abs(space.low), np.abs(space.high)) <= LARGEST_BOUND
+    return within
 
 
 def is_bounded(space: gym.spaces.Box) -> bool:

@@ -266,11 +266,12 @@ def test_the_network_is_fitted_to_random_play_once_before_the_first_update() -> 
     assert not any(torch.allclose(g, before) for g, before in zip(_scales(agent), scales, strict=True))
 
 
-@pytest.mark.parametrize("stopped", [95, 103, 104, 110])
-def test_inputs_are_standardised_by_random_play_once_before_the_first_update(stopped: int) -> None:
+@pytest.mark.parametrize("network", [{"hidden": (16,)}, WEIGHT], ids=["plain", "weight"])
+@pytest.mark.parametrize("stopped", [95, 104, 110])
+def test_inputs_are_standardised_by_random_play_once_before_the_first_update(stopped: int, network: Any) -> None:
     """The first update, and what precedes it, is owed from step 104 on; weights are initialised after it."""
     spec = spec_of()
-    chosen = config(network={**WEIGHT, "input": "standardise"}, learning_starts=100)
+    chosen = config(network={**network, "input": "standardise"}, learning_starts=100)
     first = _lived(fresh(chosen, spec), spec, 0, stopped)
     resumed = fresh(chosen, spec, seed=1)
     resumed.load_state_dict(snapshot(first.state_dict()))
