@@ -198,12 +198,15 @@ class Replay:
     def rewrite(
         self,
         names: Collection[str],
-        compute: Callable[[NDArray[Any], NDArray[np.int64], NDArray[Any]], Mapping[str, NDArray[Any]]],
+        compute: Callable[
+            [NDArray[np.int64], NDArray[Any], NDArray[np.int64], NDArray[Any]], Mapping[str, NDArray[Any]]
+        ],
     ) -> dict[str, NDArray[Any]]:
         """Recomputes the columns `names` of all sampleable steps and returns everything that `compute` gives.
 
-        `compute(obs, action, next_obs)` is called with chunks, (K, *O), (K,) and (K, *O), and returns arrays (K, ...)
-        by name. Those in `names` are stored; all of them are returned, (len, ...), in the order of `sampleable`.
+        `compute(index, obs, action, next_obs)` is called with chunks in the order in which the steps were made, (K,),
+        (K, *O), (K,) and (K, *O), and returns arrays (K, ...) by name. Those in `names` are stored; all of them are
+        returned, (len, ...), in the order of `sampleable`.
         """
         index = self.sampleable()
         computed = []
@@ -212,7 +215,7 @@ class Replay:
             steps = (chunk, chunk + self._num_envs)
             before, after = (self._frames.observations(rows).cpu().numpy() for rows in steps)
             action = self._columns.action(slots, to_device(slots, self._device)).cpu().numpy()
-            computed.append(compute(before, action, after))
+            computed.append(compute(chunk, before, action, after))
             self._columns.rewrite(slots, {name: computed[-1][name] for name in names})
         return {name: np.concatenate([arrays[name] for arrays in computed]) for name in computed[0]}
 
@@ -235,9 +238,9 @@ class Replay:
         recurrent state is a declared column, extras[name][:, 0] is the state to start from, for example with a burn-in.
         """
         _, steps = window_rows(index, length, self._stop, self._num_envs)  # (B,)
-        return gather_sequences(self._frames, self._columns, index, steps, self._begins(index), length)
+        return gather_sequences(self._frames, self._columns, index, steps, self.begins(index), length)
 
-    def _begins(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def begins(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(B,) whether the steps `index` (B,) are known to begin an episode."""
         begins = self._frames.begins(index)
         if begins is None:  # not stacks: an episode begins after a row that is not sampleable

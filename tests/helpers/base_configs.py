@@ -47,6 +47,22 @@ BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
     "pixels": ("image", {"features": {"type": "pixels", "side": 5}, "hash": {"type": "simhash", "bits": 6}}),
     "bass": ("image", {"features": {"type": "bass", "cell": 3, "bins": 8}}),
     "bytes": ("number", {"features": {"type": "bytes", "bytes": BYTES, "source": "memory"}}),
+    "episodic": ("number", {"beta": 0.4, "count_of": "successor", "episodic": "first"}),
+    "noveld": (
+        "image",
+        {
+            "beta": 0.4,
+            "count_of": "successor",
+            "lifelong": "noveld",
+            "alpha": 0.3,
+            "episodic": "count",
+            "features": {"type": "pixels", "side": 5},
+            "episodic_codes": {
+                "features": {"type": "pixels", "side": 5},
+                "hash": {"type": "simhash", "bits": 3, "bias": True},
+            },
+        },
+    ),
     "function": ("vector", {"features": {"type": "function", "function": f"{WORLD}:tenths"}}),
 }
 LEARNING = {

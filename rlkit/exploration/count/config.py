@@ -8,6 +8,8 @@ import torch
 from rlkit.errors import ConfigError
 from rlkit.exploration.count import features as kinds
 from rlkit.exploration.count.bonus import CountBonus
+from rlkit.exploration.count.counts import ExactCounts
+from rlkit.exploration.count.episodic import EpisodeCounts
 from rlkit.exploration.count.feature_config import LearnedConfig
 from rlkit.exploration.count.hashing import Codes, Hash
 from rlkit.exploration.count.optimism import CountOptimism
@@ -26,6 +28,7 @@ class CountConfig(CountTable):
 
     def validate_for(self, spec: EnvSpec, warm_up: int) -> None:
         self._validate(self.features.build(spec), warm_up)
+        self._episodic_codes(spec, Streams(0))
 
     def build(self, spec: EnvSpec, streams: Streams, replay: Replay | None, warm_up: int) -> CountBonus:
         features = self.features.build(spec)
@@ -33,10 +36,11 @@ class CountConfig(CountTable):
         states = self.counts.build(1)
         pairs = self.counts.build(spec.num_actions) if self.needs_actions else None
         visits = VisitCounter(features, hashing, states, pairs, spec.num_envs, warm_up)
+        episodes = None if self.episodic == "none" else EpisodeCounts(spec.num_envs)
         optimism = None
         if self.optimism is not None and pairs is not None:
             optimism = CountOptimism(self.optimism, features, hashing.codes, pairs)
-        return CountBonus(self, visits, optimism, replay)
+        return CountBonus(self, visits, optimism, episodes, self._episodic_codes(spec, streams), replay)
 
     def build_actor(self, spec: EnvSpec) -> CountOptimism | None:
         if self.optimism is None:
@@ -59,6 +63,20 @@ class CountConfig(CountTable):
         if not isinstance(self.features, LearnedConfig) or replay is None:
             return self.hash.build(features.size, features.midpoint, rng)
         return self.features.build_codes(features, self._hash_of_bits(self.features.codes, rng), replay, streams)
+
+    def _episodic_codes(self, spec: EnvSpec, streams: Streams) -> VisitCounter | None:
+        """What makes the codes of the episodic counts, if they have codes of their own; it counts nothing itself."""
+        if self.episodic_codes is None:
+            return None
+        features = self.episodic_codes.features.build(spec)
+        hashing = self.episodic_codes.hash
+        if hashing.type == "simhash" and features.midpoint is None:
+            raise ConfigError(
+                "bonus.episodic_codes.hash: simhash needs features whose range is known (pixels, bass, bytes); "
+                'use hash.type = "exact" for these'
+            )
+        codes = hashing.build(features.size, features.midpoint, streams.generator("episodic projection"))
+        return VisitCounter(features, codes, ExactCounts(), None, spec.num_envs, 0)
 
     def _hash_of_bits(self, bits: int, rng: np.random.Generator) -> Hash:
         return self.hash.build(bits, np.full(bits, 0.5), rng)

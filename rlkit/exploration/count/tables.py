@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from rlkit.config.model import SWITCH, Model
 from rlkit.exploration.bonus import BonusConfig
 from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, SketchCounts
+from rlkit.exploration.count.episodic import EpisodicKind
 from rlkit.exploration.count.feature_config import FeaturesConfig, VectorConfig
 from rlkit.exploration.count.hashing import ExactHash, Hash, SimHash
 from rlkit.replay import Column
@@ -85,8 +86,33 @@ class OptimismConfig(Model):
     )
 
 
+def _vector_unless_said(features: Any) -> Any:
+    return {"type": "vector", **features} if isinstance(features, dict) else features
+
+
+class EpisodicConfig(Model):
+    """The table `episodic_codes`: what counts as the same state within an episode, if that differs."""
+
+    features: FeaturesConfig = Field(VectorConfig(), description="The features that distinguish states.")
+    hash: HashConfig = Field(HashConfig(), description="Which features count as the same state.")
+
+    _typed = field_validator("features", mode="before")(_vector_unless_said)
+
+    @field_validator("features")
+    @classmethod
+    def _not_learned(cls, features: Any) -> Any:
+        if features.type == "learned":
+            raise ValueError(
+                'type = "learned" is for bonus.features; without episodic_codes episodes use the same codes'
+            )
+        return features
+
+
 class CountTable(BonusConfig):
-    """The table `bonus`: beta / sqrt(n) for rarely visited states, n their count (Tang et al. 2017, equation 1)."""
+    """The table `bonus`: beta / sqrt(n) for rarely visited states, n their count (Tang et al. 2017, equation 1).
+
+    In worlds that change with every episode it is multiplied by a factor of the visits within the episode.
+    """
 
     type: Literal["count"] = Field("count", description="Kind of the bonus: visit counts.")
     beta: float = Field(
@@ -99,6 +125,30 @@ class CountTable(BonusConfig):
         "state",
         description="What n counts: visits of the state acted in (Tang et al.), of the state that follows, or of the "
         "pair of state and action.",
+    )
+    lifelong: Literal["count", "noveld", "none"] = Field(
+        "count",
+        description="The factor of the visits in the whole run. count: 1 / sqrt(n); noveld: max(1 / sqrt(n of the "
+        "successor) - alpha / sqrt(n of the state before), 0), which pays at the border of what is known (Zhang et al. "
+        "2021, with counts for novelty); none: 1.",
+    )
+    alpha: float | None = Field(
+        None,
+        ge=0.0,
+        le=1.0,
+        description='alpha of lifelong = "noveld". 0: as "count"; 1: steps to states equally known are not paid. Left '
+        "out: 0.5.",
+    )
+    episodic: EpisodicKind = Field(
+        "none",
+        description="The factor of the visits n_e in the running episode. none: 1, for worlds that stay the same; "
+        "first: 1 at the first visit of the episode, else 0 (Henaff et al. 2023); count: 1 / sqrt(n_e). Worlds that "
+        "change with every episode need one of the two.",
+    )
+    episodic_codes: Annotated[EpisodicConfig | None, SWITCH] = Field(
+        None,
+        description="Features and hash of their own for n_e, for example a position; false or left out: those of the "
+        "lifelong counts.",
     )
     timing: Literal["sample", "insert"] = Field(
         "sample",
@@ -117,13 +167,28 @@ class CountTable(BonusConfig):
         None, description="Optimism about rarely tried actions; false or left out: none, true: with its defaults."
     )
 
-    @field_validator("features", mode="before")
-    @classmethod
-    def _vector_unless_said(cls, features: Any) -> Any:
-        return {"type": "vector", **features} if isinstance(features, dict) else features
+    _typed = field_validator("features", mode="before")(_vector_unless_said)
+
+    @model_validator(mode="after")
+    def _episodes_apply(self) -> Self:
+        if self.episodic != "none" and self.count_of == "pair":
+            raise ValueError('bonus.episodic counts states: set bonus.count_of = "successor" or "state", not "pair"')
+        if self.episodic_codes is not None and self.episodic == "none":
+            raise ValueError('bonus.episodic_codes applies with bonus.episodic = "first" or "count" only')
+        if self.lifelong == "noveld" and self.count_of != "successor":
+            raise ValueError('bonus.lifelong = "noveld" compares a step\'s two states: it needs count_of = "successor"')
+        if self.alpha is not None and self.lifelong != "noveld":
+            raise ValueError('bonus.alpha applies with bonus.lifelong = "noveld" only')
+        if self.lifelong == "none" and self.episodic == "none":
+            raise ValueError(
+                'bonus.lifelong = "none" needs bonus.episodic = "first" or "count"; else nothing is counted'
+            )
+        return self
 
     @model_validator(mode="after")
     def _applies(self) -> Self:
+        if not self.count_first and self.lifelong != "count":
+            raise ValueError('bonus.count_first = false applies with bonus.lifelong = "count" only')
         if not self.count_first and self.timing == "sample":
             raise ValueError(
                 'bonus.count_first = false needs bonus.timing = "insert": with "sample" all visits are counted'
@@ -135,14 +200,19 @@ class CountTable(BonusConfig):
         return self.count_of == "pair" or self.optimism is not None
 
     def columns(self) -> dict[str, Column]:
-        """Digests to look up when rewards are read, or the bonus itself."""
+        """Digests to look up when rewards are read, or the lifelong factor itself, and the episodic factor."""
         names = {"next_digest"} if self.optimism else set()
-        if self.timing == "insert":
+        if self.episodic != "none":
+            names.add("episodic")
+        if self.timing == "insert" and self.lifelong != "none":
             names.add("bonus")
-        else:
+        elif self.lifelong != "none":
             names.add("next_digest" if self.count_of == "successor" else "digest")
+            names |= {"digest"} if self.lifelong == "noveld" else set()
+        latest = self.count_of == "successor"
         every = {
-            "bonus": Column((), np.float32, latest=self.count_of == "successor"),
+            "bonus": Column((), np.float32, latest=latest),
+            "episodic": Column((), np.float32, latest=latest),
             "digest": Column((), np.int64, host=True),
             "next_digest": Column((), np.int64, host=True, latest=True),
         }
@@ -150,7 +220,7 @@ class CountTable(BonusConfig):
 
     def summary(self) -> str:
         """The bonus, the features and hash, and the kind of counts."""
-        paid = f"{self.beta:g} / sqrt(n) of the {self.count_of}" if self.beta else "no bonus"
+        paid = self._paid() if self.beta else "no bonus"
         hashed = f", simhash of {self.hash.bits} bits" if self.hash.type == "simhash" else ""
         tables = 1 + self.needs_actions  # of states, and of pairs
         size = f", {tables * 4 * sum(self.counts.primes) / 1e6:.1f} MB" if self.counts.type == "sketch" else ""
@@ -161,3 +231,17 @@ class CountTable(BonusConfig):
             return text
         way = "interpolated towards" if self.optimism.bounded else "raised by"
         return f"{text}; values of untried actions {way} {self.optimism.scale:g}"
+
+    def _paid(self) -> str:
+        """What is paid, as a formula: n counts visits in the run, n_e in the episode."""
+        lifelong = {
+            "count": " / sqrt(n)",
+            "noveld": f" * max(1 / sqrt(n) - {self.novelty_alpha:g} / sqrt(n before), 0)",
+            "none": "",
+        }[self.lifelong]
+        episodic = {"none": "", "first": ", first visits of an episode", "count": " / sqrt(n_e)"}[self.episodic]
+        return f"{self.beta:g}{lifelong}{episodic} of the {self.count_of}"
+
+    @property
+    def novelty_alpha(self) -> float:
+        return 0.5 if self.alpha is None else self.alpha
