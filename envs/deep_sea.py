@@ -86,7 +86,7 @@ class DeepSea(gym.Env[NDArray[np.int8], Any]):
             raise ValueError(f"mapping_seed must be 0 or more, not {mapping_seed}")
         self.size = size
         self.stochastic = stochastic
-        self.max_steps = size  # the plug-in reads this time limit; the last step terminates the episode
+        self.longest_episode = size  # the plug-in reads it as the time limit; the last step terminates the episode
         self.render_mode = render_mode
         self.observation_space = spaces.MultiBinary((size, size))
         self.action_space = spaces.Discrete(2)

@@ -11,11 +11,22 @@ from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces, wrappers
+from gymnasium import spaces
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 import envs.worlds  # noqa: F401  # again: a folder `envs` in the working directory hides the package's __init__
+from envs.wrapping import (
+    ForgetLastAction,
+    called,
+    check_layers,
+    is_minatar,
+    one_line,
+    states_limit,
+    sticky_actions,
+    time_limit,
+    wrapped,
+)
 from rlkit import plugins
 from rlkit.config.model import Model, PluginConfig
 from rlkit.environments import Environments
@@ -23,27 +34,18 @@ from rlkit.errors import ConfigError, SpecError
 from rlkit.structure import is_array, leaves
 from rlkit.types import Purpose
 from rlkit.vector.driver import VectorEnvironments, describe
-from rlkit.vector.environment import Env, SignalReader, layers
+from rlkit.vector.environment import Env, SignalReader
 
-# Resuming and replaying a run uses seeds and actions only. So no wrapper may keep state over a seeded reset, and only
-# the engine may reset an environment.
-REFUSED = {
-    wrappers.NormalizeObservation: "keeps its statistics over a seeded reset, so runs could not be resumed or "
-    "replayed; let the agent scale its inputs",
-    wrappers.NormalizeReward: "keeps its statistics over a seeded reset, so runs could not be resumed or "
-    "replayed; let the agent clip rewards",
-    wrappers.Autoreset: "resets the environment, but only the engine may do this; remove it",
-}
-RESEEDING = "minigrid.wrappers:ReseedWrapper"
-# ReseedWrapper warns at every seeded reset, although ignoring the seed is its purpose
-warnings.filterwarnings("ignore", message=".*A seed has been passed to `ReseedWrapper.reset` which is ignored")
+PIXELS = "rgb_array"  # the render mode in which environments return pictures
 
 
 class WrapperConfig(Model):
     """A wrapper and its arguments."""
 
     path: str = Field(description='The wrapper, as "package.module:attr"; it is called with the environment.')
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments after the environment.")
+    kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments after the environment; a list is also tried as a tuple."
+    )
 
 
 # abstract base classes have a method of this name, which configs do not use
@@ -58,7 +60,9 @@ class GymnasiumConfig(PluginConfig):
         '"rlkit/MountainCarGoal-v0", "rlkit/SparseMountainCar-v0", "rlkit/SparseCartPoleSwingUp-v0".'
     )
     kwargs: dict[str, Any] = Field(
-        default_factory=dict, description="Keyword arguments of the environment; see its own documentation."
+        default_factory=dict,
+        description="Keyword arguments of the environment; see its own documentation. A list is also tried as a tuple. "
+        'render_mode is set by rlkit and for AddRenderObservation; for your own wrapper that renders: "rgb_array".',
     )
     register: tuple[str, ...] = Field(
         default=(),
@@ -85,24 +89,20 @@ class GymnasiumConfig(PluginConfig):
         default=None,
         ge=1,
         description="Steps after which an episode is truncated. Default: the environment's own limit. Required if it "
-        "has none, because resuming replays whole episodes. 1: every step is an episode.",
+        "states none, because resuming replays whole episodes. 1: every step is an episode.",
     )
 
     @field_validator("kwargs")
     @classmethod
-    def _no_render_mode(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
-        if "render_mode" in kwargs:
-            raise ValueError("render_mode is set by rlkit; remove it")
+    def _render_mode(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if kwargs.get("render_mode", PIXELS) != PIXELS:
+            raise ValueError(f'render_mode is set by rlkit; remove it, or give "{PIXELS}" if a wrapper renders')
         return kwargs
 
-
-class ForgetLastAction(gym.Wrapper[Any, Any, Any, Any]):
-    """Makes a seeded reset of MinAtar also clear the last action, which sticky actions would repeat."""
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        if seed is not None:
-            self.unwrapped.game.last_action = 0  # type: ignore[attr-defined]
-        return super().reset(seed=seed, options=options)
+    def renders(self) -> bool:
+        """Whether a wrapper makes observations from rendered pictures."""
+        paths = [entry if isinstance(entry, str) else entry.path for entry in self.wrappers]
+        return any(path.rpartition(":")[2] == "AddRenderObservation" for path in paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +117,11 @@ class Build:
         for path in config.register:
             _register(path)
         env = self._made()
-        if _is_minatar(env):
+        if is_minatar(env):
             env = ForgetLastAction(env)
         for entry in config.wrappers:
-            env = _wrapped(env, entry)
-        for layer in layers(env):
-            for kind, reason in REFUSED.items():
-                if isinstance(layer, kind):
-                    raise ConfigError(f"env.wrappers: {kind.__name__} {reason}")
-            _check_reseeding(layer)
+            env = wrapped(env, entry, {}) if isinstance(entry, str) else wrapped(env, entry.path, entry.kwargs)
+        check_layers(env)
         self._check_time_limit(env)
         return env
 
@@ -138,21 +134,24 @@ class Build:
                 plugins.nearest(config.id, list(gym.registry)) or "; does env.register name the package that adds it?"
             )
             raise ConfigError(f"env.id: no registered environment {config.id!r}{hint}") from error
-        arguments = {**config.kwargs, **({"render_mode": "rgb_array"} if self.render else {})}
+        arguments = {**config.kwargs, **({"render_mode": PIXELS} if self.render or config.renders() else {})}
+
+        def make(**kwargs: Any) -> Env:
+            # Gymnasium's passive checker takes as long as a step of CartPole; rlkit's own check plays
+            return gym.make(config.id, max_episode_steps=config.max_episode_steps, disable_env_checker=True, **kwargs)
+
         try:
-            # Gymnasium's passive checker takes as long as a step of CartPole; check_env checks more
-            return gym.make(
-                config.id, max_episode_steps=config.max_episode_steps, disable_env_checker=True, **arguments
-            )
+            made: Env = called(make, arguments)
         except Exception as error:
-            raise ConfigError(f"env: cannot make {config.id} with {arguments}: {error}") from error
+            raise ConfigError(f"env: cannot make {config.id} with {arguments}: {one_line(error)}") from error
+        return made
 
     def _check_time_limit(self, env: Env) -> None:
         own, given = time_limit(env), self.config.max_episode_steps
         if own is None:
             raise ConfigError(
-                f"env.max_episode_steps: missing; {self.config.id} has no time limit, and an endless episode could not "
-                "be resumed; set a limit, for example 1000"
+                f"env.max_episode_steps: missing; {self.config.id} states no time limit, and an endless episode could "
+                "not be resumed; set the most steps that an episode may have, for example 1000"
             )
         if given is not None and own < given:
             raise ConfigError(
@@ -167,50 +166,6 @@ def _register(path: str) -> None:
     found = plugins.import_object(path)
     if not inspect.ismodule(found):
         found()
-
-
-def _wrapped(env: Env, entry: str | WrapperConfig) -> Env:
-    path, kwargs = (entry, {}) if isinstance(entry, str) else (entry.path, entry.kwargs)
-    wrapper = plugins.import_object(path)
-    try:
-        wrapped = wrapper(env, **kwargs)
-    except Exception as error:
-        raise ConfigError(f"env.wrappers: {path} with {kwargs} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(wrapped, gym.Env):
-        raise ConfigError(f"env.wrappers: {path} returned {type(wrapped).__name__}; expected an environment")
-    return wrapped
-
-
-def _check_reseeding(layer: Env) -> None:
-    """Refuses MiniGrid's ReseedWrapper with several seeds: a seeded reset does not restart their cycle."""
-    is_reseeding = f"{type(layer).__module__}:{type(layer).__name__}" == RESEEDING
-    if is_reseeding and len(seeds := layer.seeds) != 1:  # type: ignore[attr-defined]
-        raise ConfigError(
-            f"env.wrappers: ReseedWrapper with {len(seeds)} seeds does not restart their cycle at a seeded reset, so "
-            "runs could not be resumed or replayed; give one seed, as in kwargs = { seeds = [0] }"
-        )
-
-
-def _is_minatar(env: Env) -> bool:
-    return type(env.unwrapped).__module__.partition(".")[0] == "minatar"
-
-
-def time_limit(env: Env) -> int | None:
-    """The smallest limit of its TimeLimit wrappers and its own `max_steps` (MiniGrid), or None if there is none."""
-    limits = [layer._max_episode_steps for layer in layers(env) if isinstance(layer, wrappers.TimeLimit)]  # noqa: SLF001
-    own = getattr(env.unwrapped, "max_steps", None)
-    return min(limits + ([own] if isinstance(own, int) else []), default=None)
-
-
-def sticky_actions(env: Env) -> float | None:
-    """The probability that the environment repeats the last action, or None if it states none."""
-    for layer in layers(env):
-        if isinstance(layer, wrappers.StickyAction):
-            return float(layer.repeat_action_probability)
-    if _is_minatar(env):
-        return float(env.unwrapped.game.sticky_action_prob)  # type: ignore[attr-defined]
-    stated = env.spec.kwargs.get("repeat_action_probability") if env.spec is not None else None
-    return None if stated is None else float(stated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,14 +229,14 @@ class GymnasiumPlugin:
     def protocol(self, config: GymnasiumConfig) -> Mapping[str, str]:
         env = Build(config)()
         try:
-            sticky, limit = sticky_actions(env), time_limit(env)
+            sticky, limit, most = sticky_actions(env), time_limit(env), "" if states_limit(env) else "at most "
         finally:
             env.close()
         named = [entry if isinstance(entry, str) else _call(entry) for entry in config.wrappers]
         known = {
             "environment": config.id,
             "arguments": _arguments(config.kwargs),
-            "time limit": f"{limit} steps",
+            "time limit": f"{most}{limit} steps",
             "sticky actions": "" if sticky is None else f"{sticky:g}",
             "wrappers": ", ".join(named),
         }

@@ -39,6 +39,33 @@ def is_array(space: gym.Space[Any]) -> bool:
     return isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
 
 
+def stored(obs: Any, space: gym.Space[Any], name: str = "an observation") -> NDArray[Any]:
+    """`obs` in the dtype of its space, which is that of an array.
+
+    Raises SpecError for another shape, for values that the dtype cannot hold (0.5 in a uint8 space would become 0), and
+    for numbers that a space other than Box does not contain, which would enter a network as zeros.
+    """
+    given, dtype = np.asarray(obs), np.dtype(space.dtype)
+    if given.shape != space.shape:
+        raise SpecError(f"{name} has shape {given.shape}; its space says {space.shape}")
+    if given.dtype == dtype:
+        array = given
+    elif given.dtype.kind not in "biuf":
+        raise SpecError(f"{name} has dtype {given.dtype}; its space {space} says {dtype}")
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            array = given.astype(dtype)
+        exact = np.can_cast(given.dtype, dtype, "safe") or given.dtype.kind == dtype.kind == "f"
+        if not exact and (array != given).any():
+            raise SpecError(
+                f"{name} has {given.dtype} values from {given.min():g} to {given.max():g}, which storing as {dtype} "
+                f"would change; its space is {space}: correct the space's dtype, or convert observations with a wrapper"
+            )
+    if not isinstance(space, spaces.Box) and not space.contains(array if array.shape else array[()]):
+        raise SpecError(f"{name} is {array}, which is outside its space {space}")
+    return array
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One array of a structured observation; its values are the columns start .. stop - 1 of a row."""
@@ -69,10 +96,7 @@ class Part:
                 value = value[key]
             except (KeyError, IndexError, TypeError) as error:
                 raise SpecError(f"the observation has no {self.name!r}") from error
-        array = np.asarray(value, self.dtype)
-        if array.shape != self.shape:
-            raise SpecError(f"observation {self.name!r} has shape {array.shape}; its space says {self.shape}")
-        return array
+        return stored(value, self.space, f"observation {self.name!r}")
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} {self.shape}"

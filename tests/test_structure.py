@@ -123,7 +123,7 @@ def test_an_observation_that_does_not_fit_its_space_is_refused() -> None:
     structure = Structure.of(spaces.Dict({"code": spaces.Discrete(4), "grid": spaces.Box(0, 255, (2, 2), np.uint8)}))
     grid = np.zeros((2, 2), np.uint8)
     assert structure.flatten({"code": 3, "grid": grid, "more": "ignored"}).tolist() == [3, 0, 0, 0, 0]
-    with pytest.raises(SpecError, match="'code' has values outside its space"):
+    with pytest.raises(SpecError, match=r"'code' .*256"):
         structure.flatten({"code": 256, "grid": grid})
     with pytest.raises(SpecError, match=r"'grid' has shape \(4,\); its space says \(2, 2\)"):
         structure.flatten({"code": 0, "grid": grid.ravel()})

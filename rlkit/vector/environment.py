@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import traceback
@@ -13,9 +14,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
+from numpy.typing import NDArray
 
-from rlkit.errors import SpecError
-from rlkit.structure import Structure, is_array
+from rlkit.errors import RlkitError, SpecError
+from rlkit.structure import Structure, is_array, stored
 from rlkit.types import ArraySpec, EnvSpec, Stack
 
 Env: TypeAlias = gym.Env[Any, Any]
@@ -26,6 +28,7 @@ SignalReader: TypeAlias = Callable[[Env], Mapping[str, Any]]
 """Returns an environment's side information after each reset and step: name → array, always of the same shape."""
 
 OBS = "obs"
+SUCCESS = "success"  # the signal that evaluations count: one value
 FAILURE = "failure"
 
 SUPPORTED = "supported are Box of rank 1 and more, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
@@ -90,7 +93,7 @@ def _stack(env: Env) -> Stack | None:
 def _signal_specs(env: Env, signals: SignalReader) -> dict[str, ArraySpec]:
     env.reset(seed=0)
     try:
-        values = {str(name): np.asarray(value) for name, value in signals(env).items()}
+        values = _read(signals, env)
     except SpecError:
         raise
     except Exception as error:
@@ -101,6 +104,45 @@ def _signal_specs(env: Env, signals: SignalReader) -> dict[str, ArraySpec]:
                 f"signals: {name!r} has dtype {value.dtype}; a signal must be numeric, with a name other than {OBS!r}"
             )
     return {name: ArraySpec(value.shape, value.dtype) for name, value in values.items()}
+
+
+def _read(signals: SignalReader, env: Env) -> dict[str, NDArray[Any]]:
+    """The signals as arrays; "success" as one value. Raises SpecError if it has several."""
+    values = {str(name): np.asarray(value) for name, value in signals(env).items()}
+    if SUCCESS in values:
+        if values[SUCCESS].size != 1:
+            raise SpecError(f'signals: "{SUCCESS}" has shape {values[SUCCESS].shape}; it must be one value')
+        values[SUCCESS] = values[SUCCESS].reshape(())
+    return values
+
+
+def single_reward(reward: Any) -> float:
+    """Raises SpecError for a reward that is not one number, of shape () or (1,)."""
+    if type(reward) is float:
+        return reward
+    value = np.asarray(reward)
+    if value.shape not in ((), (1,)) or value.dtype.kind not in "biuf":
+        raise SpecError(
+            f"a reward has shape {value.shape} and dtype {value.dtype}; it must be one number (a wrapper can combine "
+            "several into one)"
+        )
+    return float(value.reshape(()))
+
+
+def _reset_observation(answer: Any) -> Any:
+    """The observation of a reset. Raises SpecError if it is not (observation, info)."""
+    if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict):
+        return answer[0]
+    raise SpecError(f"reset returned {_kind(answer)}; Gymnasium's API returns (observation, info)")
+
+
+def _kind(answer: Any) -> str:
+    return f"a tuple of {len(answer)}" if isinstance(answer, tuple) else f"a {type(answer).__name__}"
+
+
+def _takes_seed(reset: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(reset).parameters.values()
+    return any(parameter.name == "seed" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _space_of(spec: ArraySpec) -> spaces.Box:
@@ -140,17 +182,21 @@ class SubEnv(Env):
         try:
             if self._env is None:
                 self._env = self._made()
-            return self._observed(self._env.reset(seed=seed)[0]), {}
-        except Exception:
-            return self._blank(), self._failure(f"in reset with seed {seed}")
+            return self._observed(_reset_observation(self._env.reset(seed=seed))), {}
+        except Exception as error:
+            return self._blank(), self._failure(f"in reset with seed {seed}", error)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         try:
             assert self._env is not None, "step before the first reset"
-            obs, reward, terminated, truncated, _ = self._env.step(int(action))
-            return self._observed(obs), float(reward), bool(terminated), bool(truncated), {}
-        except Exception:
-            return self._blank(), 0.0, False, False, self._failure(f"in step with action {action}")
+            answer = self._env.step(int(action))
+            if not isinstance(answer, tuple) or len(answer) != 5:
+                names = "(observation, reward, terminated, truncated, info)"
+                raise SpecError(f"step returned {_kind(answer)}; Gymnasium's API returns {names}")
+            obs, reward, terminated, truncated, _ = answer
+            return self._observed(obs), single_reward(reward), bool(terminated), bool(truncated), {}
+        except Exception as error:
+            return self._blank(), 0.0, False, False, self._failure(f"in step with action {action}", error)
 
     def close(self) -> None:
         if self._env is not None:
@@ -158,6 +204,8 @@ class SubEnv(Env):
 
     def _made(self) -> Env:
         env = self._make()
+        if not _takes_seed(env.unwrapped.reset):
+            raise SpecError("its reset takes no seed; Gymnasium's API is reset(*, seed=None, options=None)")
         obs_space = env.observation_space
         same = obs_space == self._obs_space if self._structure is None else Structure.of(obs_space) == self._structure
         if not same or env.action_space != self.action_space:
@@ -167,15 +215,11 @@ class SubEnv(Env):
         return env
 
     def _observed(self, obs: Any) -> Any:
-        if self._structure is not None:
-            obs = self._structure.flatten(obs)
-        obs = np.asarray(obs, dtype=self._obs_space.dtype)
-        if obs.shape != self._obs_space.shape:
-            raise SpecError(f"an observation has shape {obs.shape}; its space says {self._obs_space.shape}")
+        obs = stored(obs, self._obs_space) if self._structure is None else self._structure.flatten(obs)
         if self._signals is None:
             return obs
         assert self._env is not None
-        observed = {name: np.asarray(value) for name, value in self._signals(self._env).items()}
+        observed = _read(self._signals, self._env)
         found = {name: ArraySpec(value.shape, value.dtype) for name, value in observed.items()}
         if found != self._signal_specs:
             raise SpecError(f"signals are {found}; after the first reset they were {dict(self._signal_specs)}")
@@ -188,8 +232,10 @@ class SubEnv(Env):
             return {name: np.zeros(part.shape or (), part.dtype) for name, part in space.spaces.items()}
         return np.zeros(space.shape or (), space.dtype)
 
-    def _failure(self, where: str) -> dict[str, Any]:
-        return {FAILURE: f"environment {self._index} failed {where}:\n{traceback.format_exc()}"}
+    def _failure(self, where: str, error: Exception) -> dict[str, Any]:
+        """One line if it is clear what is wrong; else the environment's traceback, for its author."""
+        what = f" {error}" if isinstance(error, RlkitError) else f"\n{traceback.format_exc()}"
+        return {FAILURE: f"environment {self._index} failed {where}:{what}"}
 
 
 @dataclass(frozen=True, slots=True)

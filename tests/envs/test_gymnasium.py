@@ -10,7 +10,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from envs.gymnasium import Build, GymnasiumConfig, WrapperConfig, plugin, sticky_actions, time_limit
+from envs.gymnasium import Build, GymnasiumConfig, WrapperConfig, plugin
+from envs.wrapping import sticky_actions, time_limit
 from rlkit.config.load import resolve
 from rlkit.config.tables import Config
 from rlkit.environments import Environments
@@ -47,6 +48,10 @@ def signals(env: gym.Env) -> dict[str, Any]:
 
 def last_action(env: gym.Env) -> dict[str, Any]:
     return {"last action": np.int64(env.unwrapped.game.last_action)}
+
+
+def scaled(env: gym.Env, by: Any) -> gym.Env:
+    return gym.wrappers.TransformReward(env, by.sum())
 
 
 def not_an_environment(env: gym.Env) -> int:
@@ -87,7 +92,7 @@ def test_unknown_keys_and_values_are_named() -> None:
         resolved('env = {name = "gymnasium", id = "CartPole-v1", mode = "threads"}')
     with pytest.raises(ConfigError, match=r"env.max_episode_steps: .*greater than or equal to 1"):
         resolved('env = {name = "gymnasium", id = "CartPole-v1", max_episode_steps = 0}')
-    with pytest.raises(ConfigError, match="render_mode is set by rlkit"):
+    with pytest.raises(ConfigError, match='render_mode is set by rlkit; remove it, or give "rgb_array"'):
         resolved('env = {name = "gymnasium", id = "CartPole-v1", kwargs = {render_mode = "human"}}')
 
 
@@ -106,8 +111,26 @@ def test_unknown_keys_and_values_are_named() -> None:
         ({"id": "CartPole-v1", "wrappers": ("gymnasium.wrappers:NormalizeObservation",)}, "keeps its statistics"),
         ({"id": "CartPole-v1", "wrappers": ("gymnasium.wrappers:NormalizeReward",)}, "keeps its statistics"),
         ({"id": "CartPole-v1", "wrappers": ("gymnasium.wrappers:Autoreset",)}, "only the engine may do this"),
+        (
+            {"id": "CartPole-v1", "wrappers": ({"path": "gymnasium.wrappers:MaxAndSkipObservation"},)},
+            "MaxAndSkipObservation keeps its frames over resets",
+        ),
+        (
+            {
+                "id": "CartPole-v1",
+                "wrappers": ({"path": "gymnasium.wrappers:TransformReward", "kwargs": {"func": "a:b"}},),
+            },
+            "TransformReward wants a function for 'func', got 'a:b'; TOML has no functions .*my_module:wrapped",
+        ),
+        (
+            {
+                "id": "CartPole-v1",
+                "wrappers": ({"path": f"{__name__}:scaled", "kwargs": {"by": [1, 2]}},),
+            },
+            "scaled with {'by': .1, 2.} failed: AttributeError: 'list' .*TOML has no functions and no arrays",
+        ),
         ({"id": "CartPole-v1", "signals": "no_such_module:f"}, "no module 'no_such_module'"),
-        ({"id": CLIFF}, f"env.max_episode_steps: missing; {CLIFF} has no time limit"),
+        ({"id": CLIFF}, f"env.max_episode_steps: missing; {CLIFF} states no time limit"),
         (
             {"id": "MiniGrid-DoorKey-5x5-v0", "register": ("minigrid",), "max_episode_steps": 251},
             "251 exceeds the environment's own limit of 250 steps",
@@ -133,6 +156,67 @@ def test_what_does_not_exist_or_work_is_one_clear_line(values: dict, message: st
 def test_spaces_that_are_refused_say_what_helps(values: dict, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         plugin.make(config(**values), 1, Purpose.TRAIN)
+
+
+def test_a_list_is_also_tried_as_a_tuple() -> None:
+    """TOML has no tuples, and some wrappers want one."""
+    pictures = ("minigrid.wrappers:RGBImgObsWrapper", IMAGE)
+    small = {"path": "gymnasium.wrappers:ResizeObservation", "kwargs": {"shape": [21, 30]}}
+    door = {"id": "MiniGrid-Empty-5x5-v0", "register": ("minigrid",)}
+    assert made(config(**door, wrappers=(*pictures, small))).spec.observation_space.shape == (21, 30, 3)
+    kept = {"path": "minigrid.wrappers:ReseedWrapper", "kwargs": {"seeds": [3]}}  # a list serves: it stays one
+    assert isinstance(Build(config(**door, wrappers=(kept,)))().seeds, list)
+
+
+def test_observations_can_be_rendered_pictures() -> None:
+    render = {"path": "gymnasium.wrappers:AddRenderObservation", "kwargs": {"render_only": True}}
+    for values in ({"wrappers": (render,)}, {"wrappers": (render,), "kwargs": {"render_mode": "rgb_array"}}):
+        environments = made(config("CartPole-v1", **values))
+        assert environments.spec.observation_space.shape == (400, 600, 3)
+        environments.send(np.zeros(1, np.int64))
+        assert len(np.unique(environments.receive().after.obs)) > 3
+        environments.close()
+
+
+class Reuses(gym.Env):
+    """Returns one array and writes to it."""
+
+    observation_space = gym.spaces.Box(0, 99, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict]:
+        self.array = np.zeros(1, np.float32)
+        return self.array, {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict]:
+        self.array += 1
+        return self.array, 0.0, False, False, {}
+
+
+def test_a_frame_stack_keeps_frames_that_the_environment_overwrites() -> None:
+    gym.register("Reuses-v0", Reuses, max_episode_steps=9)
+    environments = made(config("Reuses-v0", wrappers=({"path": STACK, "kwargs": {"stack_size": 3}},)))
+    for expected in ([0, 0, 1], [0, 1, 2], [1, 2, 3]):
+        environments.send(np.zeros(1, np.int64))
+        assert environments.receive().after.obs.ravel().tolist() == expected
+
+
+class Moves(Reuses):
+    """`max_steps` is how far a piece may move."""
+
+    max_steps = 3
+
+
+def test_only_real_time_limits_count() -> None:
+    gym.register("Moves-v0", Moves)
+    with pytest.raises(ConfigError, match="Moves-v0 states no time limit"):
+        plugin.make(config("Moves-v0"), 1, Purpose.TRAIN)
+    limited = config("Moves-v0", max_episode_steps=50)
+    assert time_limit(Build(limited)()) == 50
+    assert plugin.protocol(limited)["time limit"] == "at most 50 steps", "it may truncate earlier by itself"
+    babyai = {"id": "BabyAI-GoToRedBallGrey-v0", "register": ("minigrid",), "wrappers": (IMAGE,)}
+    assert plugin.protocol(config(**babyai))["time limit"] == "64 steps", "0 before the first reset"
+    assert plugin.protocol(config(**babyai, max_episode_steps=32))["time limit"] == "32 steps"
 
 
 def test_registering_twice_warns_of_nothing() -> None:
