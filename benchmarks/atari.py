@@ -30,9 +30,9 @@ import rlkit
 from rlkit import plugins
 from rlkit.config.load import load
 from rlkit.config.tables import Config
+from rlkit.files import write_text
 from rlkit.metrics.line_log import read_rows
 from rlkit.nn.inputs import build_input
-from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import machine, today, versions
 from rlkit.training.trainer import Trainer
 from rlkit.types import Purpose

@@ -23,8 +23,8 @@ import torch
 
 from rlkit.config.load import load
 from rlkit.exploration.count.counts import ExactCounts, SketchCounts
+from rlkit.files import write_text
 from rlkit.runs.assemble import assemble
-from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import RunDirectory, machine, today, versions
 
 CALLS = ("acting", "observe", "learn", "add", "bootstrapping")

@@ -24,6 +24,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from rlkit.files import write_text
 from rlkit.learning.gradient import GradientSettings
 from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.learning.q_learner import LearnerSettings, QLearner
@@ -33,7 +34,6 @@ from rlkit.learning.value_loss import Transitions
 from rlkit.nn.config import NetworkConfig, WeightNormConfig
 from rlkit.nn.diagnostics import Diagnostics
 from rlkit.nn.qnetwork import build_q_network
-from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import machine, today, versions
 from rlkit.seeding import torch_seeded
 

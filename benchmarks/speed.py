@@ -36,8 +36,8 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlkit.config.load import resolve
+from rlkit.files import write_text
 from rlkit.runs.assemble import assemble
-from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import RunDirectory, machine, today, versions
 
 EPSILON = 0.05  # during the timed steps

@@ -35,8 +35,8 @@ def evaluate(
     rlkit evaluate runs/cartpole-seed0 --checkpoint best --set evaluation.epsilon=0.001
     rlkit evaluate runs/cartpole-seed0 --episodes 1 --video play.mp4
     """
+    from rlkit.files import write_text
     from rlkit.runs import api
-    from rlkit.runs.checkpoint import write_text
 
     overrides = dict(map(parse_override, settings))
     if episodes is not None:

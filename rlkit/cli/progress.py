@@ -84,8 +84,9 @@ def last_row(path: Path) -> dict[str, Any]:
         return {}
     for line in reversed(lines):
         try:
-            row: dict[str, Any] = json.loads(line)
-        except ValueError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             continue
-        return row
+        if isinstance(row, dict):
+            return row
     return {}

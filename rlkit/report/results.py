@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.errors import ConfigError
+from rlkit.metrics.line_log import read
 from rlkit.report.protocols import Protocol
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.identity import of_experiment, understood
@@ -240,20 +241,13 @@ def _of_run(path: Path, problems: list[str]) -> Result:
 
 
 def _metrics_rows(path: Path, problems: list[str]) -> list[dict[str, Any]]:
-    """The rows before the first that cannot be read, which gets a line in `problems`."""
+    """The sound rows; damaged lines get an entry in `problems`."""
     if not path.exists():
         problems.append(f"{path.parent} has no {path.name}: no curves but the result's")
         return []
-    rows: list[dict[str, Any]] = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            row["env_steps"]
-        except (ValueError, KeyError, TypeError):
-            problems.append(f"{path} is cut or damaged in line {number} of {len(lines)}; read up to there")
-            break
-        rows.append(row)
+    rows, damaged = read(path)
+    if damaged:
+        problems.append(f"{path} is damaged in line {', '.join(map(str, damaged))}, which is left out")
     return rows
 
 

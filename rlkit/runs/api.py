@@ -8,7 +8,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from rlkit.config.load import load
 from rlkit.config.tables import Config
 from rlkit.devices import choose_device
 from rlkit.errors import ConfigError, RlkitError, RunError
+from rlkit.files import write_text
 from rlkit.metrics.line_log import read_rows
 from rlkit.metrics.meters import summarise
 from rlkit.runs.assemble import Evaluator, Session, assemble
-from rlkit.runs.checkpoint import write_text
 from rlkit.runs.directory import RunDirectory, free_name, machine, today, versions
 from rlkit.runs.earlier import upgraded
 from rlkit.runs.identity import differences, digest, of_checkpoint, understood
@@ -98,15 +98,15 @@ def train(
     name = config.label.replace("/", "-")
     path = Path(run) if run is not None else free_name(Path("runs") / f"{name}-seed{config.train.seed}")
 
-    def create(device: torch.device) -> RunDirectory:
-        return RunDirectory.create(path, config, run_info(config, device))
+    with _threads(config.train.threads), stop_on_signals() as stop, ExitStack() as held:
 
-    with _threads(config.train.threads), stop_on_signals() as stop:
+        def create(device: torch.device) -> RunDirectory:
+            return held.enter_context(RunDirectory.created(path, config, run_info(config, device)))
+
         session = assemble(config, create, stop=stop, on_progress=on_progress)
         try:
-            with session.run.lock():
-                session.trainer.start()
-                return _finish(session, config, session.trainer.run())
+            session.trainer.start()
+            return _finish(session, config, session.trainer.run())
         finally:
             session.close()
 
@@ -155,7 +155,8 @@ def _step_to_resume_at(run: RunDirectory, steps: int | None, config: Config) -> 
     """The step of the newest sound checkpoint. Raises RunError if there is none, or if the run is finished there."""
     env_steps, problems = run.checkpoints.newest_sound()
     if env_steps is None:
-        raise RunError("; ".join(problems) or f"{run.path} has no checkpoint yet; train it again")
+        anew = f"'rlkit train {run.path / 'config.toml'} --run {run.path}' begins it anew"
+        raise RunError("; ".join(problems) or f"{run.path} has no checkpoint; {anew}")
     for problem in problems:
         warnings.warn(f"{problem}; resuming from step {env_steps} instead", stacklevel=3)
     if steps is not None and steps < env_steps:
@@ -177,7 +178,7 @@ def _restore(session: Session, env_steps: int) -> bool:
     with session.run.naming_versions("the checkpoint"):
         state = upgraded(session.run.checkpoints.load(env_steps))
         session.trainer.load_state_dict(state, session.device)
-    return session.trainer.play_back(state["rollout"])
+        return session.trainer.play_back(state["rollout"])
 
 
 def _mark_approximate(run: RunDirectory, env_steps: int) -> None:
@@ -192,7 +193,8 @@ def _mark_approximate(run: RunDirectory, env_steps: int) -> None:
 def _refuse_another(run: RunDirectory, config: Config, made_under: Mapping[str, Any]) -> None:
     """Raises RunError if the checkpoint was made with another agent, environment, seed or number of environments."""
     tables = config.tables()
-    then = understood({**tables, **made_under, "train": {**tables["train"], **made_under["train"]}})
+    with run.naming_versions("the config of the checkpoint"):
+        then = understood({**tables, **made_under, "train": {**tables["train"], **made_under["train"]}})
     changed = differences(flat(of_checkpoint(then)), flat(of_checkpoint(tables)))
     if changed:
         raise RunError(f"{run.path}: config.toml differs from the config of its checkpoints: {'; '.join(changed)}")

@@ -3,16 +3,18 @@
 A checkpoint is a folder named by its step. `state.json` contains the tree, `arrays.safetensors` the small arrays and
 tensors. Arrays of a megabyte and more are split into pieces along their first axis. Each piece is stored once in
 `objects/`, named by the hash of its content, so unchanged pieces are not written again. The files contain data only.
+
+A checkpoint may come from a stranger; reading one never writes or removes anything.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,19 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+import rlkit
 from rlkit.errors import RlkitError, RunError
+from rlkit.files import read_json, sync_directory, write_text
+from rlkit.memory import require_memory
+from rlkit.runs.pieces import HOST, LARGE, NAME, PIECE_FILE, hash_of, join, read_piece, write_pieces
 from rlkit.types import State
 
-FORMAT = 1
-LARGE = 2**20  # bytes from which an array is split into pieces
-PIECE = 2**22  # bytes of a piece
+STEP = re.compile(r"[0-9]{12,18}")  # the name of a checkpoint
+FORMAT = 1  # history: docs/robustness.md, "The format of checkpoints"
+
+
+class NewerFormatError(RunError):
+    """A checkpoint that a later version wrote: it is no damage, and must be kept."""
 
 
 @dataclass
@@ -56,91 +65,64 @@ class _Writer:
             name = str(len(self.arrays))
             self.arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
             return name
-        rows = max(1, PIECE * len(array) // array.nbytes)
-        return [self._object(array[begin : begin + rows]) for begin in range(0, len(array), rows)]
-
-    def _object(self, piece: NDArray[Any]) -> str:
-        piece = np.ascontiguousarray(piece)
-        name = _digest(piece)
-        self.names.append(name)
-        path = self.objects / f"{name}.npy"
-        if not path.exists() or path.stat().st_size <= piece.nbytes:  # a complete file is longer, by its header
-            _write(path, lambda file: np.save(file, piece, allow_pickle=False))
-        return name
-
-
-def _hash(*parts: Any) -> str:
-    content = hashlib.blake2b(digest_size=20)
-    for part in parts:
-        content.update(part)
-    return content.hexdigest()
-
-
-def _digest(piece: NDArray[Any]) -> str:
-    return _hash(f"{piece.dtype.str}{piece.shape}".encode(), piece.reshape(-1).view(np.uint8).data)
-
-
-def _write(path: Path, write: Callable[[Any], Any]) -> None:
-    """Writes a file completely or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a small text file completely or not at all."""
-    _write(path, lambda file: file.write(text.encode()))
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        names = write_pieces(array, self.objects)
+        self.names += names
+        return names
 
 
 def save_state(folder: Path, state: State, objects: Path) -> None:
-    """Writes `state` as `folder`, completely or not at all; replaces an older folder of that name."""
+    """Writes `state` as `folder`, completely or not at all; replaces an older folder of that name.
+
+    Two folders of one name cannot be exchanged in one operation. A kill in between leaves the older one as
+    `.NAME.old`, which reading falls back to and the next call restores.
+    """
     objects.mkdir(parents=True, exist_ok=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    settle(folder)
+    temporary = folder.with_name(f".{folder.name}.new")
     try:
         temporary.mkdir()
         writer = _Writer(objects)
         tree = writer.encode(dict(state), "")
-        _sync_directory(objects)
+        sync_directory(objects)
         arrays = temporary / "arrays.safetensors"
         save_file(writer.arrays, arrays)
-        _sync_directory(temporary)
         with arrays.open("rb+") as file:
             os.fsync(file.fileno())
         objects_used = sorted(set(writer.names))
-        digests = {"arrays": _hash(arrays.read_bytes()), "tree": _hash(json.dumps([objects_used, tree]).encode())}
-        content = {"format": FORMAT, **digests, "objects": objects_used, "state": tree}
+        digests = {"arrays": hash_of(arrays.read_bytes()), "tree": hash_of(json.dumps([objects_used, tree]).encode())}
+        content = {"format": FORMAT, "rlkit": rlkit.__version__, **digests, "objects": objects_used, "state": tree}
         write_text(temporary / "state.json", json.dumps(content))
-        replaced = folder.with_name(f".{folder.name}.old.{os.getpid()}")
         if folder.exists():
-            folder.rename(replaced)
+            folder.rename(folder.with_name(f".{folder.name}.old"))
         temporary.rename(folder)
-        _sync_directory(folder.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        sync_directory(folder.parent)
+        settle(folder)
     except (OSError, SafetensorError) as error:
+        settle(folder)
         raise RlkitError(f"could not write checkpoint {folder}: {error}; earlier checkpoints are unchanged") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def settle(folder: Path) -> None:
+    """Undoes or completes a replacement of `folder` that a kill interrupted."""
+    if not folder.exists() and (kept := present(folder)) != folder:
+        kept.rename(folder)
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)  # refuses links
+
+
+def present(folder: Path) -> Path:
+    """`folder`, or the older one of its name if a kill interrupted its replacement."""
+    if folder.exists():
+        return folder
+    return next(iter(sorted(folder.parent.glob(f".{folder.name}.old*"))), folder)
+
+
 def load_state(folder: Path, objects: Path, only: str | None = None) -> dict[str, Any]:
     """The state that `save_state` wrote, or only its subtree `only`. Raises RunError if a file is damaged."""
+    folder = present(folder)
     with _naming_damage(folder):
         content, arrays = _read(folder)
         tree = content["state"]
@@ -150,32 +132,39 @@ def load_state(folder: Path, objects: Path, only: str | None = None) -> dict[str
         return decoded
 
 
-def check_state(folder: Path, objects: Path) -> None:
-    """Reads every file of a checkpoint, one at a time. Raises RunError if one is damaged."""
-    with _naming_damage(folder):
-        for name in _read(folder)[0]["objects"]:
-            _piece(name, objects)
-
-
 @contextlib.contextmanager
 def _naming_damage(folder: Path) -> Iterator[None]:
     try:
         yield
+    except NewerFormatError:
+        raise
+    except RunError as error:  # a file that cannot be read
+        raise RunError(f"checkpoint {folder} is damaged: {error}") from error
     except FileNotFoundError as error:
         raise RunError(f"checkpoint {folder} is damaged: {error.filename} is missing") from error
-    except (ValueError, KeyError, EOFError, SafetensorError) as error:
-        raise RunError(f"checkpoint {folder} is damaged: {error}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, EOFError, RecursionError, SafetensorError) as error:
+        reason = error if isinstance(error, ValueError | SafetensorError) else f"{type(error).__name__}: {error}"
+        raise RunError(f"checkpoint {folder} is damaged: {reason}") from error
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """(content of state.json, small arrays); checks that both are as they were written."""
-    content = json.loads((folder / "state.json").read_text())
-    if content["format"] != FORMAT:
-        raise RunError(f"checkpoint {folder} has format {content['format']}; this version reads format {FORMAT}")
+    path = folder / "state.json"
+    if not path.exists():
+        raise FileNotFoundError(2, "missing", str(path))
+    content = read_json(path)
+    if not isinstance(content["format"], int):
+        raise ValueError(f"its format is {content['format']!r}")
+    if content["format"] > FORMAT:
+        raise NewerFormatError(
+            f"checkpoint {folder} has format {content['format']}, written by rlkit {content.get('rlkit', 'unknown')}; "
+            f"this is rlkit {rlkit.__version__}, which reads formats up to {FORMAT}: install that version"
+        )
     tree = json.dumps([content["objects"], content["state"]]).encode()
     path = folder / "arrays.safetensors"
+    require_memory(2 * path.stat().st_size, str(path), HOST)
     for name, data in (("arrays", path.read_bytes()), ("tree", tree)):
-        if _hash(data) != content[name]:
+        if hash_of(data) != content[name]:
             raise ValueError(f"its {name} differ from what was written")
     return content, load_file(path)
 
@@ -188,42 +177,22 @@ def _decode(node: Any, arrays: dict[str, NDArray[Any]], objects: Path) -> Any:
     for kind in ("$tensor", "$array"):
         if kind in node:
             reference = node[kind]
-            array = arrays[reference] if isinstance(reference, str) else _join(reference, objects)
+            array = arrays[reference] if isinstance(reference, str) else join(reference, objects)
             return torch.from_numpy(array) if kind == "$tensor" else array
     return {key: _decode(item, arrays, objects) for key, item in node.items()}
 
 
-def _join(names: list[str], objects: Path) -> NDArray[Any]:
-    """The whole array; holds at most one piece besides it."""
-    first, last = _piece(names[0], objects), _piece(names[-1], objects)
-    rows = len(first)  # of all pieces but the last
-    whole = np.empty((rows * (len(names) - 1) + len(last), *first.shape[1:]), first.dtype)
-    for place, name in enumerate(names):
-        whole[place * rows : (place + 1) * rows] = _piece(name, objects)
-    return whole
-
-
-def _piece(name: str, objects: Path) -> NDArray[Any]:
-    """One piece. Removes a damaged one, so that the next checkpoint writes it again."""
-    path = objects / f"{name}.npy"
-    try:
-        piece: NDArray[Any] = np.load(path, allow_pickle=False)
-        if _digest(piece) != name:
-            raise ValueError("its content differs from what was written")
-    except (ValueError, EOFError) as error:
-        path.unlink()
-        raise ValueError(f"{path}: {error}") from error
-    return piece
-
-
 def collect_garbage(objects: Path, folders: Iterable[Path]) -> None:
-    """Removes the pieces that no state in `folders` uses."""
+    """Removes the pieces that no state in `folders` uses. Does nothing while one of these cannot be read."""
     used: set[str] = set()
     for folder in folders:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            used.update(json.loads((folder / "state.json").read_text())["objects"])
+        if (present(folder) / "state.json").exists():
+            try:
+                used.update(read_json(present(folder) / "state.json")["objects"])
+            except (RunError, LookupError, TypeError):
+                return
     for path in objects.iterdir():
-        if path.name.removesuffix(".npy") not in used:
+        if PIECE_FILE.fullmatch(path.name) and path.name.removesuffix(".npy") not in used:
             path.unlink(missing_ok=True)
 
 
@@ -239,7 +208,7 @@ class CheckpointStore:
 
     def steps(self) -> list[int]:
         """The steps of all checkpoints, ascending."""
-        return sorted(int(path.name) for path in self.root.glob("[0-9]*") if path.name.isdigit())
+        return sorted(int(path.name) for path in self.root.glob("[0-9]*") if STEP.fullmatch(path.name))
 
     def folder(self, step: int) -> Path:
         return self.root / f"{step:012d}"
@@ -256,19 +225,44 @@ class CheckpointStore:
         for old in set(steps) - set(kept):
             shutil.rmtree(self.folder(old), ignore_errors=True)
         collect_garbage(self.objects, map(self.folder, kept))
-        for path in self.root.glob(".*"):  # left by a killed process
+        for path in self.root.glob(".[0-9]*"):  # left by a killed process
             shutil.rmtree(path, ignore_errors=True)
 
     def load(self, step: int, only: str | None = None) -> dict[str, Any]:
         return load_state(self.folder(step), self.objects, only)
 
     def newest_sound(self) -> tuple[int | None, list[str]]:
-        """(newest step whose checkpoint is undamaged, or None; what is wrong with the newer ones)."""
+        """(newest step whose checkpoint is undamaged, or None; what is wrong with the newer ones).
+
+        Removes damaged pieces, so that the next checkpoint writes them again: call it under the run's lock. Raises
+        NewerFormatError for a checkpoint of a later version.
+        """
+        damaged = self._remove_damaged_pieces()
         problems: list[str] = []
         for step in reversed(self.steps()):
+            folder = self.folder(step)
             try:
-                check_state(self.folder(step), self.objects)
+                with _naming_damage(folder):
+                    for name in _read(folder)[0]["objects"]:
+                        if name in damaged:
+                            raise ValueError(damaged[name])
+                        if not (NAME.fullmatch(name) and (self.objects / f"{name}.npy").is_file()):
+                            raise ValueError(f"piece {name!r} is missing")
                 return step, problems
+            except NewerFormatError:
+                raise
             except RunError as error:
                 problems.append(str(error))
         return None, problems
+
+    def _remove_damaged_pieces(self) -> dict[str, str]:
+        """What is wrong with each damaged piece, by its name. Reads all pieces, one at a time."""
+        damaged = {}
+        for path in sorted(self.objects.glob("*.npy")):
+            if NAME.fullmatch(path.stem):
+                try:
+                    read_piece(path.stem, self.objects)
+                except ValueError as error:
+                    damaged[path.stem] = str(error)
+                    path.unlink()
+        return damaged

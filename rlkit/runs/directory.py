@@ -8,7 +8,8 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,14 @@ import psutil
 import rlkit
 from rlkit.config.load import load
 from rlkit.config.tables import Config
-from rlkit.errors import RlkitError, RunError
-from rlkit.runs.checkpoint import CheckpointStore, collect_garbage, load_state, save_state, write_text
+from rlkit.errors import RlkitError, RunError, WorkerError
+from rlkit.files import TEMPORARY, read_json, refuse_links, remove_temporaries, write_text
+from rlkit.runs.checkpoint import CheckpointStore, collect_garbage, load_state, present, save_state
 from rlkit.types import State
+
+INFO = {"experiment": str, "seed": int, "device": str, "threads": int, "versions": dict, "approximate": list}
+RESULT = {"env_steps": int, "curve": list, "final": dict, "protocol": dict, "seed": int, "experiment": str}
+"""The entries of run.json and of result.json that are read again, and their types."""
 
 PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "minatar", "minigrid")
 
@@ -59,36 +65,75 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path, config: Config, info: dict[str, Any]) -> RunDirectory:
-        """Creates a run directory. Raises RunError if the path exists and is not empty."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(
-                f"{path} exists; resume it with 'rlkit resume {path}', or choose another directory with --run"
-            )
+        """Like `created`, without holding the lock."""
+        with cls.created(path, config, info) as run:
+            return run
+
+    @classmethod
+    @contextmanager
+    def created(cls, path: Path, config: Config, info: dict[str, Any]) -> Iterator[RunDirectory]:
+        """Creates a run directory and holds its lock. A run without a checkpoint begins anew.
+
+        Raises RunError if the path is a file, or a directory that holds anything else.
+        """
+        run = cls(path)
+        run._refuse_if_taken(config)  # before anything is written
         try:
-            (path / "tapes").mkdir(parents=True)
-            write_text(path / "config.toml", config.to_toml())
-            write_text(path / "run.json", json.dumps(info, indent=1) + "\n")
+            path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot write to {path}: {error.strerror}") from error
-        return cls(path)
+        with run.lock():
+            run._refuse_if_taken(config)  # again: another process may have trained it since
+            try:
+                run._clear()
+                run.tapes.mkdir()
+                write_text(path / "config.toml", config.to_toml())
+                write_text(path / "run.json", json.dumps(info, indent=1) + "\n")
+            except OSError as error:
+                raise RunError(f"cannot write to {path}: {error.strerror}") from error
+            yield run
+
+    def _refuse_if_taken(self, config: Config) -> None:
+        """Raises RunError if the directory holds what a new run must not replace."""
+        path = self.path
+        if not path.exists() and not path.is_symlink():
+            return
+        another = "choose another directory with --run"
+        if not path.is_dir():
+            raise RunError(f"{path} exists and is no directory; {another}")
+        refuse_links(path)
+        if self.checkpoints.steps() or (path / "result.json").exists():
+            raise RunError(f"{path} exists; resume it with 'rlkit resume {path}', or {another}")
+        others = sorted(entry.name for entry in path.iterdir() if not _is_of_a_run(entry))
+        if others:
+            raise RunError(f"{path} exists and holds {', '.join(others[:3])}, which is not of a run; {another}")
+        policy = next(path.glob("policies/[bf]*"), None)
+        same = (path / "config.toml").is_file() and (path / "config.toml").read_bytes() == config.to_toml().encode()
+        if policy is not None and not same:
+            raise RunError(f"{path} exists and has the policy {policy.name} of another config; {another}")
+
+    def _clear(self) -> None:
+        """Removes all but the lock."""
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != "lock":
+                entry.unlink()
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """Opens an existing run directory. Raises RunError if there is none."""
+        """Opens an existing run directory. Raises RunError if there is none, or if it holds links."""
         if not (path / "config.toml").is_file():
             raise RunError(f"{path} is not a run directory: it has no config.toml")
+        refuse_links(path)
         return cls(path)
 
     def config(self, overrides: dict[str, Any] | None = None) -> Config:
         return load(self.path / "config.toml", overrides)
 
     def info(self) -> dict[str, Any]:
-        """The content of run.json."""
-        try:
-            found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / 'run.json'} cannot be read: {error}") from error
-        return found
+        """The content of run.json. Raises RunError if it is damaged."""
+        return _checked(self.path / "run.json", INFO)
 
     def amend(self, **changes: Any) -> None:
         """Sets entries of run.json."""
@@ -108,17 +153,20 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     def result(self) -> dict[str, Any] | None:
-        """The content of result.json; None if there is none yet."""
+        """The content of result.json; None if there is none yet. Raises RunError if it is damaged."""
         path = self.path / "result.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return _checked(path, RESULT) if path.is_file() else None
 
     def finished_result(self, config: Config) -> dict[str, Any] | None:
         """The result if the run is finished under `config`: not that of a shorter run that was extended since."""
         result, stop = self.result(), config.evaluation.stop
         if result is None:
             return None
-        solved = stop is not None and stop.solved(result["curve"])
-        return result if solved or result["env_steps"] >= config.train.steps else None
+        try:
+            solved = stop is not None and stop.solved(result["curve"])
+            return result if solved or result["env_steps"] >= config.train.steps else None
+        except (LookupError, TypeError) as error:  # rows of another kind
+            raise RunError(f"{self.path / 'result.json'}: curve: {error!r}; move the file away") from error
 
     def save_policy(self, name: str, state: State, env_steps: int) -> None:
         """Saves the state of a policy as policies/NAME ("best" or "final")."""
@@ -131,7 +179,7 @@ class RunDirectory:
         policies = self.path / "policies"
         names = {"last": "final", "best": "best"}
         steps = self.checkpoints.steps()
-        if which in names and (policies / names[which]).exists():
+        if which in names and present(policies / names[which]).exists():
             content = load_state(policies / names[which], policies / "objects")
             if which == "best" or not steps or content["env_steps"] >= steps[-1]:  # else the run was extended after it
                 return content["policy"], content["env_steps"]
@@ -139,7 +187,9 @@ class RunDirectory:
             return self.checkpoints.load(steps[-1], "agent/policy"), steps[-1]
         if which.isdigit() and int(which) in steps:
             return self.checkpoints.load(int(which), "agent/policy"), int(which)
-        there = [name for name in ("last", "best") if (name == "last" and steps) or (policies / names[name]).exists()]
+        there = [
+            name for name in ("last", "best") if (name == "last" and steps) or present(policies / names[name]).exists()
+        ]
         known = ", ".join([*there, *map(str, steps)]) or "none yet"
         raise RunError(f"{self.path} has no checkpoint {which!r}; there are: {known}")
 
@@ -148,7 +198,7 @@ class RunDirectory:
         """Turns any error of a saved state that does not fit into a RunError that names the versions."""
         try:
             yield
-        except RunError:  # a damaged file, not one of another version
+        except (RunError, WorkerError):  # a damaged file, or a failed environment
             raise
         except Exception as error:  # whatever an agent does with a state that it does not expect
             reason = error if isinstance(error, RlkitError) else f"{type(error).__name__}: {error}"
@@ -163,17 +213,37 @@ class RunDirectory:
         """Lets one process at a time write to the run. Raises RunError if another process has the lock."""
         import fcntl  # not on Windows, where policies can act and be evaluated, but not trained
 
-        with (self.path / "lock").open("a+") as file:
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                file.seek(0)
-                owner = file.read().strip() or "unknown"
+                owner = file.read(20).strip() or "unknown"
                 raise RunError(f"{self.path} is being written to by another process (pid {owner})") from error
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
+            remove_temporaries(self.path)
             yield
+
+
+def _checked(path: Path, expected: Mapping[str, type]) -> dict[str, Any]:
+    """The content of a JSON file of format 1. Raises RunError if an entry is missing or of another kind."""
+    content = read_json(path)
+    if content.get("format", 1) != 1:
+        made = content.get("versions", "")
+        raise RunError(f"{path} has format {content['format']}, written by {made}; this is rlkit {rlkit.__version__}")
+    for key, kind in expected.items():
+        if not isinstance(content.get(key), kind):
+            raise RunError(f"{path} is damaged: {key}: expected {kind.__name__}, got {content.get(key)!r:.60}")
+    return content
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """Whether a run without a checkpoint may have written this entry of its directory."""
+    folders = ("tapes", "checkpoints", "policies", "tensorboard", "images")
+    files = ("lock", "config.toml", "run.json", "metrics.jsonl")
+    return path.name in folders if path.is_dir() else path.name in files or TEMPORARY.fullmatch(path.name) is not None
 
 
 def free_name(path: Path) -> Path:

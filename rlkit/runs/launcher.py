@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +19,8 @@ from typing import Any
 
 from rlkit.config.load import load
 from rlkit.config.tables import Config
-from rlkit.errors import ConfigError, RlkitError
-from rlkit.runs.checkpoint import write_text
+from rlkit.errors import ConfigError
+from rlkit.files import write_text
 from rlkit.runs.directory import RunDirectory, versions
 from rlkit.runs.identity import SAME_EXPERIMENT, differences, of_run, understood
 
@@ -221,12 +220,6 @@ class Runner:
 
     def _start(self, job: Job, resume: bool, folder: Path) -> None:
         job.run.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if not resume:
-                _clear_unstarted(job.run)
-        except RlkitError as error:
-            self.outcome.failed[job.name] = str(error)
-            return
         file = folder / f"{job.name}.toml"
         file.write_text(job.config.to_toml(), encoding="utf-8")
         command = ["resume", str(job.run)] if resume else ["train", str(file), "--run", str(job.run)]
@@ -275,13 +268,6 @@ class Runner:
 def _log(job: Job) -> Path:
     """The output of a run; removed when it succeeds."""
     return job.run.with_name(f"{job.run.name}.log")
-
-
-def _clear_unstarted(run: Path) -> None:
-    """Removes a run directory without a checkpoint. Raises RunError if a process has its lock."""
-    if (run / "config.toml").is_file():
-        with RunDirectory.open(run).lock():
-            shutil.rmtree(run)
 
 
 def _why(job: Job, code: int) -> str:

@@ -57,11 +57,12 @@ def test_run_directories_finished_and_not(tmp_path: Path) -> None:
     (unfinished / "result.json").unlink()
     metrics = unfinished / "metrics.jsonl"
     lines = metrics.read_text().splitlines()
+    lines[1] = lines[1].replace('"env_steps": 1', '"env_steps": 2')  # one flipped bit: still JSON
     metrics.write_text("\n".join(lines[:4]) + "\n" + lines[4][:20])
 
     done = call("compare", tmp_path / "runs")
     assert done.exit_code == 0, done.output
-    assert "metrics.jsonl is cut or damaged in line 5 of 5" in done.output
+    assert "metrics.jsonl is damaged in line 2, which" in done.output
     assert "s1 is unfinished at step" in done.output
     assert finished(find([tmp_path / "runs"]).results)[0][0].seed == 0
 

@@ -1,0 +1,85 @@
+"""Files written completely or not at all, never through a link; files of strangers, read within bounds."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rlkit.errors import RunError
+
+LARGEST_JSON = 2**28  # bytes; the state of a run with a replay of 100 GiB is below 2**22
+TEMPORARY = re.compile(r"\..+\.\d+")  # how `write` names an unfinished file: a dot, the file's name, a process id
+
+
+def write(path: Path, content: Callable[[Any], Any]) -> None:
+    """Writes a file completely or not at all. content: called with the open binary file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # left by a killed process with this id
+    try:
+        with temporary.open("xb") as file:  # "x" does not follow a link
+            content(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a small text file completely or not at all, and makes its name durable."""
+    write(path, lambda file: file.write(text.encode()))
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Removes what `write` left in `folder` when it was killed. No other process may be writing there."""
+    for path in folder.glob(".*"):
+        if TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises RunError, in one line, for anything else."""
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_JSON:
+            raise RunError(f"{path} has {size:,} bytes; expected at most {LARGEST_JSON:,}")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    except RecursionError as error:
+        raise RunError(f"{path} cannot be read: it is nested too deeply") from error
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} cannot be read: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises RunError if anything below `folder` is neither a regular file nor a directory.
+
+    A link in a directory that somebody else made could lead any write or removal to another place.
+    """
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(parent, name)
+            mode = os.lstat(path).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                what = f"a link to {os.readlink(path)}" if stat.S_ISLNK(mode) else "neither a file nor a directory"
+                raise RunError(f"{path} is {what}; a run directory must hold files and directories only")
