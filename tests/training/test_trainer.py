@@ -112,6 +112,16 @@ def test_training_ends_early_where_the_task_is_solved(tmp_path: Path) -> None:
     assert result["updates"] == logged[-1], "the policy that is exported is the one that was seen to solve it"
 
 
+def test_the_best_policy_is_that_of_the_first_highest_evaluation(tmp_path: Path) -> None:
+    trained(tmp_path / "run", evaluation__every=30, evaluation__episodes=2)
+    curve = json.loads((tmp_path / "run" / "result.json").read_text())["curve"]
+    means = [row["return_mean"] for row in curve]
+    assert len(set(means)) > 1
+    assert means[-1] < max(means), "else the last policy and the best one cannot be told apart"
+    best = rlkit.load_policy(tmp_path / "run", "best")
+    assert best.env_steps == curve[means.index(max(means))]["env_steps"]
+
+
 def test_visits_are_drawn_with_each_evaluation(tmp_path: Path) -> None:
     tables = {
         "env": {"name": "gymnasium", "id": "rlkit/DeepSea-v0", "kwargs": {"size": 4}, "signals": "envs.deep_sea:state"},
