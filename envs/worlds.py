@@ -13,3 +13,12 @@ gym.register("rlkit/SparseMountainCar-v0", entry_point="envs.mountain_car:Sparse
 gym.register(
     "rlkit/SparseCartPoleSwingUp-v0", entry_point="envs.cartpole_swingup:SparseCartPoleSwingUp", max_episode_steps=500
 )
+
+# MiniGrid: the larger MultiRoom environments of RIDE (Raileanu & Rocktaschel 2020), which the package does not register
+for rooms, size in ((7, 8), (10, 10), (12, 10)):
+    gym.register(
+        f"rlkit/MultiRoom-N{rooms}-S{size}-v0",
+        entry_point="minigrid.envs:MultiRoomEnv",
+        kwargs={"minNumRooms": rooms, "maxNumRooms": rooms, "maxRoomSize": size},
+    )
+gym.register("rlkit/MiniGrid-v0", vector_entry_point="envs.minigrid_vector.vector_env:MiniGridVectorEnv")
