@@ -342,6 +342,15 @@ def test_an_environment_that_does_not_play_back_is_reported(part: Path) -> None:
     assert result["env_steps"] == 600
 
 
+def test_the_time_of_training_includes_that_of_earlier_processes(part: Path) -> None:
+    store = CheckpointStore(part / "checkpoints")
+    state = store.load(400)
+    state["seconds"] = 1e6
+    store.save(400, state, keep=1)
+    rlkit.resume(part, 450)
+    assert json.loads((part / "result.json").read_text())["train_seconds"] > 1e6
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(part: Path, whole: Path) -> None:
     newest = CheckpointStore(part / "checkpoints").folder(400) / "arrays.safetensors"
     newest.write_bytes(newest.read_bytes()[:-100])
