@@ -39,6 +39,13 @@ def test_every_visit_is_counted_once(env: Any, chosen: dict[str, Any], num_envs:
             assert run.bonus.visits.pairs.look_up(np.array([code]))[0, action] == times
 
 
+def test_states_and_pairs_are_counted_in_tables_of_the_size_that_the_config_names() -> None:
+    visits = Run(config(count_of="pair", counts={"type": "sketch", "primes": (101, 103)}), LAKE, steps=60).bonus.visits
+    assert visits.pairs is not None
+    for table in (visits.states, visits.pairs):
+        assert len(table.state_dict()["cells"]) == 101 + 103
+
+
 @pytest.mark.parametrize("num_envs", [1, 5])
 @pytest.mark.parametrize("hashing", [{}, SIMHASH], ids=str)
 def test_codes_belong_to_the_steps_of_their_window(hashing: dict[str, Any], num_envs: int) -> None:
