@@ -69,6 +69,40 @@ def test_all_stored_digests_are_those_of_the_latest_fit(bonus: dict[str, Any], n
     assert max(changed) > 0  # there was something to do
 
 
+def test_simhash_reduces_learned_bits() -> None:
+    run = Run(config(hash={"type": "simhash", "bits": 1}))
+    for _ in run.steps(120):
+        pass
+    assert run.codes.fits >= 3
+    assert run.bonus.visits.states.distinct <= 2
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_a_fit_counts_the_visits_of_stored_episodes_anew(num_envs: int) -> None:
+    """An episode whose beginning was overwritten begins with its oldest step."""
+    run = Run(config(count_of="successor", episodic="count"), num_envs)
+    first: list[list[bool]] = [[] for _ in range(num_envs)]
+    fits = 0
+    for step, _ in run.steps(180 // num_envs):
+        for environment, begins in zip(first, step.before.first, strict=True):
+            environment.append(bool(begins))
+        if run.codes.fits == fits:
+            continue
+        fits, index = run.codes.fits, run.agent.replay.sampleable()
+        window = run.agent.replay.window(index)
+        before, after = run.digests(window.obs.numpy()), run.digests(window.next_obs.numpy())
+        stored = window.extras["episodic"][:, 0].numpy()
+        for environment in range(num_envs):
+            rows = np.flatnonzero(index % num_envs == environment)
+            visits: Counter[int] = Counter()
+            for row, begins in zip(rows, first[environment][-len(rows) :], strict=True):
+                if begins or not visits:
+                    visits = Counter([int(before[row])])
+                visits[int(after[row])] += 1
+                assert stored[row] == pytest.approx(visits[int(after[row])] ** -0.5)
+    assert fits >= 4
+
+
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_every_visit_is_counted_once_by_the_code_of_its_time(num_envs: int) -> None:
     """And after a fit the stored visits of codes that are new count once more, by these."""
