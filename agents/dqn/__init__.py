@@ -61,7 +61,7 @@ class DQNPlugin:
             bonus = {"bonus": config.bonus.summary()}
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
-            "input": describe_input(spec.observation_space, config.network.input, config.learning_starts),
+            "input": describe_input(spec.observation_space, config.network.input_kind, config.learning_starts),
             "network": describe_network(network, spec.num_actions),
             "replay": f"{config.replay_capacity:,} steps, {size_text(size)}",
             **bonus,

@@ -13,7 +13,7 @@ Normalisation: TypeAlias = Literal["weight", "weight_mean_batch", "batch", "laye
 Activation: TypeAlias = Literal["relu", "leaky_relu", "elu"]
 Pooling: TypeAlias = Literal["max", "fractional_max"]
 
-KNOWN_ENCODERS = ("mlp", "nature", "nips", "minatar", "impala")
+KNOWN_ENCODERS = ("mlp", "nature", "nips", "minatar", "impala", "cells")
 
 
 def _absent(value: Any) -> Any:
@@ -61,13 +61,14 @@ class NetworkConfig(Model):
         'Mnih et al. 2015, for images from 36 x 36; "nips" the two of Mnih et al. 2013, a third of the work, from '
         '20 x 20; "minatar" the one of Young and Tian 2019, from 3 x 3; "impala" '
         "the residual network of Espeholt et al. 2018, for images of any size; "
+        '"cells" learned vectors for the codes of MiniGrid\'s pictures, with input "auto" or "raw"; '
         '"package.module:attr" your own, a callable (shape) -> nn.Module with the int attribute output_size.',
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None,
         description="Units of the fully connected layers after the encoder. Left out: 120, 84 (mlp), 512 "
-        "(nature), 256 (nips), 128 (minatar), 256 (impala), none after your own. [] makes values linear in the "
-        "features: a table if observations are one-hot.",
+        "(nature), 256 (nips), 128 (minatar), 256 (impala), 128, 128 (cells), none after your own. [] makes values "
+        "linear in the features: a table if observations are one-hot.",
     )
     dueling: bool = Field(
         False,
@@ -120,11 +121,18 @@ class NetworkConfig(Model):
         for key in ("pooling", "width", "residual_scale"):
             if getattr(self, key) is not None and self.encoder != "impala":
                 raise ValueError(f'network.{key} applies to encoder = "impala" only, not to "{self.encoder}"')
+        if self.encoder == "cells" and self.input not in ("auto", "raw"):
+            raise ValueError(f'network.encoder = "cells" reads codes: network.input must be "auto", not "{self.input}"')
         if self.groups is not None and self.normalisation != "group":
             raise ValueError(f'network.groups applies to normalisation = "group" only, not to {self._shown}')
         if self.weight_norm is not None and not self.weights_are_normalised:
             raise ValueError(f'network.weight_norm applies to normalisation = "weight..." only, not to {self._shown}')
         return self
+
+    @property
+    def input_kind(self) -> InputKind:
+        """How observations become inputs; the encoder "cells" reads codes as they are."""
+        return "raw" if self.encoder == "cells" and self.input == "auto" else self.input
 
     @property
     def _shown(self) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rlkit.errors import ConfigError
+from rlkit.nn.cells import Cells
 from rlkit.nn.impala import Impala
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.shapes import image_shape
@@ -87,6 +88,7 @@ ENCODERS: dict[str, tuple[BuiltIn, tuple[int, ...]]] = {
     "nips": (nips, (256,)),
     "minatar": (minatar, (128,)),
     "impala": (Impala, (256,)),
+    "cells": (Cells, (128, 128)),
 }
 """By name: the encoder, and the sizes of the fully connected layers that follow it in its source."""
 

@@ -67,7 +67,7 @@ def build_q_network(config: NetworkConfig, space: gym.Space[Any], num_actions: i
     The network is in evaluation mode; the learner switches to training mode where needed. Raises SpecError if the
     space does not fit the input or the encoder, ConfigError for an unusable encoder or normalisation.
     """
-    inputs = build_input(space, config.input)
+    inputs = build_input(space, config.input_kind)
     factory = LayerFactory.of(config)
     encoder = build_encoder(config.encoder, inputs.shape, factory)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
@@ -96,7 +96,9 @@ def table_from_zero(network: N) -> N:
 
 def refuse_idle(config: NetworkConfig, hidden: tuple[int, ...]) -> None:
     """Raises ConfigError for a normalisation that applies to no layer."""
-    convolutions = config.encoder in ENCODERS and config.encoder != "mlp" and config.normalisation != "spectral"
+    convolutions = (
+        config.encoder in ENCODERS and config.encoder not in ("mlp", "cells") and config.normalisation != "spectral"
+    )
     if config.normalisation and not config.weights_are_normalised and not hidden and not convolutions:
         raise ConfigError(
             f'network.normalisation = "{config.normalisation}" has no layer to act on: network.hidden is empty'
