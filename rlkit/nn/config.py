@@ -50,7 +50,7 @@ class NetworkConfig(Model):
     """The table `network` of an agent with a Q-network."""
 
     input: InputKind = Field(
-        "auto",
+        "standardise",
         description="How observations become inputs (docs/networks.md). standardise: vectors of floats by mean and "
         "deviation of the steps before the first update, all else as auto; auto: by the space alone, as in 0.1.0; "
         "pixels divides by 255; codes makes MiniGrid's codes one-hot; bounds scales to [-1, 1]; raw changes nothing.",

@@ -70,7 +70,8 @@ def _check_spaces(env: Env) -> Structure | None:
     name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     action, obs = env.action_space, env.observation_space
     if not isinstance(action, spaces.Discrete) or action.start != 0:
-        raise SpecError(f"{name}: action space {action} is not supported; it must be Discrete and start at 0")
+        others = "; for continuous actions use Stable-Baselines3 or CleanRL" if isinstance(action, spaces.Box) else ""
+        raise SpecError(f"{name}: action space {action} is not supported; it must be Discrete and start at 0{others}")
     if isinstance(obs, spaces.Dict | spaces.Tuple):
         try:
             return Structure.of(obs)

@@ -14,7 +14,7 @@ import torch
 import rlkit
 from helpers.command import call
 from rlkit.config.keys import upgraded
-from rlkit.config.load import resolve
+from rlkit.config.load import packaged, read, resolve
 from rlkit.runs.checkpoint import load_state
 from rlkit.runs.directory import RunDirectory, machine, versions
 from rlkit.testing.states import difference, flatten
@@ -72,6 +72,19 @@ def test_the_configs_of_all_committed_results_are_understood() -> None:
     assert len(configs) > 300
     for config in configs:
         resolve("saved", upgraded(json.loads(config))[0])
+
+
+# configs that are newer than the default input
+WITHOUT_RESULTS = ("classic/",)
+
+
+@pytest.mark.parametrize("name", [name for name in packaged() if not name.startswith(WITHOUT_RESULTS)])
+def test_configs_behind_published_results_name_their_input(name: str) -> None:
+    """They were made with "auto"; the default has changed since, and may change again."""
+    agent = read(name)[1]["agent"]
+    if agent["name"] in ("dqn", "hdqn"):
+        levels = [agent] if agent["name"] == "dqn" else [agent["controller"], agent["meta"]]
+        assert [level["network"]["input"] for level in levels] == ["auto"] * len(levels)
 
 
 def test_a_sweep_with_old_keys_finds_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from rlkit.vector.environment import EnvFactory, describe
         (spaces.Box(0, 1, ()), None, "supported are Box of rank 1"),
         (spaces.Dict({"a": spaces.Text(2)}), None, "Toy: .*'a' .Text.*supported are Box"),
         (spaces.Text(5), None, "Text.*supported are Box"),
-        (None, spaces.Box(0, 1, (2,)), "Toy: action space Box.*must be Discrete"),
+        (None, spaces.Box(0, 1, (2,)), "Toy: action space Box.*must be Discrete.*continuous actions use"),
         (None, spaces.MultiDiscrete([2, 2]), "must be Discrete"),
         (None, spaces.Discrete(2, start=1), "start at 0"),
     ],
