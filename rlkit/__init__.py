@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlkit.agent import Agent, AgentContext, AgentPlugin, HasNetworks, HasPacing, Pacing, Policy
+    from rlkit.agent import Agent, AgentContext, AgentPlugin, HasNetworks, HasPacing, HasSampling, Pacing, Policy
     from rlkit.config.model import SWITCH, Model, PluginConfig
     from rlkit.devices import to_device
     from rlkit.environments import Environments, EnvPlugin
@@ -78,7 +78,16 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _NAMES = {
-    "rlkit.agent": ("Agent", "AgentContext", "AgentPlugin", "HasNetworks", "HasPacing", "Pacing", "Policy"),
+    "rlkit.agent": (
+        "Agent",
+        "AgentContext",
+        "AgentPlugin",
+        "HasNetworks",
+        "HasPacing",
+        "HasSampling",
+        "Pacing",
+        "Policy",
+    ),
     "rlkit.config.model": ("Model", "PluginConfig", "SWITCH"),
     "rlkit.devices": ("to_device",),
     "rlkit.environments": ("EnvPlugin", "Environments"),
@@ -176,6 +185,7 @@ __all__ = [
     "GradientSettings",
     "HasNetworks",
     "HasPacing",
+    "HasSampling",
     "Hindsight",
     "Histogram",
     "Image",

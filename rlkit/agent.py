@@ -94,6 +94,14 @@ class HasNetworks(Protocol):
 
 
 @runtime_checkable
+class HasSampling(Protocol):
+    """The plug-in of an agent that declares whether its policy can act in `Mode.SAMPLE`; without it, it cannot."""
+
+    @property
+    def samples(self) -> bool: ...
+
+
+@runtime_checkable
 class HasPacing(Protocol):
     """The plug-in of an agent that declares its pacing; without this attribute it is "environment steps"."""
 

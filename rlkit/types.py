@@ -26,10 +26,15 @@ State: TypeAlias = Mapping[str, Any]
 
 
 class Mode(Enum):
-    """How to act. Both work for an agent and for a policy alone."""
+    """How to act. All work for an agent and for a policy alone.
+
+    EXPLORE: as in training; EVALUATE: the best action; SAMPLE: draws from a policy that is probabilities over actions,
+    without anything that is for exploring alone. Only agents that declare it (`HasSampling`) are asked to SAMPLE.
+    """
 
     EXPLORE = "explore"
     EVALUATE = "evaluate"
+    SAMPLE = "sample"
 
 
 class Purpose(Enum):

@@ -101,6 +101,11 @@ class EvaluationConfig(Model):
     final_episodes: int = Field(default=100, ge=1, description="Episodes of the evaluation at the end of training.")
     num_envs: int = Field(default=1, ge=1, le=4096, description="Environments evaluated together.")
     epsilon: float = Field(default=0.0, ge=0, le=1, description="Probability of a random action; 0 is greedy.")
+    sample: bool = Field(
+        default=False,
+        description="Whether actions are drawn from the policy, if it is probabilities over actions (ppo). false: the "
+        "likeliest action. A policy without memory may have to sample, where one view stands for many situations.",
+    )
     stop: StopConfig | None = Field(default=None, description="When to end training early. Default: never.")
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from rlkit import plugins
-from rlkit.agent import Agent, AgentContext, HasNetworks, Policy
+from rlkit.agent import Agent, AgentContext, HasNetworks, HasSampling, Policy
 from rlkit.config.tables import Config
 from rlkit.devices import choose_device
 from rlkit.environments import Environments
@@ -43,15 +43,29 @@ class Evaluator:
             plugin = plugins.load(plugins.ENVS, self.config.env.name)
             self.environments = plugin.make(self.config.env, evaluation.num_envs, Purpose.EVALUATE)
         streams = Streams(self.config.train.seed).child("evaluation")
-        return evaluate(policy, self.environments, streams, episodes, evaluation.epsilon, on_step)
+        mode = evaluation_mode(self.config)
+        return evaluate(policy, self.environments, streams, episodes, evaluation.epsilon, on_step, mode=mode)
 
     def protocol(self, episodes: int, parameters: str) -> dict[str, str]:
         environment = plugins.load(plugins.ENVS, self.config.env.name).protocol(self.config.env)
-        return protocol_of(environment, episodes, self.config.evaluation.epsilon, parameters)
+        mode = evaluation_mode(self.config)
+        return protocol_of(environment, episodes, self.config.evaluation.epsilon, mode, parameters)
 
     def close(self) -> None:
         if self.environments is not None:
             self.environments.close()
+
+
+def evaluation_mode(config: Config) -> Mode:
+    """How the policy acts when evaluated. Raises ConfigError if it shall sample and cannot."""
+    if not config.evaluation.sample:
+        return Mode.EVALUATE
+    plugin: object = plugins.load(plugins.AGENTS, config.agent.name)
+    if not (isinstance(plugin, HasSampling) and plugin.samples):
+        raise ConfigError(
+            f'evaluation.sample: agent "{config.agent.name}" always takes the best action; there is nothing to sample'
+        )
+    return Mode.SAMPLE
 
 
 @dataclass
@@ -154,6 +168,7 @@ def describe(config: Config) -> dict[str, str]:
     """The rows of `rlkit check`; builds one environment and the network, but no replay."""
     train, evaluation = config.train, config.evaluation
     device = choose_device(train.device)
+    acting = f"epsilon {evaluation.epsilon:g}" + (", sampled" if evaluation_mode(config) is Mode.SAMPLE else "")
     for name in train.sinks:
         plugins.load(plugins.SINKS, name)
     spec = _spec(config)
@@ -166,7 +181,7 @@ def describe(config: Config) -> dict[str, str]:
         "environments": f"{train.num_envs}, {train.steps:,} steps in total",
         "device": f"{device}, {train.threads} thread(s)",
         **agent,
-        "evaluation": f"{every}{evaluation.final_episodes} episodes at the end, epsilon {evaluation.epsilon:g}",
+        "evaluation": f"{every}{evaluation.final_episodes} episodes at the end, {acting}",
         "checkpoints": f"every {train.checkpoint_every:,} steps" if train.checkpoint_every else "at the end",
         "digest": digest(config),
     }

@@ -15,6 +15,7 @@ from rlkit.agent import Policy
 from rlkit.config.tables import Config
 from rlkit.devices import choose_device
 from rlkit.errors import SpecError
+from rlkit.runs.assemble import evaluation_mode
 from rlkit.runs.directory import RunDirectory
 from rlkit.types import ActorState, EnvSpec, Mode, Observation, Purpose
 
@@ -30,8 +31,10 @@ class LoadedPolicy:
     _state: ActorState = field(init=False)
     _first: bool = field(default=True, init=False)
     _rng: np.random.Generator = field(init=False)
+    _mode: Mode = field(init=False)
 
     def __post_init__(self) -> None:
+        self._mode = evaluation_mode(self.config)
         self._rng = np.random.default_rng(self.config.train.seed)
         self._state = self.policy.initial_state(1)
 
@@ -40,7 +43,7 @@ class LoadedPolicy:
         self._first = True
 
     def __call__(self, observation: Any, signals: Mapping[str, NDArray[Any]] | None = None) -> int:
-        """The greedy action for one observation, as the environments of the config return it.
+        """The action for one observation, as the environments of the config return it; see `evaluation.sample`.
 
         signals: env.signals, for policies that need signals (such as h-DQN's goals). Raises SpecError if the shape
         differs or a signal is missing.
@@ -55,7 +58,7 @@ class LoadedPolicy:
             np.array([self._first]),
         )
         try:
-            output = self.policy.act(seen, self._state, self._rng, Mode.EVALUATE)
+            output = self.policy.act(seen, self._state, self._rng, self._mode)
         except KeyError as error:
             name = error.args[0]
             if name not in self.spec.signals or name in seen.signals:

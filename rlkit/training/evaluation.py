@@ -117,12 +117,14 @@ def evaluate(
     episodes: int,
     epsilon: float,
     on_step: Callable[[StepBatch], None] = lambda step: None,
+    *,
+    mode: Mode = Mode.EVALUATE,
 ) -> Scores:
     """Plays `episodes` episodes. The first episodes/N of each environment count, so short ones are not preferred."""
     num_envs = environments.spec.num_envs
     if epsilon > 0:
         policy = RandomActions(policy, epsilon, environments.spec.num_actions, streams.generator("random actions"))
-    rollout = Rollout(environments, EpisodeSeeds(streams, num_envs), streams.generator("act"), Mode.EVALUATE)
+    rollout = Rollout(environments, EpisodeSeeds(streams, num_envs), streams.generator("act"), mode)
     rollout.start(policy)
     quota = np.array([episodes // num_envs + (env < episodes % num_envs) for env in range(num_envs)])
     played: list[list[tuple[float, int, bool]]] = [[] for _ in range(num_envs)]
@@ -144,12 +146,16 @@ def evaluate(
     return Scores(returns, lengths, successes if "success" in environments.spec.signals else None)
 
 
-def protocol_of(environment: Mapping[str, str], episodes: int, epsilon: float, parameters: str) -> dict[str, str]:
+def protocol_of(
+    environment: Mapping[str, str], episodes: int, epsilon: float, mode: Mode, parameters: str
+) -> dict[str, str]:
     """What a score depends on, in words."""
+    actions = {"actions": "sampled from the policy"} if mode is Mode.SAMPLE else {}
     return {
         **environment,
         "evaluation": f"{episodes} separate episodes, fixed seeds",
         "evaluation epsilon": f"{epsilon:g}",
+        **actions,
         "parameters": parameters,
         "return": "raw, undiscounted, not clipped",
     }

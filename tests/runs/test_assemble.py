@@ -12,6 +12,7 @@ import torch
 
 from envs.gymnasium import GymnasiumPlugin
 from rlkit.config.load import resolve
+from rlkit.errors import ConfigError
 from rlkit.runs.api import run_info
 from rlkit.runs.assemble import Session, assemble
 from rlkit.runs.directory import RunDirectory
@@ -79,3 +80,8 @@ def test_environments_are_told_what_they_are_for(tmp_path: Path, monkeypatch: py
     session.trainer.evaluate(1)
     session.close()
     assert made == [(1, Purpose.TRAIN), (3, Purpose.EVALUATE)]
+
+
+def test_a_greedy_agent_cannot_be_sampled(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'evaluation.sample: agent "dqn" always takes the best action'):
+        assembled(tmp_path, {"sample": True})

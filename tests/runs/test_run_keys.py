@@ -75,7 +75,10 @@ KEYS: dict[str, tuple[dict[str, Any], Any, set[str]]] = {
     "evaluation.stop.times": (STOPPING, 2, LONGER),
 }
 """By key: a run, another value, and all that is then different."""
-UNSEEN = {"train.device": "there is only one everywhere"}
+UNSEEN = {
+    "train.device": "there is only one everywhere",
+    "evaluation.sample": "the agent here has nothing to sample; test_assemble.py has it",
+}
 
 
 def left(tables: dict[str, Any], run: Path) -> dict[str, Any]:

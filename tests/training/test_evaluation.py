@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlkit.seeding import Streams
-from rlkit.training.evaluation import bootstrap_interval, evaluate, iqm
+from rlkit.training.evaluation import bootstrap_interval, evaluate, iqm, protocol_of
 from rlkit.types import ActorOutput, EnvSpec, Mode, Observation, RawStep
 
 
@@ -43,15 +43,26 @@ class Lengths:
 
 
 class Constant:
+    mode = Mode.EVALUATE
+
     def initial_state(self, num_envs: int) -> dict:
         return {}
 
     def act(self, observation: Observation, state: dict, rng: np.random.Generator, mode: Mode) -> ActorOutput:
-        assert mode is Mode.EVALUATE
+        assert mode is self.mode
         return ActorOutput(np.full(len(observation.first), 3), state, {})
 
     def load_policy_state(self, state: dict) -> None:
         pass
+
+
+def test_a_policy_that_samples_is_told_so() -> None:
+    policy = Constant()
+    policy.mode = Mode.SAMPLE
+    for epsilon in (0.0, 0.5):
+        evaluate(policy, Lengths(2), Streams(2), 4, epsilon, mode=Mode.SAMPLE)
+    assert protocol_of({}, 4, 0.0, Mode.SAMPLE, "final")["actions"] == "sampled from the policy"
+    assert "actions" not in protocol_of({}, 4, 0.0, Mode.EVALUATE, "final")
 
 
 @pytest.mark.parametrize(("num_envs", "episodes"), [(1, 7), (3, 7), (4, 8), (5, 3)])
