@@ -101,6 +101,25 @@ def test_one_update_of_the_meta_controller(changes: dict[str, Any], expected: Ca
 
 
 @pytest.mark.parametrize(
+    ("changes", "died", "expected"),
+    [
+        ({}, False, 9 + 9 + 0.5 * 7),
+        ({"option_discount": "smdp"}, False, 9 + 0.5 * 9 + 0.25 * 7),
+        ({"option_discount": "smdp"}, True, 9 + 0.5 * 9),
+    ],
+)
+def test_the_discount_of_an_option_of_two_steps(changes: dict[str, Any], died: bool, expected: float) -> None:
+    agent = table("meta", max_option_steps=2, **changes)
+    target = np.zeros((6, 6))  # state, goal
+    target[2] = [3, 7, 0, 0, 0, 0]
+    with_values(agent, {ONLINE["meta"]: np.zeros((6, 6)), TARGET["meta"]: target})
+    agent.observe(towards(3, 0, 1, 1, reward=9.0, first=True))
+    agent.observe(towards(3, 1, 1, 2, reward=9.0, age=1, died=died))
+    agent.learn()
+    assert values(agent, *ONLINE["meta"])[0, 3] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
     ("after", "died", "expected"), [(3, False, 49.5), (3, True, 49.5), (2, False, -0.5), (2, True, -200.5)]
 )
 def test_what_the_critic_pays_is_learned(after: int, died: bool, expected: float) -> None:

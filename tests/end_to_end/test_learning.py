@@ -99,7 +99,9 @@ def test_packaged_configs_of_counting_in_atari_run(kind: str, tmp_path: Path) ->
     short |= {"env.protocol": "custom", "env.max_frames": 400}  # or an evaluation may take half an hour of play
     changes = {**short, "evaluation.every": 0, "evaluation.final_episodes": 1, "agent.bonus.beta": 1.0}
     run = rlkit.train(load(f"atari/hash-{kind}", changes), run=tmp_path / "run").path
-    training = json.loads((run / "result.json").read_text())["training"]
+    result = json.loads((run / "result.json").read_text())
+    training = result["training"]
+    assert result["frame_skip"] == 4
     assert training["progress/updates"][-1] > 0
     assert 1 < training["explore/distinct_codes"][-1] <= 161 + training["progress/episodes"][-1]
     assert 0 < training["explore/bonus"][-1] < 1  # codes are met again
