@@ -1,12 +1,16 @@
 """What an exploration bonus is, to an agent: a protocol, its config, and no bonus at all.
 
-An agent with a replay makes a bonus beside it by `build_bonus` and calls
+An agent makes a bonus beside its replay or trajectory by `build_bonus` and calls
 
     q = adjusted(bonus.acting(observation), q)     in `act` when it explores
     columns = bonus.observe(step)                  in `observe`, to be stored: replay.add(step, columns)
     metrics = bonus.learn()                        in `learn`, before it samples
     reward = bonus.add(reward, window)             after rewards are clipped, before they are summed over n steps
     q = adjusted(bonus.bootstrapping(window), q)   where the value of `next_obs` is estimated
+
+An on-policy agent stores the columns in its trajectory, and gives `add` all steps as windows of one step:
+
+    reward = bonus.add(reward.view(-1, 1), batch.windows()).view_as(reward)     of a TrajectoryBatch
 
 Evaluation never calls a bonus, and the rewards in steps stay as the environment gave them. A bonus plugs in by the
 entry-point group ``rlkit.bonuses``, or by "module:attr", as a subclass of `BonusConfig`: `type` in the table names it.
@@ -27,7 +31,7 @@ from rlkit import plugins
 from rlkit.config.model import Model, NestedError
 from rlkit.errors import ConfigError
 from rlkit.exploration.adjustment import Adjustment
-from rlkit.replay import Column, Replay
+from rlkit.replay import Column, Replay, Trajectory
 from rlkit.seeding import Streams
 from rlkit.types import EnvSpec, Metrics, Observation, State, StepBatch, Window
 
@@ -119,10 +123,11 @@ class BonusConfig(Model):
         """One line for `rlkit check`."""
         return self.type
 
-    def build(self, spec: EnvSpec, streams: Streams, replay: Replay | None, warm_up: int) -> Bonus:
+    def build(self, spec: EnvSpec, streams: Streams, replay: Replay | Trajectory | None, warm_up: int) -> Bonus:
         """The bonus.
 
-        replay: stores `columns()`; None if the agent itself keeps what `observe` returns. Raises as `validate_for`.
+        replay: stores `columns()`; None if the agent itself keeps what `observe` returns. warm_up: as of
+        `validate_for`; the first rollout of an agent with a trajectory. Raises as `validate_for`.
         """
         raise NotImplementedError
 
@@ -160,7 +165,7 @@ def bonus_columns(config: BonusConfig | None) -> dict[str, Column]:
 
 
 def build_bonus(
-    config: BonusConfig | None, spec: EnvSpec, streams: Streams, replay: Replay | None, warm_up: int
+    config: BonusConfig | None, spec: EnvSpec, streams: Streams, replay: Replay | Trajectory | None, warm_up: int
 ) -> Bonus:
     """The bonus of a config; arguments and errors as of `BonusConfig.build`."""
     return NoBonus() if config is None else config.build(spec, streams, replay, warm_up)

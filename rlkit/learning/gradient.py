@@ -114,6 +114,13 @@ class Gradient:
         """(P,) the parameters of the network, with which it shares memory."""
         return self._weights.data
 
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Sets the step size of the following updates. It is not part of the state."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        if self._diagnose is not None:
+            self._diagnose.learning_rate = learning_rate
+
     def initialise(self, inputs: tuple[Tensor, ...]) -> None:
         """Sets scales and biases of weight-normalised layers from data; call it once, before the first step.
 

@@ -10,7 +10,7 @@ from rlkit.config.model import Model
 from rlkit.nn.inputs import InputKind
 
 Normalisation: TypeAlias = Literal["weight", "weight_mean_batch", "batch", "layer", "group", "spectral"]
-Activation: TypeAlias = Literal["relu", "leaky_relu", "elu"]
+Activation: TypeAlias = Literal["relu", "leaky_relu", "elu", "tanh"]
 Pooling: TypeAlias = Literal["max", "fractional_max"]
 
 KNOWN_ENCODERS = ("mlp", "nature", "nips", "minatar", "impala", "cells")
@@ -89,8 +89,8 @@ class NetworkConfig(Model):
     )
     activation: Activation | None = Field(
         None,
-        description='After each hidden layer: "relu", "leaky_relu" with slope 0.01 below 0, or "elu", exp(x) - 1 below '
-        "0. Left out: relu.",
+        description='After each hidden layer: "relu", "leaky_relu" with slope 0.01 below 0, "elu", exp(x) - 1 below 0, '
+        'or "tanh". Left out: relu.',
     )
     pooling: Pooling | None = Field(
         None,

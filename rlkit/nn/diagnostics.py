@@ -14,7 +14,7 @@ from rlkit.nn.weight_norm import WeightNorm, length_and_direction, normalised_la
 
 DORMANT = 0.025  # a unit is dormant up to this share of its layer's mean activity
 SRANK_DELTA = 0.01  # the share of the singular values' sum that the effective rank leaves out
-ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU)
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.Tanh)
 
 
 def with_hooks(network: nn.Module) -> Callable[..., Any]:
@@ -31,7 +31,7 @@ class Diagnostics:
 
     def __init__(self, network: nn.Module, learning_rate: float) -> None:
         self._network = network
-        self._learning_rate = learning_rate
+        self.learning_rate = learning_rate
         self._normalised = dict(normalised_layers(network))
         named = dict(network.named_modules())
         self._layers = {name: part for name, part in named.items() if isinstance(part, nn.Conv2d | nn.Linear)}
@@ -76,7 +76,7 @@ class Diagnostics:
             readings[f"g/{name}"] = (g.exp() if function.exponential else g).mean()
         length = torch.linalg.vector_norm(v.flatten(1), dim=1)  # (out,)
         readings[f"weight_norm/{name}"] = length.mean()
-        readings[f"effective_learning_rate/{name}"] = (self._learning_rate / length.square().clamp(min=1e-12)).mean()
+        readings[f"effective_learning_rate/{name}"] = (self.learning_rate / length.square().clamp(min=1e-12)).mean()
         gradients = [parameter.grad for parameter in layer.parameters() if parameter.grad is not None]
         if gradients:
             readings[f"gradient_norm/{name}"] = torch.nn.utils.get_total_norm(gradients)

@@ -14,6 +14,12 @@ from rlkit.nn.config import Activation, NetworkConfig, Normalisation, Pooling, W
 from rlkit.nn.scaled import ScaledLinear
 from rlkit.nn.weight_norm import MeanOnlyBatchNorm, weight_norm
 
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "tanh": nn.Tanh,
+}
 _GROUPS = 4  # divides the layers of all built-in networks
 
 
@@ -138,7 +144,12 @@ class LayerFactory:
 
     def activate(self) -> nn.Module:
         """An activation."""
-        modules: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU}
+        modules: dict[str, type[nn.Module]] = {
+            "relu": nn.ReLU,
+            "leaky_relu": nn.LeakyReLU,
+            "elu": nn.ELU,
+            "tanh": nn.Tanh,
+        }
         return modules[self.activation]()
 
     def pool(self, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int, int, int]]:

@@ -15,7 +15,7 @@ from rlkit.nn.encoders import ENCODERS, build_encoder, default_hidden, output_si
 from rlkit.nn.heads import q_head, values_of
 from rlkit.nn.inputs import InputLayer, build_input
 from rlkit.nn.layers import LayerFactory
-from rlkit.nn.summary import describe_layer
+from rlkit.nn.summary import one_line
 
 __all__ = ["NetworkConfig", "QNetwork", "build_q_network", "describe_network"]
 
@@ -31,7 +31,7 @@ class QNetwork(nn.Module):
         self.inputs = inputs
         self.encoder = encoder
         self.head = head
-        self._steps = list(_steps(inputs, encoder, head))
+        self._steps = list(forward_calls(inputs, encoder, head))
         self._values = values_of(head)
 
     def forward(self, obs: Tensor) -> Tensor:
@@ -49,14 +49,14 @@ class QNetwork(nn.Module):
         return values
 
 
-def _steps(*modules: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+def forward_calls(*modules: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
     """The calls of a forward pass in order: the parts of Sequential modules, and `forward` of torch's own layers.
 
     Calling a module costs 1 µs, its `forward` alone 0.1. Hooks on torch's layers are not run, parametrizations are.
     """
     for module in modules:
         if type(module) is nn.Sequential:
-            yield from _steps(*module)
+            yield from forward_calls(*module)
         else:
             yield module.forward if type(module).__module__.startswith("torch.nn.modules") else module
 
@@ -107,7 +107,4 @@ def refuse_idle(config: NetworkConfig, hidden: tuple[int, ...]) -> None:
 
 def describe_network(network: QNetwork, num_actions: int) -> str:
     """One line: input shape, layers with parameters, and the number of parameters."""
-    parts = [str(network.inputs.shape)]
-    parts += [describe_layer(module) for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    count = sum(parameter.numel() for parameter in network.parameters())
-    return f"{', '.join(parts)} -> {num_actions} values; {count:,} parameters"
+    return one_line(network, network.inputs.shape, f"{num_actions} values")

@@ -34,6 +34,14 @@ def summarise(network: nn.Module, *inputs: Tensor) -> list[LayerSummary]:
     return rows
 
 
+def one_line(network: nn.Module, shape: tuple[int, ...], outputs: str) -> str:
+    """One line: input shape, layers with parameters, outputs, and the number of parameters."""
+    parts = [str(shape)]
+    parts += [describe_layer(module) for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    count = sum(parameter.numel() for parameter in network.parameters())
+    return f"{', '.join(parts)} -> {outputs}; {count:,} parameters"
+
+
 def describe_layer(layer: nn.Module) -> str:
     """A short description: "conv 32 8x8/4", "linear 512, weight norm", "ReLU"."""
     if isinstance(layer, nn.Conv2d):

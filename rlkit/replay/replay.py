@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from rlkit.memory import placed, require_memory
 from rlkit.replay.frames import FrameLayout
 from rlkit.replay.hindsight import Hindsight, Later
 from rlkit.replay.prioritised import Priorities, Prioritised, SumTree
+from rlkit.replay.rewrite import Compute, rewrite_columns
 from rlkit.replay.ring import STEP_COLUMNS, Column, StepColumns, checked
 from rlkit.replay.sequences import gather_sequences
 from rlkit.replay.stacks import FrameStore
@@ -23,7 +24,6 @@ from rlkit.replay.windows import draw_uniform, occupants, window_rows
 from rlkit.types import Batch, EnvSpec, Sequences, State, StepBatch, Window
 
 _NONE = np.zeros(0, np.int64)
-_CHUNK = 1024  # rows that `rewrite` processes at once
 
 
 def replay_bytes(
@@ -195,13 +195,7 @@ class Replay:
         index.sort()
         return index
 
-    def rewrite(
-        self,
-        names: Collection[str],
-        compute: Callable[
-            [NDArray[np.int64], NDArray[Any], NDArray[np.int64], NDArray[Any]], Mapping[str, NDArray[Any]]
-        ],
-    ) -> dict[str, NDArray[Any]]:
+    def rewrite(self, names: Collection[str], compute: Compute) -> dict[str, NDArray[Any]]:
         """Recomputes the columns `names` of all sampleable steps and returns everything that `compute` gives.
 
         `compute(index, obs, action, next_obs)` is called with chunks in the order in which the steps were made, (K,),
@@ -209,15 +203,7 @@ class Replay:
         returned, (len, ...), in the order of `sampleable`.
         """
         index = self.sampleable()
-        computed = []
-        for chunk in np.array_split(index, range(_CHUNK, len(index), _CHUNK)):
-            slots = chunk % self._capacity
-            steps = (chunk, chunk + self._num_envs)
-            before, after = (self._frames.observations(rows).cpu().numpy() for rows in steps)
-            action = self._columns.action(slots, to_device(slots, self._device)).cpu().numpy()
-            computed.append(compute(chunk, before, action, after))
-            self._columns.rewrite(slots, {name: computed[-1][name] for name in names})
-        return {name: np.concatenate([arrays[name] for arrays in computed]) for name in computed[0]}
+        return rewrite_columns(self._frames, self._columns, index, index % self._capacity, index, names, compute)
 
     def window(self, index: NDArray[np.int64]) -> Window:
         """The windows that begin at the steps `index` (B,), which must be sampleable."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ from rlkit.devices import to_device
 from rlkit.errors import ConfigError, RlkitError
 from rlkit.memory import require_memory
 from rlkit.replay.frames import FrameLayout
+from rlkit.replay.rewrite import Compute, rewrite_columns
 from rlkit.replay.ring import STEP_COLUMNS, Column, StepColumns, checked
 from rlkit.replay.stacks import FrameStore
-from rlkit.types import EnvSpec, State, StepBatch
+from rlkit.types import EnvSpec, State, StepBatch, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,17 @@ class TrajectoryBatch:
         num_envs = values.shape[1]
         following = torch.cat((values[1:].flatten(0, 1), successor_values[:num_envs]))  # (T * N, ...)
         return following.index_copy(0, self.final, successor_values[num_envs:]).view_as(values)
+
+    def windows(self) -> Window:
+        """The steps as T * N windows of one step, in the order of `obs.flatten(0, 1)`, as a bonus takes them."""
+        column = {name: getattr(self, name).view(-1, 1) for name in ("action", "reward", "discount")}
+        return Window(
+            obs=self.obs.flatten(0, 1),
+            **column,
+            steps=torch.ones_like(column["action"][:, 0]),
+            next_obs=self.next_values(self.obs, self.successors).flatten(0, 1),
+            extras={name: values.reshape(-1, 1, *values.shape[2:]) for name, values in self.extras.items()},
+        )
 
 
 def trajectory_bytes(length: int, spec: EnvSpec, extras: Mapping[str, Column] | None = None) -> int:
@@ -148,6 +160,19 @@ class Trajectory:
         self._frames.restart(self._newest)
         self._newest, self._steps = self._start, 0
         return batch
+
+    def rewrite(self, names: Collection[str], compute: Compute) -> dict[str, NDArray[Any]]:
+        """Recomputes the columns `names` of all steps so far and returns everything that `compute` gives.
+
+        As `Replay.rewrite`; the index of step t of environment e is t * N + e.
+        """
+        rows = self._row[: self._steps].reshape(-1)
+        index = np.arange(len(rows))
+        return rewrite_columns(self._frames, self._columns, index, index, rows, names, compute)
+
+    def begins(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(K,) whether an episode begins with the steps `index` (K,), numbered as by `rewrite`."""
+        return self._first.reshape(-1)[index]
 
     def _moved(self, values: NDArray[Any]) -> Tensor:
         return to_device(values, self._device)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
-from agents import dqn, hdqn, random
+from agents import dqn, hdqn, ppo, random
 from helpers.line_world import Line, line_spec, live
 from rlkit.agent import AgentContext, AgentPlugin
 from rlkit.seeding import Streams
@@ -124,6 +124,13 @@ def dqn_base(shown: str = "vector", **changes: Any) -> Base:
     return Base(dqn.plugin, line_spec(shown), dqn.DQNConfig(name="dqn", **(values | changes)))
 
 
+def ppo_base(shown: str = "vector", **changes: Any) -> Base:
+    """PPO, with updates large enough that ratios and values are clipped."""
+    values = {"rollout_steps": 5, "learning_rate": 0.05, "minibatches": 2, "epochs": 3, "reward_clip": 2.0}
+    values |= {"max_grad_norm": 0.1, "network": SHALLOW[shown], "value_clip": 0.1}
+    return Base(ppo.plugin, line_spec(shown), ppo.PPOConfig(name="ppo", **(values | changes)))
+
+
 def hdqn_base(
     shown: str = "vector", num_envs: int = 2, controller: Any = None, meta: Any = None, **changes: Any
 ) -> Base:
@@ -170,6 +177,17 @@ BASES: dict[str, dict[str, Base]] = {
         "weight": dqn_base(network=WEIGHT),
         "impala": dqn_base("image", network=IMPALA, updates_per_step=0.1),
         **{name: dqn_base(shown, bonus=bonus) for name, shown, bonus in bonus_bases()},
+    },
+    "ppo": {
+        "plain": ppo_base(anneal={"steps": 60}, max_kl=0.001),
+        "loose": ppo_base(normalise_advantages="none", optimizer={"type": "rmsprop"}, minibatches=None),
+        "sgd": ppo_base(optimizer={"type": "sgd"}),
+        "weight": ppo_base(network=WEIGHT),
+        "impala": ppo_base("image", network=IMPALA, epochs=1),
+        **{
+            name: ppo_base(shown, bonus={key: value for key, value in bonus.items() if key != "optimism"})
+            for name, (shown, bonus) in BONUSES.items()
+        },
     },
     "hdqn": {
         "plain": hdqn_base(controller={"hindsight": {"share": 0.6}}),

@@ -18,7 +18,7 @@ from rlkit.exploration.count.episodic import EpisodeCounts, episodic_factor
 from rlkit.exploration.count.optimism import CountOptimism
 from rlkit.exploration.count.tables import CountTable
 from rlkit.exploration.count.visits import Visit, VisitCounter
-from rlkit.replay import Replay
+from rlkit.replay import Replay, Trajectory
 from rlkit.types import Histogram, Metrics, Observation, State, StepBatch, Window
 
 
@@ -40,7 +40,7 @@ class CountBonus(Bonus):
         optimism: CountOptimism | None = None,
         episodes: EpisodeCounts | None = None,
         episodic_codes: VisitCounter | None = None,
-        replay: Replay | None = None,
+        replay: Replay | Trajectory | None = None,
     ) -> None:
         """episodic_codes: makes the codes of `episodes`; None: those of `visits`.
 

@@ -16,7 +16,7 @@ from rlkit.exploration.count.optimism import CountOptimism
 from rlkit.exploration.count.tables import CountTable
 from rlkit.exploration.count.visits import VisitCounter
 from rlkit.memory import require_memory
-from rlkit.replay import Replay
+from rlkit.replay import Replay, Trajectory
 from rlkit.seeding import Streams
 from rlkit.types import EnvSpec
 
@@ -30,7 +30,7 @@ class CountConfig(CountTable):
         self._validate(self.features.build(spec), warm_up)
         self._episodic_codes(spec, Streams(0))
 
-    def build(self, spec: EnvSpec, streams: Streams, replay: Replay | None, warm_up: int) -> CountBonus:
+    def build(self, spec: EnvSpec, streams: Streams, replay: Replay | Trajectory | None, warm_up: int) -> CountBonus:
         features = self.features.build(spec)
         hashing = self._hash(features, streams, replay, warm_up)
         states = self.counts.build(1)
@@ -54,15 +54,17 @@ class CountConfig(CountTable):
             codes = self.hash.build(features.size, features.midpoint, rng).codes
         return CountOptimism(self.optimism, features, codes, self.counts.build(spec.num_actions))
 
-    def _hash(self, features: kinds.Features, streams: Streams, replay: Replay | None, warm_up: int) -> Hash:
+    def _hash(
+        self, features: kinds.Features, streams: Streams, replay: Replay | Trajectory | None, warm_up: int
+    ) -> Hash:
         """The hash of what `features` gives. Raises ConfigError if it cannot be fitted."""
-        if isinstance(self.features, LearnedConfig) and replay is None:
+        if isinstance(self.features, LearnedConfig) and not isinstance(replay, Replay):
             raise ConfigError('bonus.features: type = "learned" learns from a replay, and this agent has none')
         self._validate(features, warm_up)
         rng = streams.generator("projection")
-        if not isinstance(self.features, LearnedConfig) or replay is None:
-            return self.hash.build(features.size, features.midpoint, rng)
-        return self.features.build_codes(features, self._hash_of_bits(self.features.codes, rng), replay, streams)
+        if isinstance(self.features, LearnedConfig) and isinstance(replay, Replay):
+            return self.features.build_codes(features, self._hash_of_bits(self.features.codes, rng), replay, streams)
+        return self.hash.build(features.size, features.midpoint, rng)
 
     def _episodic_codes(self, spec: EnvSpec, streams: Streams) -> VisitCounter | None:
         """What makes the codes of the episodic counts, if they have codes of their own; it counts nothing itself."""

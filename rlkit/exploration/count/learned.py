@@ -48,10 +48,10 @@ def applicable(network: NetworkConfig) -> NetworkConfig:
             f'features.network.normalisation = "{network.normalisation}" {reasons[network.normalisation]}; give '
             '"weight", "weight_mean_batch", "batch" or "none"'
         )
-    if network.activation == "elu":
+    if network.activation in ("elu", "tanh"):
         raise ValueError(
-            'features.network.activation = "elu" is not exact: the last bits of exp, and so a code, may change with '
-            'the batch; give "relu" or "leaky_relu"'
+            f'features.network.activation = "{network.activation}" is not exact: the last bits of exp, and so a code, '
+            'may change with the batch; give "relu" or "leaky_relu"'
         )
     return network
 

@@ -183,6 +183,7 @@ def test_a_table_that_says_nothing_changes_nothing() -> None:
             {"activation": "elu"},
             "is not exact: the last bits of exp, and so a code, may change with the batch; give",
         ),
+        ({"activation": "tanh"}, "is not exact"),
     ],
     ids=str,
 )

@@ -1,0 +1,95 @@
+"""PPO: proximal policy optimisation with generalised advantages. README.md beside this file describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from agents.ppo.agent import PPOAgent
+from agents.ppo.config import PPOConfig
+from agents.ppo.learner import PPOLearner
+from agents.ppo.policy import PPOPolicy
+from rlkit.agent import AgentContext, Pacing
+from rlkit.errors import ConfigError
+from rlkit.exploration.bonus import bonus_columns, build_bonus
+from rlkit.nn.actor_critic import build_actor_critic, describe_actor_critic
+from rlkit.nn.modes import refuse_single
+from rlkit.nn.summary import summarise
+from rlkit.replay import Column, Trajectory, size_text, trajectory_bytes
+from rlkit.seeding import torch_seeded
+from rlkit.types import EnvSpec, LayerSummary
+
+__all__ = ["PPOAgent", "PPOConfig", "PPOPolicy", "plugin"]
+
+ACTED = {"log_probability": Column((), np.float32), "value": Column((), np.float32)}  # stored when acting
+
+
+class PPOPlugin:
+    """How the engine makes a PPO agent."""
+
+    config = PPOConfig
+    pacing: Pacing = "rollouts"
+
+    def policy(self, config: PPOConfig, spec: EnvSpec, device: torch.device) -> PPOPolicy:
+        return _policy(config, spec, device, 0)
+
+    def agent(self, config: PPOConfig, spec: EnvSpec, context: AgentContext) -> PPOAgent:
+        parts = _minibatches(config, spec)
+        streams, device = context.streams, context.device
+        trajectory = Trajectory(config.rollout_steps, spec, extras=_columns(config), device=device)
+        steps = config.rollout_steps * spec.num_envs
+        bonus = build_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
+        policy = _policy(config, spec, device, streams.seed("network"))
+        refuse_single(policy.network, steps // parts)
+        learner = PPOLearner(config, policy.network, parts, streams.generator("minibatches"))
+        return PPOAgent(config, policy, learner, trajectory, bonus)
+
+    def describe(self, config: PPOConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
+        parts, steps = _minibatches(config, spec), config.rollout_steps * spec.num_envs
+        network = _policy(config, spec, torch.device("cpu"), 0).network
+        bonus = {}
+        if config.bonus is not None:
+            config.bonus.validate_for(spec, steps)
+            bonus = {"bonus": config.bonus.summary()}
+        size = size_text(trajectory_bytes(config.rollout_steps, spec, _columns(config)))
+        rollouts, sizes = env_steps // steps, sorted({steps // parts, -(-steps // parts)})
+        return {
+            "network": describe_actor_critic(network, spec.num_actions),
+            "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
+            **bonus,
+            "updates": f"{rollouts * config.epochs * parts:,} of {' or '.join(map(str, sizes))} steps: {rollouts:,} "
+            f"rollouts, {config.epochs} epochs, {parts} minibatches",
+        }
+
+    def networks(self, config: PPOConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
+        network = _policy(config, spec, torch.device("cpu"), 0).network
+        layers = summarise(network, torch.as_tensor(np.asarray(spec.observation_space.sample()))[None])
+        return {"policy and value": layers}
+
+
+def _policy(config: PPOConfig, spec: EnvSpec, device: torch.device, seed: int) -> PPOPolicy:
+    with torch_seeded(seed):
+        network = build_actor_critic(
+            config.network,
+            spec.observation_space,
+            spec.num_actions,
+            separate=config.separate_networks,
+            orthogonal=config.initialisation == "orthogonal",
+        )
+    return PPOPolicy(network.to(device), device)
+
+
+def _columns(config: PPOConfig) -> dict[str, Column]:
+    return {**ACTED, **bonus_columns(config.bonus)}
+
+
+def _minibatches(config: PPOConfig, spec: EnvSpec) -> int:
+    """The number of minibatches of an epoch. Raises ConfigError for a config that PPO cannot learn with."""
+    if config.bonus is not None and config.bonus.build_actor(spec) is not None:
+        raise ConfigError("bonus: optimism adjusts action values, which PPO does not learn; leave out bonus.optimism")
+    return config.parts(spec.num_envs)
+
+
+plugin = PPOPlugin()

@@ -1,0 +1,122 @@
+"""The PPO agent: samples actions, collects rollouts, learns from each and forgets it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.ppo.config import PPOConfig
+from agents.ppo.learner import PPOLearner, Samples
+from agents.ppo.policy import PPOPolicy
+from rlkit.exploration.bonus import Bonus
+from rlkit.learning.returns import clip_reward, gae
+from rlkit.replay import Trajectory, TrajectoryBatch
+from rlkit.types import ActorOutput, ActorState, Metrics, Mode, Observation, State, StepBatch
+
+
+class PPOAgent:
+    """Schulman et al. 2017, Algorithm 1, with one network for policy and value or two."""
+
+    def __init__(
+        self, config: PPOConfig, policy: PPOPolicy, learner: PPOLearner, trajectory: Trajectory, bonus: Bonus
+    ) -> None:
+        """trajectory: with the columns "log_probability" and "value", and those of the bonus."""
+        self._config = config
+        self.policy = policy
+        self.learner = learner
+        self.trajectory = trajectory
+        self.bonus = bonus
+        self._env_steps = 0
+
+    @property
+    def updates(self) -> int:
+        return self.learner.updates
+
+    def initial_state(self, num_envs: int) -> ActorState:
+        return self.policy.initial_state(num_envs)
+
+    def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        return self.policy.act(observation, state, rng, mode)
+
+    def observe(self, step: StepBatch) -> None:
+        self.trajectory.add(step, {**step.extras, **self.bonus.observe(step)})
+        self._env_steps += len(step.action)
+
+    def learn(self) -> Metrics:
+        """Learns from the rollout if it is full."""
+        counted = self.bonus.learn()
+        if not self.trajectory.full:
+            return counted
+        batch = self.trajectory.take()
+        samples = self._samples(batch)
+        value, returns = samples.columns[:, 3], samples.columns[:, 2]
+        measured = {"value/mean": value.mean(), "value/explained_variance": explained_variance(value, returns)}
+        return {**counted, **measured, **self.learner.learn(samples, self._factors(self._env_steps - value.numel()))}
+
+    def _samples(self, batch: TrajectoryBatch) -> Samples:
+        """The rollout with advantages and returns; before the first update the network is initialised from it."""
+        config, obs = self._config, batch.obs.flatten(0, 1)
+        values, log_probability = (torch.as_tensor(batch.extras[name]) for name in ("value", "log_probability"))
+        if config.network.initial_batch and not self.updates:
+            self.learner.initialise(obs)
+            values = self._values(obs).view_as(values)  # those of the network before its initialisation mean nothing
+        next_values = batch.next_values(values, self._values(batch.successors))
+        reward, gamma, lambda_ = self._rewards(batch), config.discount, config.gae_lambda
+        advantage = gae(reward, batch.discount, batch.ended, values, next_values, gamma, lambda_)  # (T, N)
+        columns = torch.stack((log_probability, advantage, advantage + values, values), 2)  # (T, N, 4)
+        return Samples(obs, batch.action.flatten(), columns.flatten(0, 1))
+
+    def _rewards(self, batch: TrajectoryBatch) -> Tensor:
+        """(T, N) rewards, clipped, with the bonus of each step."""
+        reward = clip_reward(batch.reward, self._config.reward_clip)
+        if self._config.bonus is None:
+            return reward
+        return self.bonus.add(reward.view(-1, 1), batch.windows()).view_as(reward)
+
+    def _values(self, obs: Tensor) -> Tensor:
+        """(B,) values of observations (B, *O)."""
+        return self.learner.gradient.evaluate(obs)[:, -1]
+
+    def _factors(self, env_steps: int) -> tuple[float, float]:
+        """The factors of learning rate and clip range for a rollout that began after `env_steps` steps."""
+        return (1.0, 1.0) if self._config.anneal is None else self._config.anneal.factors(env_steps)
+
+    def gauges(self) -> Metrics:
+        readings = {"rollout/fill": len(self.trajectory) / self._config.rollout_steps, **self.bonus.gauges()}
+        if self._config.anneal is not None:
+            rate, clip = self._factors(self._env_steps)
+            readings["policy/learning_rate"], readings["policy/clip"] = (
+                self._config.learning_rate * rate,
+                self._config.clip * clip,
+            )
+        return readings
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "policy": self.policy.state_dict(),
+            "learner": self.learner.state_dict(),
+            "trajectory": self.trajectory.state_dict(),
+            "bonus": self.bonus.state_dict(),
+            "env_steps": self._env_steps,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self.policy.load_policy_state(state["policy"])
+        self.learner.load_state_dict(state["learner"])
+        self.trajectory.load_state_dict(state["trajectory"])
+        self.bonus.load_state_dict(state["bonus"])
+        self._env_steps = int(state["env_steps"])
+
+    def load_policy_state(self, state: State) -> None:
+        self.policy.load_policy_state(state)
+
+
+def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
+    """1 - Var(returns - values) / Var(returns), of all steps; () tensor. 1: perfect; 0: as a constant; 0 if returns
+    do not vary."""
+    variance = returns.var(correction=0)
+    share = 1.0 - (returns - values).var(correction=0) / variance
+    return torch.where(variance > 0, share, 0.0)

@@ -1,0 +1,207 @@
+"""The keys of the PPO agent."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlkit.config.model import Model, PluginConfig
+from rlkit.errors import ConfigError
+from rlkit.exploration.bonus import BonusTable
+from rlkit.learning.gradient import GradientConfig, GradientSettings
+from rlkit.learning.optimizers import OptimizerConfig
+from rlkit.learning.policy_losses import ClippedSurrogate
+from rlkit.nn.config import NetworkConfig
+
+MINIBATCHES = 4  # of each epoch, by default
+
+
+class AnnealConfig(Model):
+    """The table `anneal`: learning rate and clip range fall linearly over the run."""
+
+    steps: int = Field(
+        ge=1,
+        description="Environment steps, over all environments, until the final values; usually train.steps.",
+    )
+    learning_rate: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Final learning rate as a fraction of learning_rate (Schulman et al. 2017, Atari: 0). 1: constant.",
+    )
+    clip: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        description="Final clip range as a fraction of clip (Schulman et al. 2017, Atari: towards 0). 1: constant.",
+    )
+
+    def factors(self, env_steps: int) -> tuple[float, float]:
+        """The factors of learning rate and clip range for the rollout that begins after `env_steps` steps."""
+        done = min(env_steps / self.steps, 1.0)
+        return 1.0 + (self.learning_rate - 1.0) * done, 1.0 + (self.clip - 1.0) * done
+
+
+class PPOConfig(PluginConfig, GradientConfig):
+    """Proximal policy optimisation. The defaults suit small environments; the README lists the papers' values."""
+
+    learning_rate: float = Field(
+        3e-4, gt=0.0, description="Step size of the optimizer (Schulman et al. 2017: 3e-4; Atari: 2.5e-4)."
+    )
+    discount: float = Field(
+        0.99,
+        ge=0.0,
+        le=1.0,
+        description="gamma, the weight of a reward one step later. 0: only the next reward counts; 1: all rewards "
+        "count equally, which is stable only if episodes end.",
+    )
+    gae_lambda: float = Field(
+        0.95,
+        ge=0.0,
+        le=1.0,
+        description="lambda of generalised advantage estimation (Schulman et al. 2016). 0: one-step advantages, with "
+        "the bias of the values; 1: sums of rewards to the end of the episode or rollout, with their variance.",
+    )
+    rollout_steps: int = Field(
+        128,
+        ge=1,
+        description="Steps of each environment between two rounds of updates (Atari: 128 in 8 environments). Small: "
+        "frequent updates from few steps; large: advantages look further ahead.",
+    )
+    epochs: int = Field(
+        4,
+        ge=1,
+        description="Passes over each rollout (Atari: 3). Many use data longer, but move the policy far from the one "
+        "that acted.",
+    )
+    minibatches: int | None = Field(
+        None,
+        ge=1,
+        description="Updates per epoch, each from an equal part of the rollout. Left out: 4, or by minibatch_size.",
+    )
+    minibatch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Steps per update, instead of minibatches. If it does not divide the rollout, minibatches are made "
+        "slightly smaller, and differ by at most one step. Small: many updates, noisy gradients.",
+    )
+    clip: float = Field(
+        0.2,
+        gt=0.0,
+        description="epsilon: the ratio of new to old probability is clipped to 1 +- this (Schulman et al. 2017: 0.2; "
+        "Atari: 0.1). Small: slow, safe; large: no limit on how far the policy moves.",
+    )
+    entropy_weight: float = Field(
+        0.01,
+        ge=0.0,
+        description="Weight of the policy's entropy in the objective (Atari: 0.01). 0: the policy may become "
+        "deterministic early; large: it stays random.",
+    )
+    value_weight: float = Field(
+        0.5,
+        ge=0.0,
+        description="Weight of the values' loss, half the squared error (authors' code: 0.5). 0: values stay random",
+    )
+    value_clip: float = Field(
+        0.0,
+        ge=0.0,
+        description="Values move at most this far from those before the update, in units of returns (authors' code: as "
+        "clip). 0: no limit.",
+    )
+    normalise_advantages: Literal["minibatch", "rollout", "none"] = Field(
+        "minibatch",
+        description="Advantages get mean 0 and deviation 1 over each minibatch (authors' code), once over the rollout, "
+        "or not at all; then the size of rewards matters.",
+    )
+    max_kl: float | None = Field(
+        None,
+        gt=0.0,
+        description="No further epoch of a rollout after one whose mean KL divergence of the new policy from the old "
+        "one exceeds this (0.01 to 0.05). Left out: all epochs are made.",
+    )
+    max_grad_norm: float = Field(
+        0.5,
+        ge=0.0,
+        description="Largest norm of the gradient over all parameters; a longer one is scaled down to it (authors' "
+        "code: 0.5). 0: no limit.",
+    )
+    reward_clip: float = Field(
+        0.0,
+        ge=0.0,
+        description="Each reward is clipped to [-x, x] when learning (Atari: 1). 0: raw rewards. Scores are never "
+        "clipped.",
+    )
+    precision: Literal["float32", "bfloat16"] | None = Field(
+        None,
+        description="Precision of the network's layers when learning. bfloat16 is faster on processors that support "
+        "it, and rounds values to 3 digits; parameters, losses and the acting policy keep float32. Left out: float32.",
+    )
+    separate_networks: bool = Field(
+        False,
+        description="Policy and value are two networks of the table network. false: one network, whose last layer has "
+        "a unit for each action and one for the value.",
+    )
+    initialisation: Literal["orthogonal", "uniform"] = Field(
+        "orthogonal",
+        description="orthogonal: gain sqrt(2), 0.01 for the policy's outputs, 1 for the value, biases 0 (authors' "
+        "code); uniform: PyTorch's default. Normalised weights are initialised from the first rollout instead.",
+    )
+    network: NetworkConfig = Field(NetworkConfig(), description="The network, or both networks.")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(eps=1e-5), description="The gradient step.")
+    anneal: AnnealConfig | None = Field(
+        None, description="Linear decay of learning rate and clip range; left out: both are constant."
+    )
+    bonus: BonusTable = Field(
+        None,
+        description='Exploration bonus, of the kind that its `type` names; false or left out: none; true: "count" with '
+        "its defaults.",
+    )
+
+    @model_validator(mode="after")
+    def _one_number_of_minibatches(self) -> Self:
+        if self.minibatches is not None and self.minibatch_size is not None:
+            raise ValueError("minibatches and minibatch_size both set the size of minibatches; give one")
+        return self
+
+    @model_validator(mode="after")
+    def _constant_rate(self) -> Self:
+        if self.adjustable_clip is not None and self.anneal is not None and self.anneal.learning_rate < 1.0:
+            raise ValueError(
+                "adjustable_clip needs a constant learning rate: set anneal.learning_rate = 1, or leave either out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _network_suits(self) -> Self:
+        if self.network.dueling:
+            raise ValueError("network.dueling applies to action values, which PPO does not learn; leave it out")
+        return self
+
+    def parts(self, num_envs: int) -> int:
+        """The number of minibatches of an epoch. Raises ConfigError if they are too small for this config."""
+        steps = self.rollout_steps * num_envs
+        size = self.minibatch_size
+        count = self.minibatches or MINIBATCHES if size is None else -(-steps // size)
+        rollout = f"a rollout of {self.rollout_steps} steps (rollout_steps) of {num_envs} environments (train.num_envs)"
+        if count > steps:
+            raise ConfigError(f"{rollout} is too short for {count} minibatches; lower minibatches, or raise either")
+        smallest = {"minibatch": steps // count, "rollout": steps, "none": 2}[self.normalise_advantages]
+        if smallest < 2:
+            raise ConfigError(
+                f'normalise_advantages = "{self.normalise_advantages}" needs 2 steps or more at once, but {rollout} in '
+                f'{count} minibatches has {smallest}; use larger ones, or "none"'
+            )
+        try:
+            self.network.validate_sizes(steps // count, steps, steps="rollout_steps * train.num_envs")
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        return count
+
+    def gradient_settings(self) -> GradientSettings:
+        """The settings of the optimizer steps."""
+        return self.gradient(self.learning_rate, self.optimizer, self.precision or "float32")
+
+    def loss(self) -> ClippedSurrogate:
+        """The loss before any annealing."""
+        return ClippedSurrogate(self.clip, self.entropy_weight, self.value_weight, self.value_clip)

@@ -1,0 +1,113 @@
+"""The updates of one rollout: epochs of minibatches down the clipped surrogate's gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.ppo.config import PPOConfig
+from rlkit.devices import to_device
+from rlkit.learning.gradient import Gradient
+from rlkit.learning.policy_losses import ClippedSurrogate, PolicySteps, approximate_kl
+from rlkit.nn.actor_critic import ActorCritic
+from rlkit.types import State
+
+LEAST_DEVIATION = 1e-8  # added to the advantages' deviation before dividing by it, as in the authors' code
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """All S = T * N steps of a rollout."""
+
+    obs: Tensor  # (S, *O)
+    action: Tensor  # (S,) int64
+    columns: Tensor  # (S, 4) float32: log-probability, advantage, return, value
+
+
+class PPOLearner:
+    """Owns the optimizer; the network is shared with the policy that acts.
+
+    parts: minibatches per epoch. rng: shuffles the steps.
+    """
+
+    def __init__(self, config: PPOConfig, network: ActorCritic, parts: int, rng: np.random.Generator) -> None:
+        self._config = config
+        self._parts = parts
+        self._rng = rng
+        self._loss = config.loss()
+        self.gradient = Gradient(network, config.gradient_settings())
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps so far."""
+        return self.gradient.updates
+
+    def initialise(self, obs: Tensor) -> None:
+        """Data-dependent initialisation from random rows of a rollout's observations (S, *O)."""
+        rows = self._rng.choice(len(obs), self._config.network.initial_batch, replace=False)
+        self.gradient.initialise((obs.index_select(0, to_device(rows, obs.device)),))
+
+    def learn(self, samples: Samples, factors: tuple[float, float]) -> dict[str, Tensor | float]:
+        """Makes the epochs of a rollout; returns the measurements of the last update.
+
+        factors: of the learning rate and of the clip range.
+        """
+        config = self._config
+        loss = self._loss
+        if config.anneal is not None:
+            self.gradient.set_learning_rate(config.learning_rate * factors[0])
+            loss = replace(loss, clip=config.clip * factors[1])
+        if config.normalise_advantages == "rollout":
+            samples.columns[:, 1] = normalised(samples.columns[:, 1])
+        metrics: dict[str, Tensor | float] = {}
+        for epoch in range(1, config.epochs + 1):
+            readings, divergence = self._epoch(samples, loss)
+            metrics |= readings
+            if config.max_kl is not None:
+                metrics["policy/epochs"] = float(epoch)
+                if divergence > config.max_kl:
+                    break
+        return metrics
+
+    def _epoch(self, samples: Samples, loss: ClippedSurrogate) -> tuple[dict[str, Tensor], float]:
+        """One pass over the rollout: measurements of its last update, and the mean KL divergence if it is limited."""
+        divergences = []
+        for obs, steps in self._minibatches(samples):
+            with self.gradient.shared_weights():
+                output = self.gradient.forward(obs)
+            found = loss(output.detach(), steps)
+            norm, readings = self.gradient.step(output, found.grad, (obs,))
+            if self._config.max_kl is not None:
+                divergences.append(approximate_kl(found.log_ratio))
+        metrics = {**found.metrics(), "gradient/norm": norm, **readings}
+        return metrics, float(torch.stack(divergences).mean()) if divergences else 0.0
+
+    def _minibatches(self, samples: Samples) -> Iterator[tuple[Tensor, PolicySteps]]:
+        """All steps in random order, in parts that differ by at most one step."""
+        order = to_device(self._rng.permutation(len(samples.action)), samples.action.device)
+        action, columns = samples.action.index_select(0, order), samples.columns.index_select(0, order)
+        parts = (tensor.tensor_split(self._parts) for tensor in (order, action, columns))
+        for rows, actions, part in zip(*parts, strict=True):
+            log_probability, advantage, returns, value = part.unbind(1)
+            if self._config.normalise_advantages == "minibatch":
+                advantage = normalised(advantage)
+            yield samples.obs.index_select(0, rows), PolicySteps(actions, log_probability, advantage, returns, value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimizer, counter and random stream; the network's parameters are saved by its policy."""
+        return {**self.gradient.state_dict(), "rng": self._rng.bit_generator.state}
+
+    def load_state_dict(self, state: State) -> None:
+        self.gradient.load_state_dict(state)
+        self._rng.bit_generator.state = state["rng"]
+
+
+def normalised(advantage: Tensor) -> Tensor:
+    """Advantages (B,) with mean 0 and deviation 1."""
+    deviation, mean = torch.std_mean(advantage)
+    return (advantage - mean) / (deviation + LEAST_DEVIATION)

@@ -1,0 +1,62 @@
+"""The policy of an actor-critic network: samples actions in training, takes the likeliest in evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rlkit.nn.actor_critic import ActorCritic
+from rlkit.nn.host import HostNetwork
+from rlkit.nn.inputs import to_tensor
+from rlkit.nn.parameters import load_parameters, parameter_state
+from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
+
+
+class PPOPolicy:
+    """Samples from the softmax of the logits; evaluates with the likeliest action, the lowest of equals."""
+
+    def __init__(self, network: ActorCritic, device: torch.device) -> None:
+        self.network = network
+        self._device = device
+        self._host = HostNetwork.of(network)
+
+    def initial_state(self, num_envs: int) -> ActorState:
+        return {}
+
+    def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        output = self._output(observation.obs)  # (N, A + 1)
+        logits = output[:, :-1]
+        if mode is Mode.EVALUATE:
+            return ActorOutput(logits.argmax(1), {}, {})
+        action, log_probability = sample(logits, rng)
+        return ActorOutput(action, {}, {"log_probability": log_probability, "value": output[:, -1].copy()})
+
+    def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:
+        """Logits (N, A), for display."""
+        return self._output(observation.obs)[:, :-1]
+
+    def _output(self, obs: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, A + 1)"""
+        if self._host is not None and self._host.supports(len(obs)):
+            return self._host(obs)
+        with torch.inference_mode():
+            output: NDArray[np.float32] = self.network(to_tensor(obs, self._device)).cpu().numpy()
+        return output
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": parameter_state(self.network)}
+
+    def load_policy_state(self, state: State) -> None:
+        load_parameters(self.network, state["network"], "the policy's state")
+
+
+def sample(logits: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Actions (N,) drawn from the softmax of logits (N, A), and the logarithms of their probabilities, (N,) float32."""
+    shifted = logits - logits.max(1, keepdims=True)
+    totals = np.exp(shifted).cumsum(1)  # (N, A)
+    drawn = rng.random(len(logits)) * totals[:, -1]
+    action = (totals[:, :-1] <= drawn[:, None]).sum(1)
+    return action, shifted[np.arange(len(action)), action] - np.log(totals[:, -1])

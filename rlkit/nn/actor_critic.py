@@ -1,0 +1,96 @@
+"""A policy over discrete actions and a state value from one config: one network for both, or two."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from rlkit.errors import ConfigError
+from rlkit.nn.config import NetworkConfig
+from rlkit.nn.encoders import build_encoder, default_hidden, output_size
+from rlkit.nn.heads import dense
+from rlkit.nn.inputs import InputLayer, build_input
+from rlkit.nn.layers import LayerFactory
+from rlkit.nn.qnetwork import forward_calls, refuse_idle
+from rlkit.nn.summary import one_line
+
+POLICY_GAIN, VALUE_GAIN, HIDDEN_GAIN = 0.01, 1.0, math.sqrt(2.0)  # of orthogonal initialisation
+
+
+class ActorCritic(nn.Module):
+    """Maps raw observations (B, *O) to (B, A + 1): the logits of the actions, then the state's value.
+
+    bodies: one network with A + 1 outputs, or a policy with A and a value with 1.
+    """
+
+    def __init__(self, inputs: InputLayer, bodies: Sequence[nn.Sequential]) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.bodies = nn.ModuleList(bodies)
+        self._calls = [list(forward_calls(body)) for body in bodies]
+
+    def forward(self, obs: Tensor) -> Tensor:
+        inputs, outputs = self.inputs(obs), []
+        for calls in self._calls:
+            values = inputs
+            for call in calls:
+                values = call(values)
+            outputs.append(values)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
+
+    def forward_with_hooks(self, obs: Tensor) -> Tensor:
+        """The same output, computed slower, with the hooks of all layers."""
+        inputs = self.inputs(obs)
+        return torch.cat([body(inputs) for body in self.bodies], 1)
+
+
+def build_actor_critic(
+    config: NetworkConfig, space: gym.Space[Any], num_actions: int, *, separate: bool, orthogonal: bool
+) -> ActorCritic:
+    """A network with fresh parameters from torch's global generator (use `seeding.torch_seeded` around it).
+
+    separate: policy and value share no layers. orthogonal: orthogonal weights with gain sqrt(2), 0.01 for the logits
+    and 1 for the value, unless weights are normalised, which have an initialisation of their own. The network is in
+    evaluation mode. Raises SpecError if the space does not fit the input or the encoder, ConfigError for an unusable
+    encoder or normalisation, and for `dueling`.
+    """
+    if config.dueling:
+        raise ConfigError("network.dueling splits action values; a policy and a state value have none")
+    inputs, factory = build_input(space, config.input_kind), LayerFactory.of(config)
+    hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
+    refuse_idle(config, hidden)
+    bodies = []
+    for units in (num_actions, 1) if separate else (num_actions + 1,):
+        encoder = build_encoder(config.encoder, inputs.shape, factory)
+        bodies.append(nn.Sequential(encoder, *dense(output_size(encoder), hidden, units, factory)))
+    if orthogonal and not config.weights_are_normalised:
+        for body in bodies:
+            initialise_orthogonally(body)
+        weights = [body[-1].get_parameter("weight") for body in bodies]
+        logits, value = weights if separate else (weights[0][:-1], weights[0][-1:])
+        nn.init.orthogonal_(logits, POLICY_GAIN)
+        nn.init.orthogonal_(value, VALUE_GAIN)
+    return ActorCritic(inputs, bodies).eval()
+
+
+def initialise_orthogonally(module: nn.Module) -> None:
+    """Orthogonal weights with gain sqrt(2) and biases of 0 in all linear layers and convolutions (Saxe et al. 2014).
+
+    Spectrally normalised layers keep their own initialisation.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d) and not parametrize.is_parametrized(layer):
+            nn.init.orthogonal_(layer.weight, HIDDEN_GAIN)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def describe_actor_critic(network: ActorCritic, num_actions: int) -> str:
+    """One line: input shape, layers with parameters, and the number of parameters."""
+    return one_line(network, network.inputs.shape, f"{num_actions} logits and a value")

@@ -1,0 +1,268 @@
+"""The PPO agent against what a small rollout must give."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Discrete
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from agents.ppo import PPOAgent, plugin
+from agents.ppo.learner import PPOLearner, Samples
+from agents.ppo.policy import sample
+from envs.gymnasium import plugin as gymnasium
+from helpers.line_world import Line, line_spec, live
+from rlkit.agent import AgentContext
+from rlkit.errors import ConfigError
+from rlkit.seeding import Streams
+from rlkit.testing import agent_checks
+from rlkit.testing.states import snapshot
+from rlkit.types import EnvSpec, Mode, Observation, StepBatch
+
+CARTPOLE = gymnasium.config(name="gymnasium", id="CartPole-v1", max_episode_steps=15)
+SMALL = {"rollout_steps": 12, "epochs": 2, "minibatches": 3, "network": {"hidden": (8,), "activation": "tanh"}}
+CHECKED: dict[str, dict[str, Any]] = {
+    "one network": SMALL,
+    "two networks, everything else on": {
+        **SMALL,
+        "separate_networks": True,
+        "anneal": {"steps": 100, "learning_rate": 0.1, "clip": 0.5},
+        "max_kl": 0.001,
+        "value_clip": 0.2,
+        "reward_clip": 1.0,
+        "bonus": {"hash": {"type": "simhash", "bits": 8}, "count_of": "pair"},
+        "network": {"hidden": (8,), "normalisation": "weight", "weight_norm": {"initial_batch": 9}},
+    },
+}
+CHECKS = [
+    (f"{name}: {check}", run)
+    for name, config in CHECKED.items()
+    for check, run in agent_checks(plugin, plugin.config(name="ppo", **config), gymnasium, CARTPOLE, steps=40)
+]
+
+
+@pytest.mark.parametrize(("name", "check"), CHECKS, ids=[name for name, _ in CHECKS])
+def test_conformance(name: str, check: Any) -> None:
+    check()
+
+
+def ppo(spec: EnvSpec, seed: int = 0, **config: Any) -> PPOAgent:
+    return plugin.agent(plugin.config(name="ppo", **config), spec, AgentContext(Streams(seed), torch.device("cpu")))
+
+
+def watched(patch: pytest.MonkeyPatch) -> list[Samples]:
+    """What agents learn from, as copies."""
+    seen: list[Samples] = []
+    learn = PPOLearner.learn
+
+    def spy(self: PPOLearner, samples: Samples, factors: tuple[float, float]) -> Any:
+        seen.append(Samples(*(getattr(samples, name).clone() for name in Samples.__slots__)))
+        return learn(self, samples, factors)
+
+    patch.setattr(PPOLearner, "learn", spy)
+    return seen
+
+
+@pytest.fixture
+def rollouts(monkeypatch: pytest.MonkeyPatch) -> list[Samples]:
+    return watched(monkeypatch)
+
+
+TABLE = {"network": {"hidden": ()}, "epochs": 1, "minibatches": 1}
+
+
+def set_values(agent: PPOAgent, values: list[float]) -> None:
+    """The values of a table; its policy is uniform."""
+    state = snapshot(agent.state_dict()["policy"])
+    weight = np.zeros_like(state["network"]["bodies.0.1.weight"])
+    weight[-1] = values
+    state["network"] |= {"bodies.0.1.weight": weight, "bodies.0.1.bias": np.zeros(len(weight), np.float32)}
+    agent.load_policy_state(state)
+
+
+def test_a_truncation_bootstraps_from_its_own_successor(rollouts: list[Samples]) -> None:
+    """By hand, gamma = lambda = 1/2, V(s) = 10 s, rewards 1: environment 0 is truncated at its second step, where the
+    value of its own successor 3 counts and not that of 5, where the next episode begins; environment 1 terminates."""
+    agent = ppo(EnvSpec(Discrete(8), 2, 2), rollout_steps=3, discount=0.5, gae_lambda=0.5, **TABLE)
+    set_values(agent, [10.0 * place for place in range(8)])
+    before, after = [[1, 2], [2, 3], [5, 6]], [[2, 3], [3, 4], [6, 7]]
+    no, ones, rng = np.zeros(2, np.bool_), np.ones(2, np.float32), np.random.default_rng(0)
+    for number in range(3):
+        last = number == 1
+        seen = Observation(np.array(before[number]), {}, np.full(2, number != 1))
+        output = agent.act(seen, {}, rng, Mode.EXPLORE)
+        truncated, terminated = np.array([last, False]), np.array([False, last])
+        following = Observation(np.array(after[number]), {}, no)
+        agent.observe(
+            StepBatch(seen, output.action, ones, ones - terminated, terminated, truncated, following, output.extras)
+        )
+    agent.learn()
+    (samples,) = rollouts
+    ends = [1 + 15 - 20, 1 - 30]  # 1 + 30 / 2 - 20 of the truncated step; 1 - 30 of the terminated one
+    expected = [
+        [1 + 10 - 10 + ends[0] / 4, 1 + 15 - 20 + ends[1] / 4],
+        ends,
+        [1 + 30 - 50, 1 + 35 - 60],
+    ]
+    _, advantage, returns, values = (column.view(3, 2).tolist() for column in samples.columns.unbind(1))
+    assert values == [[10, 20], [20, 30], [50, 60]]
+    assert advantage == expected
+    assert returns == (np.array(expected) + values).tolist()
+
+
+def test_the_probabilities_learned_with_are_those_of_the_policy_that_acted(rollouts: list[Samples]) -> None:
+    """Also of the step in flight during an update, the first of the next rollout; each step is learned from once."""
+    line = Line(line_spec("vector"))
+    agent, rng = ppo(line.spec, rollout_steps=4, learning_rate=0.3), np.random.default_rng(0)
+    acted: list[tuple[Any, ...]] = []
+    for turn in range(13):
+        seen = line.observe()
+        output = agent.act(seen, {}, rng, Mode.EXPLORE)
+        metrics = agent.learn()
+        if turn == 4:  # the first rollout was made by the policy that learns from it
+            assert metrics["value/mean"] == pytest.approx(np.mean([extras["value"] for *_, extras in acted]))
+        step = line.step(seen, output.action, output.extras)
+        agent.observe(step)
+        acted.append((seen.obs, output.action, output.extras))
+    assert len(rollouts) == 3
+    obs, action, columns = (torch.cat([getattr(one, name) for one in rollouts]) for name in Samples.__slots__)
+    np.testing.assert_array_equal(obs, np.concatenate([one[0] for one in acted[:12]]))
+    np.testing.assert_array_equal(action, np.concatenate([one[1] for one in acted[:12]]))
+    for column, name in ((0, "log_probability"), (3, "value")):
+        np.testing.assert_array_equal(columns[:, column], np.concatenate([one[2][name] for one in acted[:12]]))
+
+
+@pytest.mark.parametrize(("limit", "epochs"), [(None, 5), (1e-6, 2), (100.0, 5)])
+def test_the_divergence_stops_the_epochs(limit: float | None, epochs: int) -> None:
+    """The first epoch's single update is made on-policy, so its divergence is 0."""
+    line = Line(line_spec("vector"))
+    agent = ppo(line.spec, rollout_steps=8, epochs=5, minibatches=1, max_kl=limit, learning_rate=0.01)
+    live(agent, line, 8)
+    assert agent.updates == epochs
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    shown=st.sampled_from(["number", "vector"]),
+    hashing=st.sampled_from(["exact", "simhash"]),
+    timing=st.sampled_from(["sample", "insert"]),
+)
+def test_each_step_is_counted_once_and_paid(seed: int, shown: str, hashing: str, timing: str) -> None:
+    """With a discount of 0, returns are rewards, clipped and then with the bonus, by counts of all steps so far.
+
+    SimHash begins when the first rollout has given the mean of the features; its bonuses are then rewritten.
+    """
+    line = Line(line_spec(shown))
+    bits = {"bits": 256} if hashing == "simhash" else {}
+    bonus = {"beta": 0.5, "hash": {"type": hashing, **bits}, "timing": timing, "count_of": "successor"}
+    agent = ppo(line.spec, seed, rollout_steps=5, discount=0.0, reward_clip=0.5, bonus=bonus, network={"hidden": (4,)})
+    rng, counts, rollout = np.random.default_rng(seed), Counter[bytes](), []
+    with pytest.MonkeyPatch.context() as patch:
+        seen = watched(patch)
+        for turn in range(15):
+            observation = line.observe()
+            output = agent.act(observation, {}, rng, Mode.EXPLORE)
+            step = line.step(observation, output.action, output.extras)
+            counts.update(row.tobytes() for row in (*observation.obs[observation.first], *step.after.obs))
+            paid = [0.5 / np.sqrt(counts[row.tobytes()]) for row in step.after.obs]
+            rollout.append((step.reward.clip(-0.5, 0.5), step.after.obs, paid))
+            agent.observe(step)
+            agent.learn()
+            if turn % 5 == 4:
+                now = timing == "sample" or (hashing == "simhash" and turn == 4)
+                expected = [
+                    reward + ([0.5 / np.sqrt(counts[row.tobytes()]) for row in after] if now else paid)
+                    for reward, after, paid in rollout
+                ]
+                np.testing.assert_allclose(seen[-1].columns[:, 2], np.concatenate(expected), rtol=1e-5)
+                rollout = []
+    assert sorted(counts.values()) == sorted(agent.bonus.visits.states.values())  # type: ignore[attr-defined]
+
+
+def test_normalised_weights_are_initialised_from_the_first_rollout() -> None:
+    line, steps = Line(line_spec("vector")), 20
+    network = {"hidden": (16,), "normalisation": "weight", "weight_norm": {"initial_batch": 2 * steps}}
+    agent = ppo(line.spec, rollout_steps=steps, learning_rate=1e-9, network=network)
+    rng, seen = np.random.default_rng(0), []
+    for _ in range(steps + 1):
+        observation = line.observe()
+        output = agent.act(observation, {}, rng, Mode.EXPLORE)
+        agent.learn()
+        agent.observe(line.step(observation, output.action, output.extras))
+        seen.append(observation.obs)
+    assert agent.updates == 16
+    deviation, mean = torch.std_mean(
+        agent.learner.gradient.evaluate(torch.from_numpy(np.concatenate(seen[:steps]))), 0, correction=0
+    )
+    torch.testing.assert_close(mean, torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(deviation, torch.full((4,), 0.1), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(4, [4, 3, 3]), (5, [5, 5]), (100, [10]), (None, [3, 3, 2, 2])])
+def test_minibatches_are_equal_parts_of_the_rollout(size: int | None, sizes: list[int]) -> None:
+    line = Line(line_spec("number"))
+    agent, seen = ppo(line.spec, rollout_steps=5, epochs=2, minibatch_size=size), []
+    forward = agent.learner.gradient.forward
+    agent.learner.gradient.forward = lambda obs: (seen.append(len(obs)), forward(obs))[1]  # type: ignore[method-assign]
+    live(agent, line, 5)
+    assert seen == sizes * 2
+
+
+def test_actions_are_drawn_by_their_probabilities() -> None:
+    logits = np.log(np.array([[0.5, 0.125, 0.375, 1e-30]], np.float32)).repeat(4000, 0) + np.float32(7)
+    action, log_probability = sample(logits, np.random.default_rng(0))
+    np.testing.assert_allclose(np.bincount(action, minlength=4) / 4000, [0.5, 0.125, 0.375, 0], atol=0.02)
+    np.testing.assert_allclose(log_probability, np.log([0.5, 0.125, 0.375])[action], rtol=1e-5)
+    assert (action.dtype, log_probability.dtype) == (np.int64, np.float32)
+
+
+def test_annealing_by_hand() -> None:
+    anneal = plugin.config(name="ppo", anneal={"steps": 100, "learning_rate": 0.2, "clip": 0.5}).anneal
+    assert [anneal.factors(steps) for steps in (0, 50, 100, 200)] == [
+        (1.0, 1.0),
+        pytest.approx((0.6, 0.75)),
+        pytest.approx((0.2, 0.5)),
+        pytest.approx((0.2, 0.5)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"minibatches": 2, "minibatch_size": 3}, "minibatches and minibatch_size both set the size"),
+        ({"network": {"dueling": True}}, "network.dueling applies to action values"),
+        ({"adjustable_clip": 0.1, "anneal": {"steps": 9}}, "adjustable_clip needs a constant learning rate"),
+    ],
+)
+def test_impossible_configs(config: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        plugin.config(name="ppo", **config)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (
+            {"minibatches": 5},
+            r"2 steps \(rollout_steps\) of 2 environments \(train.num_envs\) is too short for 5",
+        ),
+        ({"minibatch_size": 1}, r'normalise_advantages = "minibatch" needs 2 steps or more at once, but .* has 1'),
+        (
+            {"network": {"normalisation": "weight"}},
+            r"rollout_steps \* train.num_envs = 4 must be at least",
+        ),
+        ({"bonus": {"optimism": {}}}, "optimism adjusts action values"),
+        ({"bonus": {"features": {"type": "learned", "side": 8}}}, "learns from a replay, and this agent has none"),
+    ],
+)
+def test_what_does_not_fit_the_environments(config: dict[str, Any], says: str) -> None:
+    spec = line_spec("image" if "features" in str(config) else "vector")
+    with pytest.raises(ConfigError, match=says):
+        ppo(spec, rollout_steps=2, **({"minibatches": 2} | config if "minibatch_size" not in config else config))
