@@ -28,7 +28,16 @@ from rlkit.testing.states import state_hash
 FRESH = ("cartpole",)  # worlds whose every process is a new interpreter, with another hash seed
 FORKS = multiprocessing.get_context("forkserver")  # the others are forked from one that has imported and done nothing
 FORKS.set_forkserver_preload(
-    ["rlkit.runs.api", "agents.dqn", "agents.hdqn", "envs.gymnasium", "envs.atari", "torch._dynamo", "minatar.gym"]
+    [
+        "rlkit.runs.api",
+        "agents.dqn",
+        "agents.hdqn",
+        "agents.ppo",
+        "envs.gymnasium",
+        "envs.atari",
+        "torch._dynamo",
+        "minatar.gym",
+    ]
 )
 PHASES = {"writing": 8, "renaming": 2, "learning": 40, "receiving": 40, "observing": 40, "logging": 2}  # latest kill
 CHECKPOINTED = 45  # calls until the first checkpoint, after 90 steps of two environments
@@ -171,12 +180,36 @@ hidden = [16]
 """,
 )
 
+# A rollout is 16 steps, and a checkpoint falls into one of every third
+PPO = """[agent]
+name = "agents.ppo:plugin"
+rollout_steps = 16
+minibatch_size = 8
+epochs = 2
+anneal = { steps = 600, clip = 0.5 }
+[agent.network]
+hidden = [16]
+activation = "tanh"
+"""
+WORLDS["ppo-deep-sea"] = (
+    PPO,
+    GYMNASIUM
+    + """id = "rlkit/DeepSea-v0"
+kwargs = { size = 6 }
+[agent.bonus]
+hash = { type = "simhash", bits = 32 }
+count_of = "successor"
+""",
+)
+
 
 def write_config(folder: Path, world: str) -> Path:
     part, env = WORLDS[world]
     path = folder / f"{world}.toml"
     if world.startswith("hdqn"):
         base = OPTIONS.replace("GOALS", part) + BASE[BASE.index("[train]") :]
+    elif world.startswith("ppo"):
+        base = part + BASE[BASE.index("[train]") :]
     else:
         base = BASE.replace("ENCODER", part)
     if 'name = "atari"' in env:  # where a seeded reset loads the game anew
