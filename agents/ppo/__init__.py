@@ -15,6 +15,7 @@ from rlkit.agent import AgentContext, Pacing
 from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import bonus_columns, build_bonus
 from rlkit.nn.actor_critic import build_actor_critic, describe_actor_critic
+from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.summary import summarise
 from rlkit.replay import Column, Trajectory, size_text, trajectory_bytes
@@ -56,6 +57,7 @@ class PPOPlugin:
         size = size_text(trajectory_bytes(config.rollout_steps, spec, _columns(config)))
         rollouts, sizes = env_steps // steps, sorted({steps // parts, -(-steps // parts)})
         return {
+            "input": describe_input(spec.observation_space, config.network.input_kind, steps),
             "network": describe_actor_critic(network, spec.num_actions),
             "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
             **bonus,

@@ -60,8 +60,7 @@ class PPOAgent:
         """The rollout with advantages and returns; before the first update the network is initialised from it."""
         config, obs = self._config, batch.obs.flatten(0, 1)
         values, log_probability = (torch.as_tensor(batch.extras[name]) for name in ("value", "log_probability"))
-        if config.network.initial_batch and not self.updates:
-            self.learner.initialise(obs)
+        if not self.updates and self.learner.initialise(obs):
             values = self._values(obs).view_as(values)  # those of the network before its initialisation mean nothing
         next_values = batch.next_values(values, self._values(batch.successors))
         reward, gamma, lambda_ = self._rewards(batch), config.discount, config.gae_lambda

@@ -40,6 +40,7 @@ class PPOLearner:
         self._parts = parts
         self._rng = rng
         self._loss = config.loss()
+        self._inputs = network.inputs
         self.gradient = Gradient(network, config.gradient_settings())
 
     @property
@@ -47,10 +48,18 @@ class PPOLearner:
         """Gradient steps so far."""
         return self.gradient.updates
 
-    def initialise(self, obs: Tensor) -> None:
-        """Data-dependent initialisation from random rows of a rollout's observations (S, *O)."""
-        rows = self._rng.choice(len(obs), self._config.network.initial_batch, replace=False)
-        self.gradient.initialise((obs.index_select(0, to_device(rows, obs.device)),))
+    def initialise(self, obs: Tensor) -> bool:
+        """Data-dependent initialisation of inputs and weights from a rollout's observations (S, *O), if there is any.
+
+        Returns whether it changed the network.
+        """
+        if self._inputs.measures:
+            self._inputs.initialise(obs)
+        size = self._config.network.initial_batch
+        if size:
+            rows = self._rng.choice(len(obs), size, replace=False)
+            self.gradient.initialise((obs.index_select(0, to_device(rows, obs.device)),))
+        return self._inputs.measures or bool(size)
 
     def learn(self, samples: Samples, factors: tuple[float, float]) -> dict[str, Tensor | float]:
         """Makes the epochs of a rollout; returns the measurements of the last update.

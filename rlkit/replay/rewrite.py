@@ -31,7 +31,8 @@ def rewrite_columns(
 ) -> dict[str, NDArray[Any]]:
     """Recomputes the columns `names` of the steps in `slots` (K,), and returns all that `compute` gives, (K, ...) each.
 
-    index (K,): what `compute` is given to name the steps. rows (K,): of the observations before the steps; those after them are N rows further on.
+    index (K,): the names of the steps, for `compute`. rows (K,): of the observations before the steps; those after them
+    are N rows further on.
     """
     computed = []
     for part in np.array_split(np.arange(len(slots)), range(_CHUNK, len(slots), _CHUNK)):

@@ -119,7 +119,8 @@ def test_a_truncation_bootstraps_from_its_own_successor(rollouts: list[Samples])
 def test_the_probabilities_learned_with_are_those_of_the_policy_that_acted(rollouts: list[Samples]) -> None:
     """Also of the step in flight during an update, the first of the next rollout; each step is learned from once."""
     line = Line(line_spec("vector"))
-    agent, rng = ppo(line.spec, rollout_steps=4, learning_rate=0.3), np.random.default_rng(0)
+    agent = ppo(line.spec, rollout_steps=4, learning_rate=0.3, network={"input": "raw"})
+    rng = np.random.default_rng(0)
     acted: list[tuple[Any, ...]] = []
     for turn in range(13):
         seen = line.observe()
@@ -187,7 +188,7 @@ def test_each_step_is_counted_once_and_paid(seed: int, shown: str, hashing: str,
 
 
 def test_normalised_weights_are_initialised_from_the_first_rollout() -> None:
-    line, steps = Line(line_spec("vector")), 20
+    line, steps = Line(line_spec("vector")), 60
     network = {"hidden": (16,), "normalisation": "weight", "weight_norm": {"initial_batch": 2 * steps}}
     agent = ppo(line.spec, rollout_steps=steps, learning_rate=1e-9, network=network)
     rng, seen = np.random.default_rng(0), []
@@ -198,6 +199,8 @@ def test_normalised_weights_are_initialised_from_the_first_rollout() -> None:
         agent.observe(line.step(observation, output.action, output.extras))
         seen.append(observation.obs)
     assert agent.updates == 16
+    rows = agent.policy.network.inputs(torch.from_numpy(np.concatenate(seen[:steps])))  # standardised first
+    torch.testing.assert_close(rows.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     deviation, mean = torch.std_mean(
         agent.learner.gradient.evaluate(torch.from_numpy(np.concatenate(seen[:steps]))), 0, correction=0
     )
