@@ -32,6 +32,7 @@ class PPOPlugin:
 
     config = PPOConfig
     pacing: Pacing = "rollouts"
+    samples = True  # its policy is probabilities over actions
 
     def policy(self, config: PPOConfig, spec: EnvSpec, device: torch.device) -> PPOPolicy:
         return _policy(config, spec, device, 0)

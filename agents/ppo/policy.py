@@ -16,7 +16,7 @@ from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
 
 class PPOPolicy:
-    """Samples from the softmax of the logits; evaluates with the likeliest action, the lowest of equals."""
+    """Samples from the softmax of the logits; Mode.EVALUATE takes the likeliest action, the lowest of equals."""
 
     def __init__(self, network: ActorCritic, device: torch.device) -> None:
         self.network = network
@@ -32,6 +32,8 @@ class PPOPolicy:
         if mode is Mode.EVALUATE:
             return ActorOutput(logits.argmax(1), {}, {})
         action, log_probability = sample(logits, rng)
+        if mode is Mode.SAMPLE:
+            return ActorOutput(action, {}, {})
         return ActorOutput(action, {}, {"log_probability": log_probability, "value": output[:, -1].copy()})
 
     def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:

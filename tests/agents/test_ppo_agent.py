@@ -226,6 +226,17 @@ def test_actions_are_drawn_by_their_probabilities() -> None:
     assert (action.dtype, log_probability.dtype) == (np.int64, np.float32)
 
 
+def test_evaluation_takes_the_likeliest_action_or_samples() -> None:
+    agent = ppo(EnvSpec(Discrete(2), 3, 500), network={"hidden": ()}, rollout_steps=1, initialisation="uniform")
+    seen = Observation(np.zeros(500, np.int64), {}, np.zeros(500, np.bool_))
+    actions = {mode: agent.act(seen, {}, np.random.default_rng(0), mode) for mode in Mode}
+    np.testing.assert_array_equal(actions[Mode.SAMPLE].action, actions[Mode.EXPLORE].action)
+    counts = np.bincount(actions[Mode.SAMPLE].action, minlength=3)
+    assert (counts > 50).all()
+    assert set(actions[Mode.EVALUATE].action) == {counts.argmax()}
+    assert [len(actions[mode].extras) for mode in (Mode.EXPLORE, Mode.SAMPLE, Mode.EVALUATE)] == [2, 0, 0]
+
+
 def test_annealing_by_hand() -> None:
     anneal = plugin.config(name="ppo", anneal={"steps": 100, "learning_rate": 0.2, "clip": 0.5}).anneal
     assert [anneal.factors(steps) for steps in (0, 50, 100, 200)] == [
