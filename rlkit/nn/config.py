@@ -61,7 +61,7 @@ class NetworkConfig(Model):
         'Mnih et al. 2015, for images from 36 x 36; "nips" the two of Mnih et al. 2013, a third of the work, from '
         '20 x 20; "minatar" the one of Young and Tian 2019, from 3 x 3; "impala" '
         "the residual network of Espeholt et al. 2018, for images of any size; "
-        '"cells" learned vectors for the codes of MiniGrid\'s pictures, with input "auto" or "raw"; '
+        '"cells" learned vectors for the codes of MiniGrid\'s pictures; '
         '"package.module:attr" your own, a callable (shape) -> nn.Module with the int attribute output_size.',
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
@@ -121,8 +121,10 @@ class NetworkConfig(Model):
         for key in ("pooling", "width", "residual_scale"):
             if getattr(self, key) is not None and self.encoder != "impala":
                 raise ValueError(f'network.{key} applies to encoder = "impala" only, not to "{self.encoder}"')
-        if self.encoder == "cells" and self.input not in ("auto", "raw"):
-            raise ValueError(f'network.encoder = "cells" reads codes: network.input must be "auto", not "{self.input}"')
+        if self.encoder == "cells" and self.input in ("pixels", "codes", "bounds"):
+            raise ValueError(
+                f'network.encoder = "cells" reads codes as they are: leave out network.input = "{self.input}"'
+            )
         if self.groups is not None and self.normalisation != "group":
             raise ValueError(f'network.groups applies to normalisation = "group" only, not to {self._shown}')
         if self.weight_norm is not None and not self.weights_are_normalised:
@@ -132,7 +134,7 @@ class NetworkConfig(Model):
     @property
     def input_kind(self) -> InputKind:
         """How observations become inputs; the encoder "cells" reads codes as they are."""
-        return "raw" if self.encoder == "cells" and self.input == "auto" else self.input
+        return "raw" if self.encoder == "cells" else self.input
 
     @property
     def _shown(self) -> str:
