@@ -70,6 +70,14 @@ def test_episode_returns_are_raw_sums_per_environment() -> None:
         assert each.recent == [3, 5, 20]
 
 
+def test_forgotten_episodes_begin_anew() -> None:
+    meter = EpisodeMeter(2)
+    meter.add(step([1, 10], [False, False], [False, False]))
+    meter.forget()
+    rows = meter.add(step([5, 30], [True, True], [False, False]))
+    assert rows == [{"episode/return": 5, "episode/length": 1}, {"episode/return": 30, "episode/length": 1}]
+
+
 def test_episodes_say_whether_they_succeeded_where_the_environment_does() -> None:
     meter = EpisodeMeter(3)
     rows = meter.add(step([1, 2, 3], [True, False, True], [False, False, False], [True, True, False]))
