@@ -226,6 +226,7 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
         "env_steps": trainer.env_steps,
         "updates": trainer.agent.updates,
         "train_seconds": round(trainer.seconds, 1),
+        "train_processor_seconds": round(trainer.processor_seconds, 1),
         "frame_skip": session.environments.spec.frame_skip,
         "reference_scores": plugins.load(plugins.ENVS, config.env.name).reference_scores(config.env),
         "config": config.tables(),

@@ -60,8 +60,9 @@ class Trainer:
         self.meters = Meters()
         self.episodes = EpisodeMeter(self.train.num_envs)
         self.seconds = 0.0  # of training, without evaluation; includes earlier processes
+        self.processor_seconds = 0.0  # the same, over all threads; of processes of environments nothing
         self.saved_at: int | None = None  # env_steps of the newest checkpoint
-        self._clock = time.perf_counter()
+        self._clock, self._processor_clock = time.perf_counter(), time.process_time()
         self._clock_steps = self._clock_updates = 0
 
     def start(self) -> None:
@@ -146,10 +147,11 @@ class Trainer:
 
     def _restart_clock(self) -> None:
         self.seconds += time.perf_counter() - self._clock
+        self.processor_seconds += time.process_time() - self._processor_clock
         self._start_clock()
 
     def _start_clock(self) -> None:
-        self._clock = time.perf_counter()
+        self._clock, self._processor_clock = time.perf_counter(), time.process_time()
         self._clock_steps, self._clock_updates = self.env_steps, self.agent.updates
 
     def evaluate_now(self) -> None:
@@ -194,6 +196,7 @@ class Trainer:
             "best": self.best,
             "curve": self.curve,
             "seconds": self.seconds,
+            "processor_seconds": self.processor_seconds,
             "visits": None if self.visits is None else self.visits.counts.copy(),
         }
 
@@ -208,6 +211,7 @@ class Trainer:
         if self.visits is not None and state["visits"] is not None:
             self.visits.counts[...] = state["visits"]
         self.seconds = state["seconds"]
+        self.processor_seconds = state.get("processor_seconds", 0.0)  # not in version 0.1.0
 
     def play_back(self, state: State) -> bool:
         """Restores the environments by replaying their actions; state: the part "rollout" of a state_dict.

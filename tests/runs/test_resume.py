@@ -223,7 +223,7 @@ def outcome(run: Path) -> dict[str, Any]:
     store = CheckpointStore(run / "checkpoints")
     result = json.loads((run / "result.json").read_text())
     return {
-        "checkpoint": state_hash(store.load(store.steps()[-1]), ignore=("seconds",)),
+        "checkpoint": state_hash(store.load(store.steps()[-1]), ignore=("seconds", "processor_seconds")),
         "final policy": state_hash(rlkit.load_policy(run).policy.state_dict()),  # type: ignore[attr-defined]
         "best": (run / "policies" / "best" / "state.json").read_text(),
         "result": [result[key] for key in ("env_steps", "updates", "curve", "training", "final", "approximate")],
@@ -378,10 +378,12 @@ def test_an_environment_that_does_not_play_back_is_reported(part: Path) -> None:
 def test_the_time_of_training_includes_that_of_earlier_processes(part: Path) -> None:
     store = CheckpointStore(part / "checkpoints")
     state = store.load(400)
-    state["seconds"] = 1e6
+    state["seconds"], state["processor_seconds"] = 2e6, 1e6
     store.save(400, state, keep=1)
     rlkit.resume(part, 450)
-    assert json.loads((part / "result.json").read_text())["train_seconds"] > 1e6
+    result = json.loads((part / "result.json").read_text())
+    assert result["train_seconds"] > 2e6
+    assert 1e6 < result["train_processor_seconds"] < 1e6 + 1e4
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(part: Path, whole: Path) -> None:
