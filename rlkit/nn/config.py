@@ -50,9 +50,10 @@ class NetworkConfig(Model):
     """The table `network` of an agent with a Q-network."""
 
     input: InputKind = Field(
-        "standardise",
-        description="How observations become inputs (docs/networks.md). standardise: vectors of floats by mean and "
-        "deviation of the steps before the first update, all else as auto; auto: by the space alone, as in 0.1.0; "
+        "measured",
+        description="How observations become inputs (docs/networks.md). measured: vectors of floats by mean and "
+        "deviation of the steps before the first update, without enlarging them, all else as auto; standardise: also "
+        "enlarges; auto: by the space alone, as in 0.1.0; "
         "pixels divides by 255; codes makes MiniGrid's codes one-hot; bounds scales to [-1, 1]; raw changes nothing.",
     )
     encoder: str = Field(

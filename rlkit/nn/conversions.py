@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 LARGEST_BOUND = 1e6  # some environments give the largest float as bound where there is none
-LEAST_DEVIATION = 0.01  # a smaller one, as a fraction of the entry's unit, counts as the unit
 
 
 class Scaled(nn.Module):
@@ -40,16 +39,17 @@ class Standardised(nn.Module):
     Until then it scales by the bounds if all entries are bounded, else it changes nothing. Mean and deviation are saved
     with the parameters.
 
-    An entry that hardly changes while they are measured must not become huge when it changes later: a deviation below
-    LEAST_DEVIATION units counts as one unit. The unit is half the entry's range where this is below 1, else 1.
+    A deviation below `least` units counts as one unit. The unit is half the entry's range where this is below 1, else
+    1. So an entry that hardly changes while it is measured does not become huge when it changes later.
     """
 
-    def __init__(self, space: gym.spaces.Box) -> None:
+    def __init__(self, space: gym.spaces.Box, least: float) -> None:
         super().__init__()
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
         varies = bounded(space) & (high > low)
         with np.errstate(over="ignore", invalid="ignore"):  # of bounds that are infinite
             self._unit = np.where(varies, np.minimum((high - low) / 2, 1.0), 1.0)  # (size,)
+        self._least = least
         shift, factor = by_bounds(space) if is_bounded(space) else (np.zeros(space.shape), np.ones(space.shape))
         self.shift: Tensor
         self.factor: Tensor
@@ -60,7 +60,7 @@ class Standardised(nn.Module):
         """Fixes mean and deviation as those of the observations (K, size)."""
         values = obs.cpu().numpy()
         deviation = values.std(0, dtype=np.float64)
-        deviation = np.where(deviation < LEAST_DEVIATION * self._unit, self._unit, deviation)
+        deviation = np.where(deviation < self._least * self._unit, self._unit, deviation)
         self.shift.copy_(_float32(values.mean(0, dtype=np.float64)))
         self.factor.copy_(_float32(1.0 / deviation))
 

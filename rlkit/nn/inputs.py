@@ -1,7 +1,7 @@
 """The input layer: the one place where observations become floats on the learner's device.
 
 `act` and `learn` both go through `to_tensor` (acting only; replayed batches are tensors already) and the `InputLayer`
-inside the network, so they cannot disagree. ``kind = "standardise"``, the default, applies the first rule that fits:
+inside the network, so they cannot disagree. ``kind = "measured"``, the default, applies the first rule that fits:
 
 =====================================================  ================================================================
 space of one observation                               input of the network
@@ -11,13 +11,15 @@ MultiBinary, Box of bool                               0.0 and 1.0
 Box uint8, bounds 0 and 255, of shape (h, w, 3k) or    "codes": MiniGrid's object, colour and state numbers, one-hot
 (k, h, w, 3) with h and w <= 25                        (11 + 6 + 4 planes; a number outside these is all zeros)
 other Box uint8, bounds 0 and 255, of rank >= 2        "pixels": divided by 255
-other Box of floats, of rank 1                         standardised: minus its mean, divided by its standard deviation
+other Box of floats, of rank 1                         "measured": minus its mean over random play, divided by its
+                                                       standard deviation or by its unit, whichever is larger
 other Box, all bounds finite and within 1e6            "bounds": scaled to [-1, 1] by its bounds
 other Box                                              "raw": unchanged
 =====================================================  ================================================================
 
-``kind = "auto"`` applies the same rules without standardising, as version 0.1.0 did. The space alone decides then, and
-bounds that observations never come near make their inputs small.
+The unit of an entry is half its range where this is below 1, else 1. ``kind = "standardise"`` divides such vectors by
+the deviation, unless it is nearly 0. ``kind = "auto"`` applies the same rules without measuring, as version 0.1.0 did:
+the space alone decides, and bounds that observations never come near make their inputs small.
 
 The layout follows: rank 2 gets one channel, (1, h, w). Rank 3 is taken as channel-last, and its last axis is moved to
 the front, if no other axis is smaller (MinAtar's Seaquest has 10 x 10 cells and 10 channels); else it is channel-first
@@ -40,9 +42,10 @@ from rlkit.errors import SpecError
 from rlkit.nn.conversions import LARGEST_BOUND, Flattened, OneHot, Scaled, Standardised, by_bounds, is_bounded
 from rlkit.structure import Structure
 
-InputKind: TypeAlias = Literal["standardise", "auto", "pixels", "codes", "bounds", "raw"]
+InputKind: TypeAlias = Literal["measured", "standardise", "auto", "pixels", "codes", "bounds", "raw"]
 
-RULES = ("standardise", "auto")  # kinds that choose another by the space
+LEAST = {"measured": 1.0, "standardise": 0.01}  # the least deviation that is divided by, in units of the entry
+RULES = (*LEAST, "auto")  # kinds that choose another by the space
 MINIGRID_CODES = (11, 6, 4)  # objects, colours, states (doors: 3; the agent seen from above has 4 directions)
 LARGEST_GRID = 25  # the largest MiniGrid world is 25 x 25; colour images are rarely that small
 LEAST_OBSERVATIONS = 100  # mean and deviation of fewer say little
@@ -71,11 +74,11 @@ class InputLayer(nn.Module):
 
     @property
     def measures(self) -> bool:
-        """Whether mean and deviation have to be measured: `initialise` needs observations before the first update."""
+        """Whether mean and deviation are to be measured: `initialise` needs observations before the first update."""
         return isinstance(self.values, Standardised)
 
     def initialise(self, obs: Tensor) -> None:
-        """Fixes mean and deviation, if the input is standardised, from observations (K, *O); else does nothing.
+        """Fixes mean and deviation, if the input is measured, from observations (K, *O); else does nothing.
 
         An agent calls it once, before its first update and before its weights are initialised from data: an off-policy
         agent with the observations of its random steps, an on-policy agent with those of its first rollout, (T, N, *O)
@@ -99,7 +102,7 @@ class InputLayer(nn.Module):
 def build_input(space: gym.Space[Any], kind: InputKind = "auto") -> InputLayer:
     """The input layer for one observation's `space`. Raises SpecError if `kind` does not apply to it.
 
-    Whoever passes kind = "standardise" must call the layer's `initialise`.
+    Whoever passes kind = "measured" or "standardise" must call the layer's `initialise`.
     """
     if isinstance(space, gym.spaces.Box):
         return _box_input(space, _box_kind(space, kind))
@@ -147,9 +150,10 @@ def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int) ->
     elif not layer.measures:
         text = names[_box_kind(space, kind)]
     elif random_steps >= LEAST_OBSERVATIONS:
-        text = f"standardised by the mean and deviation of the first {random_steps:,} steps"
+        how = "standardised" if kind == "standardise" else "centred and scaled"
+        text = f"{how} by the mean and deviation of the first {random_steps:,} steps"
     else:
-        text = f"{names[_box_kind(space, 'auto')]}: {random_steps} random steps are too few to standardise by"
+        text = f"{names[_box_kind(space, 'auto')]}: {random_steps} random steps are too few to measure"
     if layer.shape == space.shape:
         return text
     channels = ", channels first" if len(layer.shape) == 3 else ""
@@ -167,7 +171,7 @@ def _box_kind(space: gym.spaces.Box, kind: InputKind) -> InputKind:
         return "codes"
     if whole_bytes and len(space.shape) >= 2:
         return "pixels"
-    if kind == "standardise" and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
+    if kind in LEAST and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
         return kind
     return "bounds" if is_bounded(space) else "raw"
 
@@ -194,8 +198,8 @@ def _box_input(space: gym.spaces.Box, kind: InputKind) -> InputLayer:
                 f'network.input = "bounds" needs finite bounds within {LARGEST_BOUND:g}, not {space}; use "raw"'
             )
         return InputLayer(Scaled(*by_bounds(space)), shape, shape)
-    if kind == "standardise":
-        return InputLayer(Standardised(space), shape, shape)
+    if kind in LEAST:
+        return InputLayer(Standardised(space, LEAST[kind]), shape, shape)
     return InputLayer(Scaled(), shape, shape)
 
 

@@ -81,6 +81,13 @@ def test_the_unit_of_a_narrow_range_is_its_half() -> None:
     torch.testing.assert_close(layer(obs), torch.tensor([[11.0, 0.5, 0.0]]), rtol=1e-4, atol=1e-5)
 
 
+def test_measured_vectors_are_never_enlarged_beyond_their_unit() -> None:
+    low, high = np.array([-1, -0.1, -np.inf, -30], np.float32), np.array([1, 0.1, np.inf, 30], np.float32)
+    layer = build_input(spaces.Box(low, high), "measured")
+    layer.initialise(varied((0.5, 0.2), (0.0, 0.01), (7.0, 0.9), (2.0, 5.0)))
+    torch.testing.assert_close(layer(torch.tensor([[-1.0, 0.1, 9.0, -8.0]])), torch.tensor([[-1.5, 1.0, 2.0, -2.0]]))
+
+
 def test_mean_and_deviation_are_saved_with_the_parameters() -> None:
     layer, other = (build_input(gym.make("CartPole-v1").observation_space, "standardise") for _ in range(2))
     layer.initialise(varied((1.0, 2.0), (2.0, 3.0), (3.0, 4.0), (4.0, 5.0)))
@@ -103,13 +110,17 @@ def test_mean_and_deviation_are_saved_with_the_parameters() -> None:
         (spaces.MultiBinary(6), "0.0 and 1.0"),
     ],
 )
-def test_only_vectors_of_floats_are_standardised(space: gym.Space, says: str) -> None:
+def test_only_vectors_of_floats_are_measured(space: gym.Space, says: str) -> None:
     assert describe_input(space, "standardise", 1000).startswith(says)
-    if "standardised" not in says:
+    measured = describe_input(space, "measured", 1000)
+    if "standardised" in says:
+        assert measured == says.replace("standardised", "centred and scaled")
+    else:
+        assert measured.startswith(says)
         assert not build_input(space, "standardise").measures
         assert describe_input(space, "auto", 1000).startswith(says)
     few = describe_input(space, "standardise", 99)
-    assert few == describe_input(space, "auto", 99) or few.startswith("unchanged: 99 random steps are too few")
+    assert few == describe_input(space, "auto", 99) or few == "unchanged: 99 random steps are too few to measure"
 
 
 def test_discrete_is_one_hot_from_its_start() -> None:
