@@ -20,7 +20,7 @@ from rlkit import plugins
 from rlkit.errors import ConfigError, SpecError
 
 INSTEAD = 'use name = "gymnasium", which steps the package\'s own environment'
-FIXED = ("reset", "gen_obs", "gen_obs_grid", "_reward")  # methods that are reproduced for MiniGridEnv only
+ORIGINAL = ("reset", "gen_obs", "gen_obs_grid", "_reward")  # methods that no class may replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class Layouts:
         """A view of cells (..., columns, rows) without the border: (..., width, height)."""
         return cells[..., self.margin : -self.margin, self.margin : -self.margin]
 
-    def generate(self, rng: np.random.Generator) -> Layout:
-        """The next layout that the package's environment makes with this generator, which is advanced likewise.
+    def generate(self, rng: Any) -> Layout:
+        """The next layout that the package's environment makes with this random generator, or with `draws` of it.
 
         Raises SpecError for objects that are not supported.
         """
@@ -123,12 +123,12 @@ def _made(env_id: str, kwargs: Mapping[str, Any]) -> MiniGridEnv:
 
 def _task(env: MiniGridEnv, env_id: str) -> Task:
     """Raises SpecError if the package's class has rules of its own that are not reproduced here."""
-    for name in FIXED:
-        if (owner := _defined_in(env, name)) is not MiniGridEnv:
-            raise SpecError(f"env.id: {env_id} is not supported: {owner.__name__} has its own {name}; {INSTEAD}")
     owner = _defined_in(env, "step")
     if owner not in TASKS:
         raise SpecError(f"env.id: {env_id} is not supported: the rewards of {owner.__name__} are not known; {INSTEAD}")
+    for name in ORIGINAL:
+        if (other := _defined_in(env, name)) is not MiniGridEnv:
+            raise SpecError(f"env.id: {env_id} is not supported: {other.__name__} has its own {name}; {INSTEAD}")
     if env.agent_view_size not in SIZES:
         raise SpecError(f"env.kwargs: agent_view_size is {env.agent_view_size}; supported are {SIZES}")
     return TASKS[owner]

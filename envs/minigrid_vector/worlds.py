@@ -11,6 +11,7 @@ from minigrid.core.constants import COLOR_TO_IDX, DIR_TO_VEC, OBJECT_TO_IDX
 from numpy.typing import NDArray
 
 from envs.minigrid_vector.codes import AT_GOAL, EMPTY, GOAL, LOOKS, NOTHING, NUM_CODES, OUTCOMES
+from envs.minigrid_vector.draws import draws
 from envs.minigrid_vector.layouts import Layout, Layouts
 from envs.minigrid_vector.moving import move_obstacles
 from envs.minigrid_vector.sight import Sight
@@ -43,7 +44,7 @@ class Worlds:
         self._task = layouts.task
         self._sight = Sight(env.agent_view_size, layouts.column, env.see_through_walls)
         self._ahead = np.array([x * layouts.column + y for x, y in DIR_TO_VEC], np.int64)  # by direction
-        self._rngs = [np.random.default_rng() for _ in range(num_envs)]  # until a reset has a seed
+        self._rngs = [draws(seeding.np_random()[0]) for _ in range(num_envs)]  # until a reset has a seed
         self._grid = np.zeros((num_envs, *layouts.shape), np.uint8)
         self._cells = self._grid.reshape(-1)  # the same memory
         self._base = np.arange(num_envs) * self._grid[0].size  # where a world's cells begin
@@ -61,7 +62,7 @@ class Worlds:
             if self._layout_seed is not None:
                 seed = self._layout_seed
             if seed is not None:
-                self._rngs[index], _ = seeding.np_random(seed)
+                self._rngs[index] = draws(seeding.np_random(seed)[0])
             self._begin(index, self.layouts.generate(self._rngs[index]))
 
     def _begin(self, index: int, layout: Layout) -> None:
@@ -130,11 +131,12 @@ class Worlds:
     def _move_obstacles(self, action: NDArray[np.int64], resting: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         """(N,) Whether the agent moves into what was ahead of it before the obstacles moved."""
         ahead = self._cells.take(self.agent + self._ahead.take(self.direction))
+        cells = self._grid.reshape(self.num_envs, -1)
+        places = self._places - self._base[:, None]
+        agent = (self.agent - self._base).tolist()
         for index in range(self.num_envs) if resting is None else np.flatnonzero(~resting).tolist():
-            place = int(self.agent[index] - self._base[index])
-            balls = self._places[index] - self._base[index]
-            move_obstacles(self.layouts, self._grid[index], place, balls, self._rngs[index])
-            self._places[index] = balls + self._base[index]
+            move_obstacles(cells[index], self.layouts.column, agent[index], places[index], self._rngs[index])
+        self._places = places + self._base[:, None]
         bumped: NDArray[np.bool_] = (action == Actions.forward) & (ahead != EMPTY) & ~GOAL[ahead]
         return bumped
 

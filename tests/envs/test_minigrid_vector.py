@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from envs import minigrid as single
 from envs.minigrid_vector import MiniGridConfig, plugin
+from envs.minigrid_vector.draws import Draws, draws
 from envs.minigrid_vector.layouts import Layouts
 from envs.minigrid_vector.sight import Sight
 from envs.minigrid_vector.worlds import Worlds
@@ -117,6 +118,29 @@ def test_random_clutter(options: dict[str, Any]) -> None:
     twin = Twin("test/Clutter-v0", seed=0, num_envs=4, **options)
     _, ends = twin.walk(150)
     assert ends >= 20  # as many layouts
+
+
+def test_numbers_one_by_one_are_numpys() -> None:
+    """Also between other uses of the generator, and where a number is rejected (spans near 2^32)."""
+    ours, theirs = draws(np.random.default_rng(5)), np.random.default_rng(5)
+    assert isinstance(ours, Draws)
+    plan = np.random.default_rng(0)
+    for _ in range(3000):
+        low, span = int(plan.integers(-5, 5)), int(plan.choice([1, 2, 3, 6, 25, 3 * 2**30, 2**32, 2**40]))
+        if plan.random() < 0.9:
+            assert ours.integers(low, low + span) == theirs.integers(low, low + span)
+        elif plan.random() < 0.5:
+            assert ours.random() == theirs.random()
+        else:
+            assert (ours.integers(0, 9, 3) == theirs.integers(0, 9, 3)).all()
+    for wrong in [(3, 3), (3, 2)]:
+        with pytest.raises(ValueError, match="low >= high"):
+            ours.integers(*wrong)
+
+
+def test_an_obstacle_that_cannot_move() -> None:
+    """It gives up after as many draws as in the package, or all later layouts and moves would differ."""
+    Twin("test/Boxed-v0", seed=0, num_envs=2).walk(40)
 
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = Actions
@@ -332,7 +356,7 @@ gym.register("test/Nested-v0", entry_point=Nested)
 @pytest.mark.parametrize(
     ("env_id", "kwargs", "message"),
     [
-        ("BabyAI-GoToRedBall-v0", {}, "BabyAI-GoToRedBall-v0 is not supported: RoomGridLevel has its own reset; use"),
+        ("BabyAI-GoToRedBall-v0", {}, "BabyAI-GoToRedBall-v0 is not supported: the rewards of RoomGridLevel are not"),
         ("test/Slippery-v0", {}, "test/Slippery-v0 is not supported: the rewards of Slippery are not known"),
         ("test/Noisy-v0", {}, "test/Noisy-v0 is not supported: Noisy has its own gen_obs"),
         ("test/Museum-v0", {}, "test/Museum-v0 is not supported: it contains a Statue, which"),

@@ -11,6 +11,7 @@ from minigrid.core.constants import COLOR_NAMES
 from minigrid.core.grid import Grid
 from minigrid.core.mission import MissionSpace
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall, WorldObj
+from minigrid.envs.dynamicobstacles import DynamicObstaclesEnv
 from minigrid.minigrid_env import MiniGridEnv
 
 Things: TypeAlias = Mapping[tuple[int, int], Callable[[], WorldObj]]
@@ -65,5 +66,19 @@ class Clutter(MiniGridEnv):
         return kinds[rng.integers(len(kinds))]()
 
 
+class Boxed(DynamicObstaclesEnv):
+    """The first of two obstacles is in a corner behind walls."""
+
+    def _gen_grid(self, width: int, height: int) -> None:
+        super()._gen_grid(width, height)
+        for ball in self.obstacles:
+            self.grid.set(*ball.cur_pos, None)
+        self.put_obj(self.obstacles[0], 1, height - 2)
+        for x, y in ((1, height - 3), (2, height - 3), (2, height - 2)):
+            self.grid.set(x, y, Wall())
+        self.place_obj(self.obstacles[1])
+
+
+gym.register("test/Boxed-v0", entry_point=Boxed, kwargs={"size": 8, "n_obstacles": 2})
 gym.register("test/Room-v0", entry_point=Room)
 gym.register("test/Clutter-v0", entry_point=Clutter)
