@@ -30,6 +30,12 @@ def test_both_sides_of_the_speed_comparison_run(num_envs: int, monkeypatch: pyte
         assert 1 < pace.cpu < 1e6
 
 
+def test_both_sides_of_the_speed_comparison_of_ppo_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    speed = script("speed_ppo", monkeypatch)
+    for side in (speed.rlkit, speed.sb3):
+        assert 1 < side("cartpole", 2, 256, seed=0).clock < 1e6
+
+
 def test_a_run_of_minatar_leaves_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     minatar = script("sb3_minatar", monkeypatch)
     for name, value in {"ENV_STEPS": 400, "CURVE_EVERY": 200, "EVAL_EPISODES": 2, "MAX_EPISODE_STEPS": 50}.items():
