@@ -38,6 +38,11 @@ def test_cartpole_is_learned(tmp_path: Path) -> None:
     assert final_mean(rlkit.train(load("cartpole"), run=tmp_path / "run").path) >= 400
 
 
+def test_cartpole_is_learned_by_ppo(tmp_path: Path) -> None:
+    shorter = {"train.steps": 25_000, "agent.anneal.steps": 25_000, "evaluation.every": 0}
+    assert final_mean(rlkit.train(load("ppo/cartpole", shorter), run=tmp_path / "run").path) >= 450
+
+
 @pytest.mark.slow
 def test_dqn_learns_minatar_breakout(tmp_path: Path) -> None:
     """A random policy scores about 0.5, 300,000 steps about 6."""
