@@ -38,6 +38,7 @@ def test_cartpole_is_learned(tmp_path: Path) -> None:
     assert final_mean(rlkit.train(load("cartpole"), run=tmp_path / "run").path) >= 400
 
 
+@pytest.mark.slow
 def test_cartpole_is_learned_by_ppo(tmp_path: Path) -> None:
     shorter = {"train.steps": 25_000, "agent.anneal.steps": 25_000, "evaluation.every": 0}
     assert final_mean(rlkit.train(load("ppo/cartpole", shorter), run=tmp_path / "run").path) >= 450
