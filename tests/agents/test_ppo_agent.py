@@ -199,7 +199,7 @@ def test_normalised_weights_are_initialised_from_the_first_rollout() -> None:
         agent.observe(line.step(observation, output.action, output.extras))
         seen.append(observation.obs)
     assert agent.updates == 16
-    rows = agent.policy.network.inputs(torch.from_numpy(np.concatenate(seen[:steps])))  # standardised first
+    rows = agent.policy.network.inputs(torch.from_numpy(np.concatenate(seen[:steps])))  # before the weights
     torch.testing.assert_close(rows.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     deviation, mean = torch.std_mean(
         agent.learner.gradient.evaluate(torch.from_numpy(np.concatenate(seen[:steps]))), 0, correction=0
