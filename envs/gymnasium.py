@@ -85,6 +85,12 @@ class GymnasiumConfig(PluginConfig):
         '"async" runs each in its own process while the agent learns, which is faster if a step takes more than about '
         "0.2 ms. Results are the same.",
     )
+    step_timeout: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds that a reset or a step may take before the run ends with an error that names the "
+        'environment; needs mode = "async". Default: no limit.',
+    )
     max_episode_steps: int | None = Field(
         default=None,
         ge=1,
@@ -224,7 +230,7 @@ class GymnasiumPlugin:
             spec = describe(build, num_envs, signals)
         except SpecError as error:
             raise SpecError(f"env: {error}{_hint(_space(build))}") from error
-        return VectorEnvironments(build, spec, "sync" if render else config.mode, signals)
+        return VectorEnvironments(build, spec, "sync" if render else config.mode, signals, config.step_timeout)
 
     def protocol(self, config: GymnasiumConfig) -> Mapping[str, str]:
         env = Build(config)()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -34,6 +36,26 @@ def installed(group: str) -> dict[str, EntryPoint]:
 @functools.cache  # reading all distributions takes 20 ms; they change with the path
 def _installed(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+
+
+def packages() -> frozenset[str]:
+    """The names of the outermost packages of rlkit and of all installed plug-ins. Imports nothing."""
+    points = (point for group in (*NEEDED, CONFIGS) for point in installed(group).values())
+    return frozenset({"rlkit", *(point.value.partition(":")[0].partition(".")[0] for point in points)})
+
+
+def add_working_folder() -> None:
+    """Lets "my_agent:plugin" find my_agent.py in the working folder, after all installed packages.
+
+    A folder or file there that has the name of a plug-in's package must not hide it. Packages that are installed in
+    editable mode come after the search path, so they are imported first.
+    """
+    for name in packages():
+        if any(os.path.lexists(name + suffix) for suffix in ("", ".py")):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    if "" not in sys.path:
+        sys.path.append("")
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -72,7 +94,15 @@ def load(group: str, name: str) -> Any:
     try:
         return _checked(group, name, known[name].load())
     except ImportError as error:
-        raise ConfigError(f"plug-in {name!r} ({known[name].value}) cannot be imported: {error}") from error
+        where = _where(known[name].value.partition(":")[0].partition(".")[0])
+        raise ConfigError(f"plug-in {name!r} ({known[name].value}) cannot be imported: {error}{where}") from error
+
+
+def _where(package: str) -> str:
+    """Where a package was imported from: another one of its name may hide it."""
+    module = sys.modules.get(package)
+    places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", [])]
+    return f"; {package} is {place}" if (place := next(filter(None, places), None)) else ""
 
 
 def _checked(group: str, name: str, plugin: Any) -> Any:

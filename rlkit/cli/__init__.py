@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from rlkit import __version__
@@ -18,6 +16,7 @@ from rlkit.cli.resume import resume
 from rlkit.cli.sweep import sweep
 from rlkit.cli.train import train
 from rlkit.cli.view import view
+from rlkit.plugins import add_working_folder
 
 COMMANDS = (train, sweep, resume, evaluate, compare, plot, view, list_, check, describe)  # as --help lists them
 
@@ -35,8 +34,7 @@ def main() -> None:
     rlkit plot runs --out curves.png       plot their learning curves, with intervals
     rlkit view                             show all runs in TensorBoard
     """
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # so that "my_agent:plugin" finds my_agent.py in the current folder
+    add_working_folder()
 
 
 for command in COMMANDS:

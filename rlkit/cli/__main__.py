@@ -1,5 +1,10 @@
 """`python -m rlkit.cli`."""
 
+import sys
+
+if not sys.flags.safe_path:
+    del sys.path[0]  # the working folder, whose modules would hide installed ones
+
 from rlkit.cli import main
 
 main()

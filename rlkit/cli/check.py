@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from rlkit.cli.console import console
@@ -23,8 +24,8 @@ def check(config: str, settings: tuple[str, ...]) -> None:
 
     resolved = load(config, dict(map(parse_override, settings)))
     protocol = Evaluator(resolved).protocol(resolved.evaluation.final_episodes, "final")
-    table = Table("what", resolved.label, title_justify="left")
+    table = Table("what", escape(resolved.label), title_justify="left")
     for key, value in {**describe(resolved), "protocol": "; ".join(f"{k}: {v}" for k, v in protocol.items())}.items():
-        table.add_row(key, value.replace("[", r"\["))
+        table.add_row(key, escape(value))
     console.print(table)
     console.print(resolved.to_toml(), markup=False)

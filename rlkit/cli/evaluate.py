@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -10,7 +11,9 @@ import click
 from rlkit.cli.console import console
 from rlkit.cli.options import RUN, SET
 from rlkit.cli.scores import show_scores
+from rlkit.cli.trust import TRUST, ask
 from rlkit.config.load import parse_override
+from rlkit.errors import ConfigError
 
 
 @click.command()
@@ -20,6 +23,7 @@ from rlkit.config.load import parse_override
 @click.option("--out", type=click.Path(path_type=Path), help="File for the JSON; default RUN/evaluation.json.")
 @click.option("--video", type=click.Path(path_type=Path), help="An .mp4 file of the first episode.")
 @SET
+@TRUST
 def evaluate(
     run: Path,
     episodes: int | None,
@@ -27,6 +31,7 @@ def evaluate(
     out: Path | None,
     video: Path | None,
     settings: tuple[str, ...],
+    trust: bool,
 ) -> None:
     """Evaluate RUN's policy in fresh environments and write the scores as JSON.
 
@@ -38,11 +43,14 @@ def evaluate(
     from rlkit.files import write_text
     from rlkit.runs import api
 
+    ask(run, trust)
+    path = out or run / "evaluation.json"
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written; name another file with --out")
     overrides = dict(map(parse_override, settings))
     if episodes is not None:
         overrides["evaluation.final_episodes"] = episodes
     evaluation = api.evaluate_run(run, checkpoint=checkpoint, overrides=overrides, video=video)
     show_scores(evaluation.scores.returns, evaluation.protocol)
-    path = out or run / "evaluation.json"
     write_text(path, json.dumps(evaluation.to_dict()) + "\n")
     console.print(f"written to {path}" + (f" and {video}" if video else ""), markup=False)

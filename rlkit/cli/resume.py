@@ -9,12 +9,14 @@ import click
 from rlkit.cli.options import RUN
 from rlkit.cli.progress import progress_bar
 from rlkit.cli.scores import show_finished
+from rlkit.cli.trust import TRUST, ask
 
 
 @click.command()
 @RUN
 @click.option("--steps", type=int, help="A new total of environment steps; default: the total in the run's config.")
-def resume(run: Path, steps: int | None) -> None:
+@TRUST
+def resume(run: Path, steps: int | None, trust: bool) -> None:
     """Resume RUN from its newest checkpoint, exactly as if it had not stopped.
 
     \b
@@ -24,6 +26,7 @@ def resume(run: Path, steps: int | None) -> None:
     from rlkit.runs import api
     from rlkit.runs.directory import RunDirectory
 
+    ask(run, trust)
     total = steps or RunDirectory.open(run).config().train.steps
     with progress_bar(total) as show:
         finished = api.resume(run, steps, on_progress=show)

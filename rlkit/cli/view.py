@@ -31,4 +31,4 @@ def view(runs: tuple[Path, ...], port: int) -> None:
         if len(folders) == 1
         else ["--logdir_spec", ",".join(f"{folder}:{folder}" for folder in folders)]
     )
-    os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *where, "--port", str(port)])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "tensorboard.main", *where, "--port", str(port)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -12,11 +13,16 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError, create_model
 
+import rlkit
 from rlkit import plugins
 from rlkit.config.keys import upgraded
 from rlkit.config.model import Model, NestedError
 from rlkit.config.tables import SAVED, Config, EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
+
+SAVED_LABEL = re.compile(rf"{SAVED}([\w.+=,/ -]{{1,200}})\n")  # the first line of a config that a run wrote
+LARGEST = 2**20  # bytes of a config file
+DEEPEST = 50  # levels of its tables and lists
 
 
 def packaged() -> dict[str, Traversable]:
@@ -31,7 +37,8 @@ def packaged() -> dict[str, Traversable]:
                 found.setdefault(prefix + entry.name.removesuffix(".toml"), entry)
 
     for point in plugins.installed(plugins.CONFIGS).values():
-        collect(resources.files(point.value), "")
+        beside = Path(rlkit.__file__).parents[1] / point.value  # a folder `configs` on the search path may hide ours
+        collect(beside if point.name == "rlkit" and beside.is_dir() else resources.files(point.value), "")
     return found
 
 
@@ -41,15 +48,14 @@ def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str
     users: the configs that inherit from it. A file that a run wrote may have keys of an earlier version. Raises
     ConfigError.
     """
+    if "\0" in str(source):
+        raise ConfigError(f"{str(source)!r} is not the name of a config")
     path = Path(source)
     known = packaged()
     if path.is_file():
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}: not a text file in UTF-8: {error}") from error
-        first = text.partition("\n")[0]
-        label = first.removeprefix(SAVED) if first.startswith(SAVED) else path.stem
+        text = _text(path)
+        saved = SAVED_LABEL.match(text)
+        label = saved[1] if saved else path.stem
     elif str(source) in known:
         label, text = str(source), known[str(source)].read_text(encoding="utf-8")
     else:
@@ -59,17 +65,44 @@ def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str
         raise ConfigError(f"{asked}no config {str(source)!r}{hint}: neither a file nor a packaged config ({every})")
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # beside TOMLDecodeError: numbers of 5,000 digits, 1,000 brackets
         raise ConfigError(f"{source}: not valid TOML: {error}") from error
+    refuse_deep(tables, str(source))
     if text.startswith(SAVED):
         tables, _ = upgraded(tables)
     base = tables.pop("base", None)
     return label, tables if base is None else _on_top_of(base, tables, (*users, str(source)))
 
 
+def _text(path: Path) -> str:
+    """The text of a config file. Raises ConfigError if it is none, or much too long."""
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise ConfigError(f"{path}: has {size:,} bytes; expected a config of at most {LARGEST:,}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a text file in UTF-8: {error}") from error
+
+
+def refuse_deep(tables: Mapping[str, Any], label: str) -> None:
+    """Raises ConfigError for tables nested so deeply that walking them would exceed Python's limit."""
+    level: list[Any] = [tables]
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise ConfigError(f"{label}: nested more than {DEEPEST} levels deep")
+
+
 def _on_top_of(base: Any, tables: Mapping[str, Any], users: tuple[str, ...]) -> dict[str, Any]:
     """The tables of `base`, overridden by the keys of `tables`; nested tables are replaced as a whole."""
-    if not isinstance(base, str):
+    if not isinstance(base, str) or "\0" in base:
         raise ConfigError(f"{users[-1]}: base: expected the name of a packaged config or of a file, got {base!r}")
     beside = (Path(users[-1]).parent / base).resolve()
     source = str(beside) if Path(users[-1]).is_file() and beside.is_file() else base
@@ -89,6 +122,8 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"--set {key.strip()}: not a value: {error}") from error
 
 
 def override(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,6 +142,7 @@ def override(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
 
 def resolve(label: str, tables: Mapping[str, Any]) -> Config:
     """Checks all tables at once. Raises ConfigError with a line per wrong key, which says what is allowed."""
+    refuse_deep(tables, label)
     tables, problems = upgraded(tables)
     fields: dict[str, Any] = {
         "train": (TrainConfig, ...),

@@ -52,6 +52,10 @@ class Meters:
         self._sums, self._counts, self._pictures = {}, {}, {}
         return row
 
+    def nan(self) -> list[str]:
+        """The names of the scalars that are NaN so far. Reads tensors, and so waits for the device."""
+        return [name for name, total in self._sums.items() if (value := float(total)) != value]
+
     def state_dict(self) -> State:
         histograms = {name: item.values for name, item in self._pictures.items() if isinstance(item, Histogram)}
         images = {name: item.pixels for name, item in self._pictures.items() if isinstance(item, Image)}

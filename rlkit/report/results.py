@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.errors import ConfigError
+from rlkit.config.tables import StopConfig
+from rlkit.errors import ConfigError, RunError
+from rlkit.files import read_json
 from rlkit.metrics.line_log import read
 from rlkit.report.protocols import Protocol
 from rlkit.runs.directory import RunDirectory
@@ -115,14 +116,17 @@ def _read_path(path: Path, found: Found) -> None:
             found.problems.append(f"{path} holds neither run directories nor result files")
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
+def _candidates(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
     """Run directories and JSON files below `folder`, but not the files inside run directories."""
+    if folder.resolve() in above:  # a link that leads in a circle
+        return
+    above = (*above, folder.resolve())
     if (folder / "config.toml").is_file() and (folder / "run.json").is_file():
         yield folder
         return
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
-            yield from _candidates(entry)
+            yield from _candidates(entry, above)
         elif entry.suffix == ".json":
             yield entry
 
@@ -132,16 +136,17 @@ def _read_one(path: Path, found: Found, *, named: bool) -> None:
         if path.is_dir():
             found.results.append(_of_run(path, found.problems))
             return
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and {"final", "protocol", "seed", "env_steps"} <= set(content):
+        content = read_json(path)
+        if {"final", "protocol", "seed", "env_steps"} <= set(content):
             found.results.append(of_content(content, path))
         elif named:
             found.problems.append(f"{path} is no result file: it has no final episodes, protocol, seed and env_steps")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+    except Exception as error:  # somebody else's file may hold anything
         if path.is_file() and path.suffix != ".json":  # such as a log file, if the shell expanded runs/*
             found.problems.append(f"{path} is neither a run directory nor a result file; it is left out")
             return
-        found.problems.append(f"{path} cannot be read ({type(error).__name__}: {error}); it is left out")
+        reason = error if isinstance(error, RunError) else f"{path} cannot be read ({type(error).__name__}: {error})"
+        found.problems.append(f"{reason}; it is left out")
 
 
 def of_content(content: Mapping[str, Any], path: Path) -> Result:
@@ -215,23 +220,23 @@ def _curves_of_columns(columns: Mapping[str, Any]) -> dict[str, Series]:
 def _of_run(path: Path, problems: list[str]) -> Result:
     """The result of a run directory, with all curves of its metrics file; unfinished runs have no returns."""
     run = RunDirectory.open(path)
-    config, info = run.config(), run.info()
+    tables, info = understood(run.tables()), run.info()
     rows = _metrics_rows(run.metrics, problems)
     reached = int(rows[-1]["env_steps"]) if rows else 0
     curves = _curves_of_rows(rows)
-    if (content := run.finished_result(config)) is not None:
+    stop = tables.get("evaluation", {}).get("stop")
+    stops = None if stop is None else StopConfig.model_validate(stop)
+    if (content := run.finished_result(int(tables["train"]["steps"]), stops)) is not None:
         finished = of_content(content, path)
         return replace(finished, curves={**finished.curves, **curves})
-    from rlkit.runs.assemble import Evaluator
-
     hours = curves.get("time/hours")
     return Result(
         path=path,
         library="rlkit",
         experiment=str(info["experiment"]),
         seed=int(info["seed"]),
-        config=of_experiment(config.tables()),
-        protocol=Protocol.of(Evaluator(config).protocol(config.evaluation.final_episodes, "unfinished")),
+        config=of_experiment(tables),
+        protocol=Protocol.of(info.get("protocol") or {"environment": str(tables["env"].get("id", "unknown"))}),
         env_steps=reached,
         returns=None,
         curves=curves,

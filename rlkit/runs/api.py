@@ -29,6 +29,7 @@ from rlkit.runs.directory import RunDirectory, free_name, machine, today, versio
 from rlkit.runs.earlier import upgraded
 from rlkit.runs.identity import differences, digest, of_checkpoint, understood
 from rlkit.runs.policy import load_policy
+from rlkit.runs.trust import named_modules
 from rlkit.runs.video import Recording, VideoFile, frames_per_second
 from rlkit.training.evaluation import Scores, bootstrap_interval
 from rlkit.training.trainer import Stop, Trainer
@@ -122,12 +123,15 @@ def run_info(config: Config, device: torch.device) -> dict[str, Any]:
         "versions": versions(),
         "machine": machine(),
         "date": today(),
+        "protocol": Evaluator(config).protocol(config.evaluation.final_episodes, "unfinished"),
         "approximate": [],
     }
 
 
 def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress = lambda trainer: None) -> RunDirectory:
     """Continues a run from its newest sound checkpoint, exactly as if it had not stopped.
+
+    Imports the modules that the run's config names; `rlkit resume` asks before it does.
 
     steps: a new total of environment steps. Warns if a checkpoint is damaged (then an older one is used), if versions
     changed, and if the environments cannot be restored (then the run continues with new episodes and is marked as
@@ -194,7 +198,8 @@ def _refuse_another(run: RunDirectory, config: Config, made_under: Mapping[str, 
     """Raises RunError if the checkpoint was made with another agent, environment, seed or number of environments."""
     tables = config.tables()
     with run.naming_versions("the config of the checkpoint"):
-        then = understood({**tables, **made_under, "train": {**tables["train"], **made_under["train"]}})
+        saved = {**tables, **made_under, "train": {**tables["train"], **made_under["train"]}}
+        then = understood(saved, named_modules(tables))
     changed = differences(flat(of_checkpoint(then)), flat(of_checkpoint(tables)))
     if changed:
         raise RunError(f"{run.path}: config.toml differs from the config of its checkpoints: {'; '.join(changed)}")
@@ -266,6 +271,8 @@ def evaluate_run(
     video: Path | None = None,
 ) -> Evaluation:
     """Evaluates a run's policy in fresh environments for `evaluation.final_episodes` episodes.
+
+    Imports the modules that the run's config names; `rlkit evaluate` asks before it does.
 
     video: an .mp4 file of the first of these episodes, in environment 0. Writes nothing else.
     """

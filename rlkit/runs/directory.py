@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 
 import rlkit
-from rlkit.config.load import load
-from rlkit.config.tables import Config
+from rlkit.config.load import load, read
+from rlkit.config.tables import Config, StopConfig
 from rlkit.errors import RlkitError, RunError, WorkerError
 from rlkit.files import TEMPORARY, read_json, refuse_links, remove_temporaries, write_text
 from rlkit.runs.checkpoint import CheckpointStore, collect_garbage, load_state, present, save_state
@@ -131,6 +131,10 @@ class RunDirectory:
     def config(self, overrides: dict[str, Any] | None = None) -> Config:
         return load(self.path / "config.toml", overrides)
 
+    def tables(self) -> dict[str, Any]:
+        """The tables of config.toml as they are written; imports none of the modules that they name."""
+        return read(self.path / "config.toml")[1]
+
     def info(self) -> dict[str, Any]:
         """The content of run.json. Raises RunError if it is damaged."""
         return _checked(self.path / "run.json", INFO)
@@ -157,14 +161,14 @@ class RunDirectory:
         path = self.path / "result.json"
         return _checked(path, RESULT) if path.is_file() else None
 
-    def finished_result(self, config: Config) -> dict[str, Any] | None:
-        """The result if the run is finished under `config`: not that of a shorter run that was extended since."""
-        result, stop = self.result(), config.evaluation.stop
+    def finished_result(self, steps: int, stop: StopConfig | None) -> dict[str, Any] | None:
+        """The result if the run reached `steps` or `stop`: not that of a shorter run that was extended since."""
+        result = self.result()
         if result is None:
             return None
         try:
             solved = stop is not None and stop.solved(result["curve"])
-            return result if solved or result["env_steps"] >= config.train.steps else None
+            return result if solved or result["env_steps"] >= steps else None
         except (LookupError, TypeError) as error:  # rows of another kind
             raise RunError(f"{self.path / 'result.json'}: curve: {error!r}; move the file away") from error
 

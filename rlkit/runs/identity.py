@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rlkit.config.keys import flat, upgraded
-from rlkit.config.load import resolve
+from rlkit.config.load import refuse_deep, resolve
 from rlkit.config.tables import Config
 from rlkit.errors import ConfigError
+from rlkit.runs.trust import safe_to_read
 
 SEED = "train.seed"
 SAME_EXPERIMENT = frozenset(
@@ -44,12 +45,16 @@ def of_checkpoint(tables: Mapping[str, Any]) -> dict[str, Any]:
     return {"env": tables["env"], "agent": tables["agent"], "train": train}
 
 
-def understood(tables: Mapping[str, Any]) -> dict[str, Any]:
+def understood(tables: Mapping[str, Any], allowed: Collection[str] = ()) -> dict[str, Any]:
     """The tables of a saved config as this version reads them: keys renamed, missing keys at their defaults.
 
-    Tables that cannot be resolved, such as those of a plug-in that is not installed, keep their values.
+    Tables that cannot be resolved, such as those of a plug-in that is not installed, keep their values; so do those
+    that name modules of their own, apart from `allowed` ones, since reading a result must not run code.
     """
+    refuse_deep(tables, "saved config")
     today, _ = upgraded(tables)
+    if not safe_to_read(today, allowed):
+        return today
     try:
         return resolve("saved", today).tables()
     except ConfigError:

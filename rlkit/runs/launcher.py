@@ -20,9 +20,10 @@ from typing import Any
 from rlkit.config.load import load
 from rlkit.config.tables import Config
 from rlkit.errors import ConfigError
-from rlkit.files import write_text
+from rlkit.files import read_json, write_text
 from rlkit.runs.directory import RunDirectory, versions
 from rlkit.runs.identity import SAME_EXPERIMENT, differences, of_run, understood
+from rlkit.runs.trust import named_modules
 
 LARGEST = 20_000  # bytes of a result file
 LONGEST_NAME = 100  # characters of a group's name in a file name
@@ -143,21 +144,22 @@ def _finished_content(job: Job) -> dict[str, Any] | None:
     path = job.data if job.data is not None and job.data.is_file() else job.run / "result.json"
     try:
         if path == job.data:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             _refuse_another(job, content["config"], path)
             return content
         if (job.run / "config.toml").is_file():
-            run = RunDirectory(job.run)
-            _refuse_another(job, run.config().tables(), job.run)
-            return run.finished_result(job.config)
-    except (ValueError, KeyError, TypeError) as error:
+            run = RunDirectory.open(job.run)
+            _refuse_another(job, run.tables(), job.run)
+            return run.finished_result(job.config.train.steps, job.config.evaluation.stop)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is not a result file ({error!r}); move it away") from error
     return None
 
 
 def _refuse_another(job: Job, tables: Mapping[str, Any], where: Path) -> None:
     """Raises ConfigError if `tables`, of a saved config, are those of another run than the job's."""
-    if changed := differences(of_run(understood(tables)), of_run(job.config.tables())):
+    wanted = job.config.tables()
+    if changed := differences(of_run(understood(tables, named_modules(wanted))), of_run(wanted)):
         raise ConfigError(
             f"{where} is of another experiment: {'; '.join(changed)}; move it away or name another folder"
         )
@@ -177,7 +179,7 @@ def collect(job: Job) -> None:
     """Writes the job's result file if it is wanted and missing."""
     if job.data is None or job.data.exists():
         return
-    content = json.loads((job.run / "result.json").read_text(encoding="utf-8"))
+    content = read_json(job.run / "result.json")
     job.data.parent.mkdir(parents=True, exist_ok=True)
     write_text(job.data, small({**content, "overrides": dict(job.overrides)}))
 
@@ -200,6 +202,7 @@ class Runner:
         self._limit, self._on_change, self._every = limit, on_change, every
         self._running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
         self._signal: int | None = None
+        self._told: set[str] = set()  # the jobs whose processes got it
         self.outcome = Outcome()
 
     def run(self, found: Plan) -> Outcome:
@@ -207,6 +210,7 @@ class Runner:
         self.outcome.finished += found.finished
         for job in found.finished:
             collect(job)
+            _log(job).unlink(missing_ok=True)  # left if this command was killed while the run went on
         waiting = [(job, True) for job in found.to_resume] + [(job, False) for job in found.to_train]
         with tempfile.TemporaryDirectory() as folder, self._forwarding_signals():
             while self._running or (waiting and self._signal is None):
@@ -222,16 +226,18 @@ class Runner:
         job.run.parent.mkdir(parents=True, exist_ok=True)
         file = folder / f"{job.name}.toml"
         file.write_text(job.config.to_toml(), encoding="utf-8")
-        command = ["resume", str(job.run)] if resume else ["train", str(file), "--run", str(job.run)]
+        command = ["resume", str(job.run), "--trust"] if resume else ["train", str(file), "--run", str(job.run)]
         environment = {"OMP_NUM_THREADS": str(job.config.train.threads), **os.environ}
         with _log(job).open("wb") as log:
             # a session of its own: Ctrl-C reaches the children only through the handler below
             process = subprocess.Popen(
-                [sys.executable, "-m", "rlkit.cli", *command],
+                [sys.executable, "-P", "-m", "rlkit.cli", *command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
                 start_new_session=True,
             )  # fmt: skip
         self._running[job.name] = job, process
+        if self._signal is not None and job.name not in self._told:  # it came while the process was being started
+            process.send_signal(self._signal)
 
     def _collect_ended(self) -> None:
         for name, (job, process) in list(self._running.items()):
@@ -252,7 +258,8 @@ class Runner:
             if self._signal is None:
                 os.write(2, b"\nstopping: each run writes a checkpoint; a second signal stops at once, without one\n")
             self._signal = number
-            for _, process in self._running.values():
+            for name, (_, process) in self._running.items():
+                self._told.add(name)
                 process.send_signal(number)  # the second signal ends a child at once
 
         before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}

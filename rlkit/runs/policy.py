@@ -14,9 +14,10 @@ from rlkit import plugins
 from rlkit.agent import Policy
 from rlkit.config.tables import Config
 from rlkit.devices import choose_device
-from rlkit.errors import SpecError
+from rlkit.errors import RunError, SpecError
 from rlkit.runs.assemble import evaluation_mode
 from rlkit.runs.directory import RunDirectory
+from rlkit.training.finite import nan_entries
 from rlkit.types import ActorState, EnvSpec, Mode, Observation, Purpose
 
 
@@ -80,6 +81,8 @@ def load_policy(
     run = RunDirectory.open(Path(path))
     config = run.config(dict(overrides or {}))
     state, env_steps = run.load_policy(checkpoint)
+    if broken := next(nan_entries(state), None):
+        raise RunError(f"{run.path}: the policy {checkpoint!r} of step {env_steps} contains NaN in {broken}")
     environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, 1, Purpose.EVALUATE)
     spec = environments.spec
     environments.close()

@@ -12,6 +12,7 @@ from rlkit.agent import Policy
 from rlkit.environments import Environments
 from rlkit.errors import RlkitError, WorkerError
 from rlkit.training.action_log import ActionLog
+from rlkit.training.finite import require_finite
 from rlkit.types import ActorState, Mode, Observation, RawStep, State, StepBatch
 
 
@@ -54,6 +55,7 @@ class Rollout:
         """Begins an episode in all environments, from new seeds."""
         everyone = np.ones(self._num_envs, dtype=np.bool_)
         self._observation = self._environments.reset(everyone, self._recorder.first_seeds())
+        require_finite(self._observation)
         self._recorder.add_reset(self._observation, everyone)
         self._state = policy.initial_state(self._num_envs)
 
@@ -72,6 +74,7 @@ class Rollout:
 
     def receive(self) -> StepBatch:
         raw = self._environments.receive()
+        require_finite(raw.after, raw.reward)
         self._recorder.add_step(self._action, raw)
         step = StepBatch(
             before=self._observation,
@@ -91,6 +94,7 @@ class Rollout:
         """Begins a new episode in the environments whose episode ended in the latest step."""
         if np.count_nonzero(self._ended):  # takes a quarter of the time of any()
             self._observation = self._environments.reset(self._ended, self._recorder.seeds_after(self._ended))
+            require_finite(self._observation)
             self._recorder.add_reset(self._observation, self._ended)
 
     def state_dict(self) -> State:

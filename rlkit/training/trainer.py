@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rlkit.agent import Agent
 from rlkit.config.tables import EvaluationConfig, TrainConfig
-from rlkit.errors import RlkitError
+from rlkit.errors import RlkitError, WorkerError
 from rlkit.metrics.meters import FINAL, EpisodeMeter, Meters, Sink
 from rlkit.metrics.visits import Visits
 from rlkit.pacing import crossed
 from rlkit.training.action_log import ActionLog
 from rlkit.training.evaluation import Scores
+from rlkit.training.finite import nan_entries, nan_metrics
 from rlkit.training.rollout import Rollout
-from rlkit.types import State
+from rlkit.types import Metrics, State
 
 
 class Store(Protocol):
@@ -82,7 +83,7 @@ class Trainer:
             self.save_checkpoint()
         # a checkpoint never contains the last learn, or a finished run that is extended would differ from a longer one
         if not self.solved:  # the policy that solved the task is kept: one more update can change it
-            self.meters.add(self.agent.learn())
+            self._learned(self.agent.learn())
         return self.finish()
 
     @property
@@ -96,16 +97,38 @@ class Trainer:
         self.rollout.act(self.agent)
         self.rollout.send()
         metrics = self.agent.learn()
-        step = self.rollout.receive()
-        self.agent.observe(step)
-        self.rollout.reset_ended()
-        self.env_steps += self.train.num_envs
         if metrics:
-            self.meters.add(metrics)
+            self._learned(metrics)
+        try:
+            step = self.rollout.receive()
+            self.agent.observe(step)
+            self.rollout.reset_ended()
+        except WorkerError as error:
+            raise WorkerError(f"at step {self.env_steps + self.train.num_envs}: {error}{self._kept()}") from error
+        self.env_steps += self.train.num_envs
         for row in self.episodes.add(step):
             self.meters.add(row)
         if self.visits is not None:
             self.visits.observe(step)
+
+    def _learned(self, metrics: Metrics) -> None:
+        self.meters.add(metrics)
+        self._refuse_nan(nan_metrics(metrics))
+
+    def _refuse_nan(self, names: Iterable[str]) -> None:
+        """Raises RlkitError if there are any names."""
+        if found := list(names):
+            where = f"at step {self.env_steps}, update {self.agent.updates}"
+            advice = "try a lower learning rate or a limit on the gradient"
+            raise RlkitError(f"{where}: {', '.join(found[:5])} is not a number; {advice}{self._kept()}")
+
+    def _require_sound(self) -> None:
+        """Raises RlkitError if the policy or a measurement is NaN: nothing must be saved or scored with it."""
+        self._refuse_nan(self.meters.nan())
+        self._refuse_nan(f"policy/{path}" for path in nan_entries(self.agent.state_dict()["policy"]))
+
+    def _kept(self) -> str:
+        return "" if self.saved_at is None else f"; the checkpoint of step {self.saved_at} is sound and kept"
 
     def at_due_times(self, before: int) -> None:
         """Logs, evaluates and saves a checkpoint if a multiple of the period lies in (before, env_steps]."""
@@ -120,9 +143,7 @@ class Trainer:
     def log(self) -> None:
         row = {**self.meters.take(), **self._gauges(), **self._speed()}
         self._write(row)
-        broken = [name for name, value in row.items() if value != value]
-        if broken:
-            raise RlkitError(f"at step {self.env_steps} {', '.join(broken)} is not a number; try a lower learning rate")
+        self._refuse_nan(name for name, value in row.items() if value != value)
         self.on_progress(self)
 
     def _gauges(self) -> dict[str, Any]:
@@ -156,6 +177,7 @@ class Trainer:
 
     def evaluate_now(self) -> None:
         paused = time.perf_counter()
+        self._require_sound()
         summary = self.evaluate(self.evaluation.episodes).summary()
         self.curve.append({"env_steps": self.env_steps, **summary})
         self._write({f"evaluation/{name}": value for name, value in summary.items()} | self._picture())
@@ -167,6 +189,7 @@ class Trainer:
     def finish(self) -> Scores:
         """Exports the policy and evaluates it; the row includes the measurements since the last log."""
         self._restart_clock()
+        self._require_sound()
         self.store.save_policy("final", self.agent.state_dict()["policy"], self.env_steps)
         scores = self.evaluate(self.evaluation.final_episodes)
         final = {f"{FINAL}{name}": value for name, value in scores.summary().items()}
@@ -181,6 +204,7 @@ class Trainer:
             sink.write(self.env_steps, row)
 
     def save_checkpoint(self) -> None:
+        self._require_sound()
         self.store.save_checkpoint(self.env_steps, self.state_dict())
         self.saved_at = self.env_steps
 

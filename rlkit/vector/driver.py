@@ -25,6 +25,7 @@ class VectorEnvironments:
     mode: "sync" steps them in this process, in `receive`; "async" starts a worker process for each, which steps after
         `send`. Results are the same.
     spec: as returned by `describe`.
+    step_timeout: seconds after which a worker process that does not answer is an error; "sync" cannot notice.
 
     After a WorkerError only `close` may be called.
     """
@@ -35,6 +36,7 @@ class VectorEnvironments:
         spec: EnvSpec,
         mode: Literal["sync", "async"] = "sync",
         signals: SignalReader | None = None,
+        step_timeout: float | None = None,
     ) -> None:
         self._spec = spec
         self._dtype = np.int64 if isinstance(spec.observation_space, spaces.Discrete) else spec.observation_space.dtype
@@ -42,7 +44,7 @@ class VectorEnvironments:
         self._nowhere.flags.writeable = False
         self._started = False
         factories = [EnvFactory(index, make, spec, signals, os.getpid()) for index in range(spec.num_envs)]
-        self._vector: Backend = Serial(factories) if mode == "sync" else Workers(factories)
+        self._vector: Backend = Serial(factories) if mode == "sync" else Workers(factories, step_timeout)
 
     @property
     def spec(self) -> EnvSpec:

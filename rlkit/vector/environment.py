@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
+import multiprocessing
 import os
 import signal
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +34,7 @@ SignalReader: TypeAlias = Callable[[Env], Mapping[str, Any]]
 OBS = "obs"
 SUCCESS = "success"  # the signal that evaluations count: one value
 FAILURE = "failure"
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
 
 SUPPORTED = "supported are Box of rank 1 and more, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
 
@@ -184,7 +189,8 @@ class SubEnv(Env):
             if self._env is None:
                 self._env = self._made()
             return self._observed(_reset_observation(self._env.reset(seed=seed))), {}
-        except Exception as error:
+        except BaseException as error:
+            _raise_if_users(error)
             return self._blank(), self._failure(f"in reset with seed {seed}", error)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -196,7 +202,8 @@ class SubEnv(Env):
                 raise SpecError(f"step returned {_kind(answer)}; Gymnasium's API returns {names}")
             obs, reward, terminated, truncated, _ = answer
             return self._observed(obs), single_reward(reward), bool(terminated), bool(truncated), {}
-        except Exception as error:
+        except BaseException as error:
+            _raise_if_users(error)
             return self._blank(), 0.0, False, False, self._failure(f"in step with action {action}", error)
 
     def close(self) -> None:
@@ -233,10 +240,34 @@ class SubEnv(Env):
             return {name: np.zeros(part.shape or (), part.dtype) for name, part in space.spaces.items()}
         return np.zeros(space.shape or (), space.dtype)
 
-    def _failure(self, where: str, error: Exception) -> dict[str, Any]:
+    def _failure(self, where: str, error: BaseException) -> dict[str, Any]:
         """One line if it is clear what is wrong; else the environment's traceback, for its author."""
         what = f" {error}" if isinstance(error, RlkitError) else f"\n{traceback.format_exc()}"
         return {FAILURE: f"environment {self._index} failed {where}:{what}"}
+
+
+def _raise_if_users(error: BaseException) -> None:
+    """Raises a KeyboardInterrupt that comes from the user's Ctrl-C; the environment raised everything else."""
+    if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        raise error
+
+
+def end_with_parent() -> None:
+    """Ends this worker process, even a hung one, as soon as its parent has ended for whatever reason."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    if not parent.is_alive():  # before the call above
+        os._exit(1)
+    if sys.platform != "linux":
+
+        def wait() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=wait, daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,4 +286,5 @@ class EnvFactory:
             # through their pipes, else by SIGKILL; a worker whose parent has died ends by itself.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            end_with_parent()
         return SubEnv(self.index, self.make, self.spec, self.signals)

@@ -137,3 +137,40 @@ def test_overriding_does_not_change_what_it_was_given() -> None:
     before = resolve("x", SMALL)
     override(SMALL, {"train.steps": 7, "agent.network.hidden": [1]})
     assert resolve("x", SMALL) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = " + "[" * 1000 + "]" * 1000, "not valid TOML"),
+        ("x = " + "9" * 5000, "not valid TOML"),
+        ('base = "a\\u0000b"', "base: expected the name"),
+        (".".join("a" * 300) + " = 1", "levels deep"),
+        ("x = " + "[" * 60 + "]" * 60, "levels deep"),
+    ],
+)
+def test_files_that_would_exceed_a_limit_of_python(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load(path)
+
+
+def test_names_and_settings_that_would_exceed_a_limit_of_python(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not the name of a config"):
+        load("a\0b")
+    for value in ("[" * 1000, "9" * 5000):
+        with pytest.raises(ConfigError, match=r"--set agent\.x: not a value"):
+            parse_override(f"agent.x={value}")
+    with pytest.raises(ConfigError, match="levels deep"):
+        load("cartpole", {".".join("a" * 300): 1})
+    with (tmp_path / "long.toml").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ConfigError, match="at most"):
+        load(tmp_path / "long.toml")
+
+
+def test_a_label_with_markup_is_not_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "plain.toml"
+    path.write_text("# experiment: [/x]\n" + packaged()["cartpole"].read_text())
+    assert load(path).label == "plain"

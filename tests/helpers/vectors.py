@@ -34,8 +34,10 @@ class Vectors:
     def __init__(self) -> None:
         self.made: list[VectorEnvironments] = []
 
-    def __call__(self, make: Any, num_envs: int, mode: str = "sync", signals: Any = None) -> VectorEnvironments:
-        self.made.append(VectorEnvironments(make, describe(make, num_envs, signals), mode, signals))
+    def __call__(
+        self, make: Any, num_envs: int, mode: str = "sync", signals: Any = None, step_timeout: float | None = None
+    ) -> VectorEnvironments:
+        self.made.append(VectorEnvironments(make, describe(make, num_envs, signals), mode, signals, step_timeout))
         return self.made[-1]
 
 

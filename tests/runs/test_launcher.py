@@ -201,6 +201,31 @@ def test_a_signal_that_comes_when_a_run_has_just_ended_does_not_hide_it(
     assert [path.name for path in (place / "runs").iterdir()] == [job.name]
 
 
+def test_a_signal_while_a_process_is_being_started_reaches_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    popen = subprocess.Popen
+
+    def start(command: list[str], **options: Any) -> Any:
+        process = popen(["sleep", "60"], **options)
+        os.kill(os.getpid(), signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    begin = time.monotonic()
+    outcome = Runner(1, lambda running: None, every=0.05).run(
+        plan(make_jobs("small.toml", {}, [0], Path("runs"), None))
+    )
+    assert outcome.stopped_by == signal.SIGINT
+    assert time.monotonic() - begin < 30
+
+
+def test_the_log_that_a_killed_command_left_is_removed(place: Path, in_process: None) -> None:
+    assert call("train", "small.toml", "--seeds", "0").exit_code == 0
+    log = place / "runs" / "small-seed0.log"
+    log.write_text("training")
+    assert "1 finished" in call("train", "small.toml", "--seeds", "0").output
+    assert not log.exists()
+
+
 def test_at_most_so_many_at_a_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes that do nothing for a while."""
     popen, seen = subprocess.Popen, []

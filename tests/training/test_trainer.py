@@ -8,17 +8,22 @@ import random
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
 import rlkit
+from agents.dqn.agent import DQNAgent
 from rlkit.config.load import resolve
-from rlkit.errors import RlkitError
+from rlkit.errors import RlkitError, RunError, WorkerError
 from rlkit.metrics.line_log import read_rows
 from rlkit.runs.checkpoint import CheckpointStore
-from rlkit.testing.states import difference
+from rlkit.runs.directory import RunDirectory
+from rlkit.testing.states import difference, flatten
+from rlkit.training.finite import nan_entries
+from rlkit.training.trainer import Trainer
 
 TABLES: dict[str, Any] = {
     "env": {"name": "gymnasium", "id": "CartPole-v1"},
@@ -86,6 +91,112 @@ def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path: Path) -> None:
     settings = {"agent__learning_rate": 1e30, "agent__loss": "squared", "agent__max_grad_norm": 0.0}
     with pytest.raises(RlkitError, match=r"not (a number|finite)"):
         trained(tmp_path / "run", **settings, train__log_every=60, agent__prioritised=False)
+
+
+def nan_in_any_checkpoint(run: Path) -> bool:
+    store = CheckpointStore(run / "checkpoints")
+    assert store.steps()
+    return any(path for step in store.steps() for path in nan_entries(store.load(step)["agent"]))
+
+
+def test_no_checkpoint_is_made_of_what_is_not_a_number(tmp_path: Path) -> None:
+    """The run ends at the update where it happens, although nothing is logged for long."""
+    settings = {"agent__learning_rate": 1e12, "agent__loss": "squared", "agent__max_grad_norm": 0.0}
+    run = tmp_path / "run"
+    with pytest.raises(RlkitError, match=r"update \d+: .*; the checkpoint of step \d+ is sound and kept"):
+        trained(run, **settings, train__checkpoint_every=6, train__log_every=10_000, agent__prioritised=False)
+    assert not nan_in_any_checkpoint(run)
+    assert read_rows(run / "metrics.jsonl") == []
+
+
+@pytest.mark.parametrize("when", ["first", "last"])
+def test_parameters_that_are_not_numbers_are_neither_saved_nor_scored(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spoiled by the first update, or by the one after the last checkpoint; the metrics of that update are sound."""
+    learn, finish = DQNAgent.learn, Trainer.finish
+
+    def spoil(agent: DQNAgent) -> None:
+        with torch.no_grad():
+            next(agent.policy.network.parameters()).fill_(float("nan"))
+
+    def learn_first(agent: DQNAgent) -> Any:
+        metrics = learn(agent)
+        if agent.updates:
+            spoil(agent)
+        return {} if agent.updates > 1 else metrics
+
+    def finish_last(trainer: Trainer) -> Any:
+        spoil(trainer.agent)  # type: ignore[arg-type]
+        return finish(trainer)
+
+    if when == "first":
+        monkeypatch.setattr(DQNAgent, "learn", learn_first)
+    else:
+        monkeypatch.setattr(Trainer, "finish", finish_last)
+    run = tmp_path / "run"
+    with pytest.raises(RlkitError, match=r"policy/\S+ is not a number"):
+        trained(run, agent__prioritised=False, train__checkpoint_every=30)
+    assert not nan_in_any_checkpoint(run)
+    assert not (run / "policies").exists()
+    assert not (run / "result.json").exists()
+
+
+class Broken(gym.Env):
+    """Gives NaN once, in the observation, the reward, or the first observation of an episode."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    steps = episodes = 0
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.episodes += 1
+        return np.full(2, np.nan if (self.where, self.episodes) == ("reset", 3) else 0, np.float32), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        bad = self.where if self.steps == 30 else ""
+        return (
+            np.full(2, np.nan if bad == "observation" else 0, np.float32),
+            np.inf if bad == "reward" else 1.0,
+            False,
+            False,
+            {},
+        )
+
+
+@pytest.mark.parametrize(("where", "step"), [("observation", 30), ("reward", 30), ("reset", 20)])
+def test_an_environment_that_gives_no_numbers_is_named(where: str, step: int, tmp_path: Path) -> None:
+    gym.register("Broken-v0", Broken, max_episode_steps=10)
+    tables = {
+        "env": {"name": "gymnasium", "id": "Broken-v0", "kwargs": {"where": where}},
+        "agent": {"name": "random"},
+        "train": {"steps": 100, "checkpoint_every": 15, "sinks": []},
+    }
+    name = "reward inf" if where == "reward" else "observation nan"
+    try:
+        with pytest.raises(
+            WorkerError, match=rf"at step {step}: environment 0 returned the {name}.*of step 15 is sound"
+        ):
+            rlkit.train(resolve("broken", tables), run=tmp_path / "run")
+    finally:
+        del gym.registry["Broken-v0"]
+    assert CheckpointStore(tmp_path / "run" / "checkpoints").steps() == [15]
+
+
+def test_a_policy_that_is_not_a_number_is_not_scored(tmp_path: Path) -> None:
+    trained(tmp_path / "run", train__steps=60)
+    run = RunDirectory.open(tmp_path / "run")
+    state, env_steps = run.load_policy("last")
+    tensor = next(value for value in flatten(state).values() if isinstance(value, torch.Tensor))
+    tensor.view(-1)[0] = float("nan")
+    run.save_policy("final", state, env_steps)
+    with pytest.raises(RunError, match="contains NaN in"):
+        rlkit.evaluate_run(run.path)
 
 
 def test_rows_are_written_when_due(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def exit_in_step(what: str, action: Any, seed: Any) -> None:
 
 def exit_in_reset(what: str, action: Any, seed: Any) -> None:
     if seed == 13:
-        sys.exit(3)
+        os._exit(3)
 
 
 def test_a_worker_that_exits_is_reported(vectors: Vectors) -> None:
@@ -38,6 +38,46 @@ def test_a_worker_that_exits_is_reported(vectors: Vectors) -> None:
     resetting = vectors(lambda: Toy(trouble=exit_in_reset), 2, "async")
     with pytest.raises(WorkerError, match=r"environment 0: its worker process died \(exit code 3\)"):
         resetting.reset(everyone(2), np.array([13, 1]))
+
+
+def hang(what: str, action: Any, seed: Any) -> None:
+    if action == 2:
+        time.sleep(60)
+
+
+def test_a_silent_worker_is_named_and_given_up_after_the_timeout(
+    vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "SILENCE", 0.05)
+    monkeypatch.setattr(workers, "CLOSE_TIMEOUT", 0.1)
+    environments = vectors(lambda: Toy(trouble=hang), 2, "async", step_timeout=0.4)
+    environments.reset(everyone(2), np.arange(2))
+    environments.send(np.array([0, 2]))
+    with (
+        pytest.warns(UserWarning, match=r"environment 1 has not answered for 0\.\d+ seconds \(process \d+\)"),
+        pytest.raises(WorkerError, match=r"environment 1 has not answered.*step_timeout is 0\.4"),
+    ):
+        environments.receive()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, SystemExit])
+def test_an_environment_that_raises_what_is_no_exception(
+    vectors: Vectors, mode: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(what: str, action: Any, seed: Any) -> None:
+        if action == 2:
+            raise error
+
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # as while training: Ctrl-C raises nothing
+    try:
+        environments = vectors(lambda: Toy(trouble=fail), 2, mode)
+        environments.reset(everyone(2), np.arange(2))
+        environments.send(np.array([0, 2]))
+        with pytest.raises(WorkerError, match=rf"environment 1 failed in step with action 2:(.|\n)*{error.__name__}"):
+            environments.receive()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def linger(what: str, action: Any, seed: Any) -> None:
@@ -154,10 +194,17 @@ from rlkit.types import Purpose
 if __name__ == "__main__":
     multiprocessing.set_start_method({method!r})
     config = GymnasiumConfig(name="gymnasium", id="CartPole-v1", mode="async")
+    if {hung}:
+        from gymnasium.envs.classic_control import CartPoleEnv
+        step = CartPoleEnv.step
+        CartPoleEnv.step = lambda env, action: time.sleep(60) if action else step(env, action)
     environments = plugin.make(config, {num_envs}, Purpose.TRAIN)
     environments.reset(np.ones({num_envs}, dtype=np.bool_), np.arange({num_envs}))
     environments.send(np.zeros({num_envs}, dtype=np.int64))
     environments.receive()
+    if {hung}:
+        environments.send(np.ones({num_envs}, dtype=np.int64))
+        time.sleep(0.2)
     print(*[process.pid for process in multiprocessing.active_children() if "Worker" in process.name], flush=True)
     time.sleep(60)
 """
@@ -173,11 +220,13 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
 @pytest.mark.parametrize(
-    ("method", "num_envs"), [("fork", 3), pytest.param("spawn", 2, marks=pytest.mark.slow)]
+    ("method", "num_envs", "hung"),
+    [("fork", 3, False), ("fork", 2, True), pytest.param("spawn", 2, False, marks=pytest.mark.slow)],
 )  # every spawned worker imports torch anew
-def test_workers_end_when_their_parent_is_killed(tmp_path: Path, method: str, num_envs: int) -> None:
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path, method: str, num_envs: int, hung: bool) -> None:
+    """As by a second Ctrl-C; a hung worker reads nothing from its pipe and ignores signals."""
     script = tmp_path / "orphans.py"
-    script.write_text(ORPHANS.format(method=method, num_envs=num_envs))
+    script.write_text(ORPHANS.format(method=method, num_envs=num_envs, hung=hung))
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]

@@ -1,0 +1,123 @@
+"""A saved run or a result of somebody else's runs no code, unless the user says so."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from helpers.command import call
+from rlkit.cli import trust
+from rlkit.runs.trust import foreign, named_modules
+
+EVIL = "from pathlib import Path\nPath({mark!r}).touch()\n"
+
+
+@pytest.fixture
+def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A module `evil_worlds` on the search path, not installed; the returned file exists once it was imported."""
+    folder, mark = tmp_path / "elsewhere", tmp_path / "imported"
+    folder.mkdir()
+    (folder / "evil_worlds.py").write_text(EVIL.format(mark=str(mark)))
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.chdir(tmp_path)
+    yield mark
+    sys.modules.pop("evil_worlds", None)
+
+
+@pytest.fixture
+def run(small_run: Path, tmp_path: Path) -> Path:
+    """A run whose config registers `evil_worlds`, without a result."""
+    run = Path(shutil.copytree(small_run, tmp_path / "run"))
+    config = run / "config.toml"
+    text = config.read_text().replace("register = []\n", "")
+    config.write_text(text.replace('id = "CartPole-v1"', 'id = "CartPole-v1"\nregister = ["evil_worlds"]', 1))
+    assert "evil_worlds" in config.read_text()
+    return run
+
+
+@pytest.mark.parametrize("command", ["evaluate", "resume"])
+def test_a_module_from_elsewhere_is_refused_without_a_terminal(command: str, run: Path, evil: Path) -> None:
+    done = call(command, run)
+    assert done.exit_code == 2, done.output
+    assert "evil_worlds" in done.output
+    assert "neither an installed package nor in the working folder; to import it, add --trust" in done.output
+    assert not evil.exists()
+
+
+def test_trust_imports_it(run: Path, evil: Path) -> None:
+    done = call("evaluate", run, "--episodes", 1, "--trust")
+    assert done.exit_code == 0, done.output
+    assert "names these modules, which run code: evil_worlds" in done.output
+    assert evil.exists()
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_terminal_is_asked(run: Path, evil: Path, answer: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(trust.sys, "stdin", Terminal())
+    monkeypatch.setattr(click, "confirm", lambda question, err: answer)
+    if answer:
+        trust.ask(run, trust=False)
+    else:
+        with pytest.raises(trust.ConfigError, match="not trusted"):
+            trust.ask(run, trust=False)
+
+
+def test_where_modules_may_be(tmp_path: Path, evil: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed, ours, in the working folder: yes. In the run itself, of the standard library, elsewhere: no."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine.py").touch()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "__init__.py").touch()
+    run = tmp_path / "run"
+    run.mkdir()
+    tables = {
+        "env": {"register": ["minatar.gym:register_envs", "subprocess", "mine"], "signals": "envs.minigrid:situation"},
+        "agent": {"name": "own.agents:plugin", "bonus": {"type": "evil_worlds:Bonus"}},
+        "train": {"sinks": ["tensorboard", "not_there:Sink"]},
+    }
+    assert named_modules(tables) == [
+        "envs.minigrid", "evil_worlds", "minatar.gym", "mine", "not_there", "own.agents", "subprocess",
+    ]  # fmt: skip
+    assert foreign(tables, run).keys() == {"evil_worlds", "subprocess"}
+    (run / "hidden.py").touch()
+    monkeypatch.chdir(run)
+    monkeypatch.syspath_prepend(run)
+    assert "hidden" in foreign({"env": {"register": ["hidden"]}}, run)
+
+
+@pytest.mark.parametrize("key", ["agent.name", "env.name", "agent.bonus.type"])
+def test_results_are_compared_and_drawn_without_imports(key: str, small_run: Path, tmp_path: Path, evil: Path) -> None:
+    """Of result files, of finished run directories, and of unfinished ones."""
+    folder = tmp_path / "runs"
+    for name in ("finished", "unfinished"):
+        shutil.copytree(small_run, folder / name)
+    content = json.loads((small_run / "result.json").read_text())
+    table, *parents, last = key.split(".")
+    place = content["config"][table]
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[last] = "evil_worlds:plugin"
+    (folder / "alone.json").write_text(json.dumps({**content, "seed": 9}))
+    for name in ("finished", "unfinished"):
+        config = folder / name / "config.toml"
+        if key == "agent.bonus.type":
+            config.write_text(config.read_text() + '\n[agent.bonus]\ntype = "evil_worlds:plugin"\n')
+        else:
+            name = {"agent": "dqn", "env": "gymnasium"}[table]
+            config.write_text(config.read_text().replace(f'name = "{name}"', 'name = "evil_worlds:plugin"', 1))
+        assert "evil_worlds" in config.read_text()
+    (folder / "unfinished" / "result.json").unlink()
+    for command in (["compare", folder], ["plot", folder, "--y", "episode/return", "--out", tmp_path / "p.png"]):
+        done = call(*command)
+        assert done.exit_code == 0, done.output
+    assert not evil.exists()
