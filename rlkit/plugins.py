@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import importlib
+import importlib.util
 import os
 import sys
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -51,8 +52,9 @@ def add_working_folder() -> None:
     editable mode come after the search path, so they are imported first.
     """
     for name in packages():
-        if any(os.path.lexists(name + suffix) for suffix in ("", ".py")):
-            with contextlib.suppress(ImportError):
+        if any(os.path.lexists(name + suffix) for suffix in ("", ".py")) and PathFinder.find_spec(name) is None:
+            spec = importlib.util.find_spec(name)
+            if spec is not None and os.path.realpath(os.path.dirname(spec.origin or "")) != os.path.realpath(name):
                 importlib.import_module(name)
     if "" not in sys.path:
         sys.path.append("")

@@ -38,7 +38,6 @@ def rlkit(folder: Path, *arguments: str, editable: bool) -> subprocess.Completed
 def test_packages_of_the_same_names_hide_none_of_ours(editable: bool, tmp_path: Path) -> None:
     for name in ("configs", "agents", "envs"):
         (tmp_path / name).mkdir()
-    (tmp_path / "configs" / "mine.toml").write_text('base = "quickstart"\n')
     for name in ("torch.py", "gymnasium.py", "minatar.py", "agents.py", "envs.py", "configs.py"):
         (tmp_path / name).write_text("raise SystemExit('imported')\n")
     (tmp_path / "my_module.py").write_text("def register():\n    print('found')\n")
@@ -46,5 +45,3 @@ def test_packages_of_the_same_names_hide_none_of_ours(editable: bool, tmp_path: 
     done = rlkit(tmp_path, "check", "quickstart", *settings, editable=editable)
     assert done.returncode == 0, done.stderr
     assert "found" in done.stdout
-    done = rlkit(tmp_path, "check", "configs/mine.toml", editable=editable)
-    assert done.returncode == 0, done.stderr

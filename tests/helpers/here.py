@@ -18,11 +18,12 @@ class Here:
 
     def __init__(self, command: Sequence[str], stdout: IO[bytes]) -> None:
         self.returncode = 0
+        name, path, *options = command[command.index("rlkit.cli") + 1 :]
         try:
-            if command[3] == "train":
-                rlkit.train(command[4], run=Path(command[6]))
+            if name == "train":
+                rlkit.train(path, run=Path(options[1]))
             else:
-                rlkit.resume(Path(command[4]))
+                rlkit.resume(Path(path))
         except RlkitError as error:
             stdout.write(f"Error: {error}\n".encode())
             self.returncode = error.exit_code

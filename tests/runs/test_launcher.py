@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_files_of_another_experiment_are_refused_before_anything_runs(place: Pat
     assert without.exit_code == 2
     assert "final_episodes was 3, is 4" in without.output
     (place / "data" / "small" / "rlkit-seed0.json").write_text("{")
-    assert "is not a result file" in call("train", "small.toml", "--seeds", "0", "--data", "data").output
+    assert "rlkit-seed0.json cannot be read" in call("train", "small.toml", "--seeds", "0", "--data", "data").output
 
 
 def test_a_file_with_another_seed_is_refused(place: Path, in_process: None) -> None:

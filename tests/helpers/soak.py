@@ -1,0 +1,272 @@
+"""Kills training processes and compares what they leave with runs that were not interrupted: `make soak`.
+
+    python tests/helpers/soak.py [--world NAME]... [--minutes M] [--folder runs/soak]
+
+A case is one run, killed by SIGKILL and resumed until it ends; every file of it must then be the uninterrupted run's.
+"operation" kills before the n-th change to the run's files, resumes, kills before a random one, and resumes to the end;
+every second case of it runs all processes under one process id, as in a container. "moment" kills at random times until
+the run is finished. Finished cases are lines of FOLDER/cases.jsonl and are not repeated, so that a soak may be made in
+pieces; `--table` prints them as the table of docs/results/reliability.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rlkit
+from rlkit.config.load import resolve
+from rlkit.config.tables import Config
+from rlkit.metrics.line_log import read_rows
+
+PROCESSES = multiprocessing.get_context("forkserver")
+MODULES = ["rlkit.runs.api", "agents.dqn", "agents.hdqn", "envs.gymnasium", "envs.atari", "torch._dynamo"]
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
+ONE_PID = 7
+
+TRAIN = {
+    "steps": 300,
+    "seed": 5,
+    "num_envs": 2,
+    "log_every": 50,
+    "checkpoint_every": 60,
+    "sinks": [],
+    "reseed_after": 40,
+}
+EVALUATION = {"every": 100, "episodes": 2, "final_episodes": 2, "num_envs": 2}
+DQN: dict[str, Any] = {
+    "name": "dqn", "batch_size": 8, "replay_capacity": 200, "learning_starts": 60, "updates_per_step": 0.2, "n_step": 3,
+    "prioritised": {}, "target": {"every": 7}, "network": {"encoder": "mlp", "hidden": [16]}, "epsilon": {"steps": 200},
+}  # fmt: skip
+CARTPOLE = {"name": "gymnasium", "id": "CartPole-v1"}
+SEA = {"name": "gymnasium", "id": "rlkit/DeepSea-v0", "kwargs": {"size": 6}, "signals": "envs.deep_sea:state"}
+OPTIONS: dict[str, Any] = {
+    "name": "hdqn", "goals": {"name": "chain-states"}, "option_discount": "smdp", "max_option_steps": 15,
+    "repeat_goals": False, "pretraining_steps": 100,
+    "controller": {
+        "updates_per_step": 0.1, "learning_starts": 60, "batch_size": 8, "replay_capacity": 200, "n_step": 3,
+        "epsilon_by": "success", "hindsight": True, "bonus": True,
+    },
+    "meta": {"learning_starts": 5, "batch_size": 8, "capacity": 60, "bonus": {"count_of": "successor"}},
+}  # fmt: skip
+ROOM = {
+    "name": "gymnasium", "id": "MiniGrid-Empty-5x5-v0", "register": ["minigrid"], "max_episode_steps": 20,
+    "wrappers": ["minigrid.wrappers:RGBImgPartialObsWrapper", "minigrid.wrappers:ImgObsWrapper"],
+}  # fmt: skip
+CODES = {
+    "features": {
+        "type": "learned", "side": 16, "codes": 24, "levels": 8, "updates_per_step": 0.1, "refit_every": 60,
+        "batch_size": 8,
+    }
+}  # fmt: skip
+NORMALISED = {"encoder": "mlp", "hidden": [16], "normalisation": "weight", "weight_norm": {"initial_batch": 50}}
+BREAKOUT = {
+    "name": "atari", "game": "breakout", "protocol": "custom", "sticky_actions": 0.25, "noop_max": 10,
+    "life_loss": True,
+    "max_frames": 320, "threads": 2,
+}  # fmt: skip
+
+
+def _dqn(env: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {"env": env, "agent": {**DQN, **changes}}
+
+
+WORLDS: dict[str, dict[str, Any]] = {
+    "prioritised n-step DQN, SimHash": _dqn(SEA, bonus={"hash": {"type": "simhash", "bits": 32}, "optimism": {}}),
+    "h-DQN, in the middle of options": {
+        "env": {"name": "gymnasium", "id": "rlkit/Chain-v0", "kwargs": {"length": 9}}, "agent": OPTIONS,
+    },
+    "learned codes": _dqn(ROOM, network={"encoder": "impala", "hidden": [16]}, bonus=CODES),
+    "weight normalisation": _dqn(CARTPOLE, network=NORMALISED),
+    "ALE, sticky actions": _dqn(BREAKOUT, network={"encoder": "nature", "hidden": [16]}),
+    "worker processes": _dqn({**CARTPOLE, "mode": "async"}),
+}  # fmt: skip
+
+
+def config(world: str) -> Config:
+    return resolve("soak", {**WORLDS[world], "train": TRAIN, "evaluation": EVALUATION})
+
+
+def contents(run: Path) -> dict[str, Any]:
+    """Every file of a finished run, without times of day and durations."""
+    found: dict[str, Any] = {}
+    for path in sorted(path for path in run.rglob("*") if path.is_file() and path.name != "lock"):
+        if path.name == "state.json":
+            content = json.loads(path.read_text())
+            content["state"].pop("seconds", None)
+            content["tree"] = ""
+        elif path.name == "metrics.jsonl":
+            content = [{key: row[key] for key in row if not key.startswith("time/")} for row in read_rows(path)]
+        elif path.suffix == ".json":
+            content = {key: value for key, value in json.loads(path.read_text()).items() if key != "train_seconds"}
+        else:
+            content = path.read_bytes()
+        found[str(path.relative_to(run))] = content
+    return found
+
+
+def session(world: str, run: Path, deadly: int, one_pid: bool, count: Path | None = None) -> None:
+    """Trains or resumes a run in this process, which dies before its change number `deadly` to the run's files.
+
+    0: at none of them. count: a file for the number of changes.
+    """
+    changes = 0
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal changes
+        if event in CHANGES or (event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING):
+            path = arguments[0]
+            if isinstance(path, str | Path) and str(path).startswith(str(run)):
+                changes += 1
+                if changes == deadly:
+                    os.kill(os.getpid() if not one_pid else real, signal.SIGKILL)
+
+    real = os.getpid()
+    if one_pid:
+        os.getpid = lambda: ONE_PID
+    sys.addaudithook(watch)
+    log = os.open(f"{run}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 2)
+    if list(run.glob("checkpoints/[0-9]*")):
+        rlkit.resume(run)
+    else:
+        rlkit.train(config(world), run=run)
+    if count is not None:
+        count.write_text(str(changes))
+
+
+def started(*arguments: Any) -> Any:
+    process = PROCESSES.Process(target=session, args=arguments)
+    process.start()
+    return process
+
+
+def finished(run: Path, process: Any, kill_after: float | None = None) -> bool:
+    """Waits for a session; True if it ended by itself, False if it was killed. Raises RuntimeError for a failure."""
+    process.join(kill_after)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    if process.exitcode not in (0, -signal.SIGKILL):
+        raise RuntimeError(Path(f"{run}.log").read_text()[-3000:])
+    return bool(process.exitcode == 0)
+
+
+@dataclass
+class World:
+    """A world with its uninterrupted run."""
+
+    name: str
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        whole, count, duration = (self.folder / name for name in ("whole", "changes", "seconds"))
+        if not duration.exists():
+            shutil.rmtree(whole, ignore_errors=True)
+            begin = time.monotonic()
+            assert finished(whole, started(self.name, whole, 0, False, count))
+            duration.write_text(str(time.monotonic() - begin))
+        self.whole = contents(whole)
+        self.changes = int(count.read_text())
+        self.seconds = float(duration.read_text())
+
+    def case(self, kind: str, number: int) -> dict[str, Any]:
+        """Makes one case: how often its run was killed, and whether it ended as the uninterrupted one."""
+        run = self.folder / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        Path(f"{run}.log").unlink(missing_ok=True)
+        rng = np.random.default_rng([number, *kind.encode()])
+        kills = (self._at_operations if kind == "operation" else self._at_moments)(run, number, rng)
+        now = contents(run)
+        different = sorted(name for name in {*now, *self.whole} if now.get(name) != self.whole.get(name))
+        if different:
+            shutil.copytree(run, self.folder / f"different-{kind}-{number}", dirs_exist_ok=True)
+        return {"world": self.name, "kind": kind, "number": number, "kills": kills, "different": different}
+
+    def _at_operations(self, run: Path, number: int, rng: np.random.Generator) -> int:
+        one_pid = number % 2 == 0
+        kills = int(not finished(run, started(self.name, run, number, one_pid)))
+        kills += not finished(run, started(self.name, run, int(rng.integers(1, 60)), one_pid)) if kills else 0
+        if not (run / "result.json").exists():
+            assert finished(run, started(self.name, run, 0, one_pid))
+        return kills
+
+    def _at_moments(self, run: Path, number: int, rng: np.random.Generator) -> int:
+        kills = 0
+        while not (run / "result.json").exists():
+            kills += not finished(run, started(self.name, run, 0, False), float(rng.uniform(0.05, 1.0) * self.seconds))
+        return kills
+
+
+def cases(worlds: list[str]) -> Iterator[tuple[str, str, int]]:
+    """(world, kind, number), the worlds in turn; the first has a case for every change to its files."""
+    for number in range(1, 400):
+        for world in worlds:
+            yield world, "moment", number
+            yield world, "operation", 5 * number if world != worlds[0] else number
+
+
+def soak(folder: Path, worlds: list[str], minutes: float, say: Callable[[str], None]) -> None:
+    PROCESSES.set_forkserver_preload(MODULES)
+    log = folder / "cases.jsonl"
+    done = {(row["world"], row["kind"], row["number"]) for row in rows(folder)}
+    made: dict[str, World] = {}
+    deadline = time.monotonic() + 60 * minutes
+    for name, kind, number in cases(worlds):
+        if time.monotonic() > deadline:
+            return
+        if name not in made:
+            made[name] = World(name, (folder / name.replace(" ", "-").replace(",", "")).resolve())
+        if (name, kind, number) in done or (kind == "operation" and number > made[name].changes):
+            continue
+        row = made[name].case(kind, number)
+        with log.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        say(json.dumps(row))
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    log = folder / "cases.jsonl"
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def table(folder: Path) -> str:
+    lines = [
+        "| world | runs | killed at a file operation | killed at a random moment | different files |",
+        "|---|---|---|---|---|",
+    ]
+    found = rows(folder)
+    for world in [*WORLDS, "all"]:
+        mine = [row for row in found if world in ("all", row["world"])]
+        kills = [sum(row["kills"] for row in mine if row["kind"] == kind) for kind in ("operation", "moment")]
+        different = sum(len(row["different"]) for row in mine)
+        lines.append(f"| {world} | {len(mine)} | {kills[0]} | {kills[1]} | {different} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", action="append", choices=list(WORLDS), help="default: all")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--folder", type=Path, default=Path("runs/soak"))
+    parser.add_argument("--table", action="store_true")
+    chosen = parser.parse_args()
+    if not chosen.table:
+        chosen.folder.mkdir(parents=True, exist_ok=True)
+        soak(chosen.folder, chosen.world or list(WORLDS), chosen.minutes, print)
+    print(table(chosen.folder))
+    sys.exit(any(row["different"] for row in rows(chosen.folder)))
