@@ -4,6 +4,8 @@
 # make test-extras  install the other extras too, then run the tests that need them
 # make check      everything that must be clean before a commit: format, lint, types, import contract, fast tests;
 #                 names the ten slowest tests
+# make soak       kill hundreds of training processes and compare what they leave with uninterrupted runs (an hour; may be
+#                 interrupted and started again)
 # make results    write the tables and draw the pictures of README and docs anew, from the committed result files
 # make test-lowest  the fast tests on the lowest versions that pyproject.toml allows
 # make clean      remove the virtual environments
@@ -26,7 +28,7 @@ FAST := $(PYTEST) -m "not slow"
 EXTRAS := dev,worlds,report,video
 OTHER_EXTRAS := benchmarks
 
-.PHONY: train test test-slow test-extras check results format lint test-lowest install clean
+.PHONY: soak train test test-slow test-extras check results format lint test-lowest install clean
 
 train: $(STAMP)
 	$(BIN)/rlkit train quickstart_epsilon
@@ -44,6 +46,9 @@ test-extras: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[$(EXTRAS),$(OTHER_EXTRAS)]'
 	rm -rf rlkit.egg-info
 	$(BIN)/$(PYTEST) -m extra
+
+soak: $(STAMP)
+	$(BIN)/python tests/helpers/soak.py
 
 check: lint
 	$(BIN)/$(FAST) --durations=10

@@ -13,7 +13,6 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError, create_model
 
-import rlkit
 from rlkit import plugins
 from rlkit.config.keys import upgraded
 from rlkit.config.model import Model, NestedError
@@ -37,7 +36,7 @@ def packaged() -> dict[str, Traversable]:
                 found.setdefault(prefix + entry.name.removesuffix(".toml"), entry)
 
     for point in plugins.installed(plugins.CONFIGS).values():
-        beside = Path(rlkit.__file__).parents[1] / point.value  # a folder `configs` on the search path may hide ours
+        beside = Path(__file__).parents[2] / point.value  # a folder `configs` on the search path may hide ours
         collect(beside if point.name == "rlkit" and beside.is_dir() else resources.files(point.value), "")
     return found
 

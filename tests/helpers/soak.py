@@ -32,7 +32,7 @@ from rlkit.config.tables import Config
 from rlkit.metrics.line_log import read_rows
 
 PROCESSES = multiprocessing.get_context("forkserver")
-MODULES = ["rlkit.runs.api", "agents.dqn", "agents.hdqn", "envs.gymnasium", "envs.atari", "torch._dynamo"]
+MODULES = ["rlkit.runs.api", "agents.dqn", "agents.hdqn", "agents.ppo", "envs.gymnasium", "envs.atari", "torch._dynamo"]
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
 ONE_PID = 7
@@ -73,6 +73,10 @@ CODES = {
     }
 }  # fmt: skip
 NORMALISED = {"encoder": "mlp", "hidden": [16], "normalisation": "weight", "weight_norm": {"initial_batch": 50}}
+PPO = {
+    "name": "agents.ppo:plugin", "rollout_steps": 16, "minibatch_size": 8, "epochs": 2, "network": {"hidden": [16]},
+    "bonus": {"hash": {"type": "simhash", "bits": 32}},
+}  # fmt: skip
 BREAKOUT = {
     "name": "atari", "game": "breakout", "protocol": "custom", "sticky_actions": 0.25, "noop_max": 10,
     "life_loss": True,
@@ -90,6 +94,7 @@ WORLDS: dict[str, dict[str, Any]] = {
         "env": {"name": "gymnasium", "id": "rlkit/Chain-v0", "kwargs": {"length": 9}}, "agent": OPTIONS,
     },
     "learned codes": _dqn(ROOM, network={"encoder": "impala", "hidden": [16]}, bonus=CODES),
+    "PPO, in the middle of rollouts": {"env": SEA, "agent": PPO},
     "weight normalisation": _dqn(CARTPOLE, network=NORMALISED),
     "ALE, sticky actions": _dqn(BREAKOUT, network={"encoder": "nature", "hidden": [16]}),
     "worker processes": _dqn({**CARTPOLE, "mode": "async"}),
@@ -106,16 +111,19 @@ def contents(run: Path) -> dict[str, Any]:
     for path in sorted(path for path in run.rglob("*") if path.is_file() and path.name != "lock"):
         if path.name == "state.json":
             content = json.loads(path.read_text())
-            content["state"].pop("seconds", None)
-            content["tree"] = ""
+            content["state"], content["tree"] = _timeless(content["state"]), ""
         elif path.name == "metrics.jsonl":
             content = [{key: row[key] for key in row if not key.startswith("time/")} for row in read_rows(path)]
         elif path.suffix == ".json":
-            content = {key: value for key, value in json.loads(path.read_text()).items() if key != "train_seconds"}
+            content = _timeless(json.loads(path.read_text()))
         else:
             content = path.read_bytes()
         found[str(path.relative_to(run))] = content
     return found
+
+
+def _timeless(entries: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entries.items() if not key.endswith("seconds")}
 
 
 def session(world: str, run: Path, deadly: int, one_pid: bool, count: Path | None = None) -> None:
