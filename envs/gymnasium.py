@@ -121,7 +121,7 @@ class Build:
     def __call__(self) -> Env:
         config = self.config
         for path in config.register:
-            _register(path)
+            register_ids(path)
         env = self._made()
         if is_minatar(env):
             env = ForgetLastAction(env)
@@ -167,7 +167,7 @@ class Build:
 
 
 @cache
-def _register(path: str) -> None:
+def register_ids(path: str) -> None:
     """Imports a module or calls a function, once per process, because a second time would raise warnings."""
     found = plugins.import_object(path)
     if not inspect.ismodule(found):

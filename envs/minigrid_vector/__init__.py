@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 import envs.worlds  # noqa: F401  registers rlkit's own ids
+from envs.gymnasium import register_ids
 from envs.minigrid_vector.environments import MiniGridEnvironments
 from envs.minigrid_vector.layouts import Layouts
 from envs.minigrid_vector.signals import SignalName
@@ -30,6 +31,11 @@ class MiniGridConfig(PluginConfig):
     )
     kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Keyword arguments of the environment, e.g. { size = 10, max_steps = 500 }."
+    )
+    register: tuple[str, ...] = Field(
+        default=(),
+        description="Modules to import and functions to call that register ids of your own, as in the plug-in "
+        "gymnasium. MiniGrid's and rlkit's ids are registered.",
     )
     observation: Literal["view", "full"] = Field(
         default="view",
@@ -65,6 +71,8 @@ class MiniGridConfig(PluginConfig):
 
 def make_worlds(config: MiniGridConfig, num_envs: int) -> Worlds:
     """Raises ConfigError for what the package cannot make, and SpecError for what is not supported."""
+    for path in config.register:
+        register_ids(path)
     layouts = Layouts(config.id, config.kwargs)
     limit = config.max_episode_steps
     if limit is not None and limit > layouts.env.max_steps:

@@ -109,9 +109,10 @@ def _made(env_id: str, kwargs: Mapping[str, Any]) -> MiniGridEnv:
     """The environment without wrappers."""
     try:
         spec = gym.spec(env_id)
-    except gym.error.Error as error:
+    except (gym.error.Error, ImportError) as error:
         known = [name for name in gym.registry if name.startswith("MiniGrid-")]
-        raise ConfigError(f"env.id: no registered environment {env_id!r}{plugins.nearest(env_id, known)}") from error
+        hint = plugins.nearest(env_id, known) or "; does env.register name the package that adds it?"
+        raise ConfigError(f"env.id: no registered environment {env_id!r}{hint}") from error
     try:
         env: gym.Env[Any, Any] = spec.make(disable_env_checker=True, **kwargs).unwrapped
     except Exception as error:

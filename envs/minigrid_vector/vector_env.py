@@ -12,9 +12,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.minigrid_vector import signals
 from envs.minigrid_vector.environments import image_space
 from envs.minigrid_vector.layouts import Layouts
+from envs.minigrid_vector.signals import READERS, read
 from envs.minigrid_vector.worlds import Worlds
 
 Info = dict[str, Any]
@@ -30,7 +30,8 @@ class MiniGridVectorEnv(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[
         `reset(options={"reset_mask": ended})`.
     render_mode: "rgb_array", or None.
 
-    Raises ConfigError for what the package cannot make, and SpecError for what is not supported.
+    Raises ConfigError for what the package cannot make, SpecError for what is not supported, and ValueError for other
+    arguments that are not known.
     """
 
     def __init__(
@@ -44,6 +45,12 @@ class MiniGridVectorEnv(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
+        for name, given, known in (
+            ("observation", {observation}, {"view", "full"}),
+            ("signals", set(signals), set(READERS)),
+        ):
+            if unknown := given - known:
+                raise ValueError(f"{name}: {', '.join(sorted(unknown))} not known; expected {', '.join(sorted(known))}")
         self._worlds = Worlds(Layouts(env_id, kwargs or {}), num_envs)
         self._full = observation == "full"
         self._signals = tuple(signals)
@@ -107,4 +114,4 @@ class MiniGridVectorEnv(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[
         return self._worlds.full_image() if self._full else self._worlds.image()
 
     def _info(self) -> Info:
-        return dict(signals.read(self._worlds, self._signals))
+        return dict(read(self._worlds, self._signals))

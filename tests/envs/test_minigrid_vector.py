@@ -362,6 +362,7 @@ gym.register("test/Nested-v0", entry_point=Nested)
         ("test/Museum-v0", {}, "test/Museum-v0 is not supported: it contains a Statue, which"),
         ("test/Nested-v0", {}, "test/Nested-v0 is not supported: it contains a Box with a Box inside"),
         ("CartPole-v1", {}, 'CartPole-v1 is not an environment of MiniGrid; use name = "gymnasium"'),
+        ("none:My-v0", {}, "no registered environment 'none:My-v0'; does env.register name the package"),
         ("MiniGrid-DoorKey-7x7-v0", {}, r"no registered environment .* \(did you mean MiniGrid-DoorKey-.x.-v0"),
         ("MiniGrid-DoorKey-8x8-v0", {"sice": 5}, "cannot make MiniGrid-DoorKey-8x8-v0 with {'sice': 5}: .*sice"),
         ("MiniGrid-DoorKey-8x8-v0", {"agent_view_size": 9}, r"agent_view_size is 9; supported are \(3, 5, 7\)"),
@@ -413,8 +414,25 @@ def test_the_vector_environment_is_gymnasiums(env_id: str, mode: AutoresetMode) 
     assert ends > 5
 
 
+def test_the_vector_environment_with_full_view_signals_and_pictures() -> None:
+    rooms = {"kwargs": {"size": 6}, "observation": "full", "signals": ["position"], "render_mode": "rgb_array"}
+    worlds = gym.make_vec("rlkit/MiniGrid-v0", num_envs=2, env_id="MiniGrid-DoorKey-8x8-v0", **rooms)
+    env: Any = gym.make("MiniGrid-DoorKey-6x6-v0", render_mode="rgb_array")
+    obs, info = worlds.reset(seed=[1, 2])
+    env.reset(seed=2)
+    assert (obs[1] == FullyObsWrapper(env).observation({})["image"]).all()
+    assert (info["position"][1] == env.unwrapped.agent_pos).all()
+    pictures = worlds.render()
+    assert pictures is not None
+    assert (pictures[1] == env.render()).all()
+
+
 def test_the_vector_environment_refuses_wrong_use() -> None:
     env = gym.make_vec("rlkit/MiniGrid-v0", num_envs=2, env_id="MiniGrid-Empty-5x5-v0", autoreset_mode="Disabled")
+    with pytest.raises(ValueError, match="observation: all not known; expected full, view"):
+        gym.make_vec("rlkit/MiniGrid-v0", env_id="MiniGrid-Empty-5x5-v0", observation="all")
+    with pytest.raises(ValueError, match="signals: stat not known; expected carried, direction"):
+        gym.make_vec("rlkit/MiniGrid-v0", env_id="MiniGrid-Empty-5x5-v0", signals=["stat"])
     with pytest.raises(ValueError, match="3 seeds"):
         env.reset(seed=[1, 2, 3])
     env.reset(seed=0)
