@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -95,10 +95,10 @@ class HasNetworks(Protocol):
 
 @runtime_checkable
 class HasSampling(Protocol):
-    """The plug-in of an agent that declares whether its policy can act in `Mode.SAMPLE`; without it, it cannot."""
+    """The plug-in of an agent whose policy can act in `Mode.SAMPLE`, with all configs or some; else it cannot."""
 
-    @property
-    def samples(self) -> bool: ...
+    def samples(self, config: Any) -> bool:
+        """Whether the policy of this config is probabilities over actions."""
 
 
 @runtime_checkable

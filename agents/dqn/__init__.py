@@ -9,10 +9,11 @@ import torch
 
 from agents.dqn.agent import DQNAgent
 from agents.dqn.config import DQNConfig
-from agents.dqn.policy import DQNPolicy
 from rlkit.agent import AgentContext
 from rlkit.exploration.bonus import Actor, bonus_columns, build_actor, build_bonus
+from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.q_learner import QLearner
+from rlkit.learning.softmax import build_softmax
 from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_q_network, describe_network
@@ -22,7 +23,7 @@ from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_memo
 from rlkit.seeding import torch_seeded
 from rlkit.types import EnvSpec, LayerSummary
 
-__all__ = ["DQNAgent", "DQNConfig", "DQNPolicy", "plugin"]
+__all__ = ["DQNAgent", "DQNConfig", "plugin"]
 
 
 class DQNPlugin:
@@ -30,7 +31,10 @@ class DQNPlugin:
 
     config = DQNConfig
 
-    def policy(self, config: DQNConfig, spec: EnvSpec, device: torch.device) -> DQNPolicy:
+    def samples(self, config: DQNConfig) -> bool:
+        return config.softmax is not None
+
+    def policy(self, config: DQNConfig, spec: EnvSpec, device: torch.device) -> QPolicy:
         return _policy(config, spec, device, 0, build_actor(config.bonus, spec))
 
     def agent(self, config: DQNConfig, spec: EnvSpec, context: AgentContext) -> DQNAgent:
@@ -49,7 +53,9 @@ class DQNPlugin:
         )
         bonus = build_bonus(config.bonus, spec, context.streams.child("bonus"), replay, config.learning_starts)
         policy = _policy(config, spec, context.device, context.streams.seed("network"), bonus.actor)
-        learner = QLearner(policy.network, config.learner(), context.streams.torch_generator("loss", context.device))
+        learner = QLearner(
+            policy.network, config.learner(policy.softmax), context.streams.torch_generator("loss", context.device)
+        )
         return DQNAgent(config, policy, learner, replay, bonus)
 
     def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
@@ -74,11 +80,12 @@ class DQNPlugin:
         return {"Q-network": summarise(network, torch.as_tensor(np.asarray(spec.observation_space.sample()))[None])}
 
 
-def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int, actor: Actor | None) -> DQNPolicy:
+def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int, actor: Actor | None) -> QPolicy:
     with torch_seeded(seed):
         network = build_q_network(config.network, spec.observation_space, spec.num_actions)
     refuse_single(network, config.batch_size)
-    return DQNPolicy(network.to(device), spec.num_actions, device, actor)
+    softmax = build_softmax(config.softmax, device)
+    return QPolicy(network.to(device), spec.num_actions, device, actor, softmax)
 
 
 def _priorities(config: DQNConfig) -> Prioritised | None:

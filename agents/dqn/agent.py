@@ -1,4 +1,4 @@
-"""The DQN agent: acts epsilon-greedily, stores every step, learns as many batches as are owed."""
+"""The DQN agent: acts epsilon-greedily or softly, stores every step, learns as many batches as are owed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.dqn.config import DQNConfig
-from agents.dqn.policy import DQNPolicy
 from rlkit.devices import to_device
 from rlkit.exploration.bonus import Bonus
+from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.q_learner import QLearner
 from rlkit.learning.returns import clip_reward, n_step_return
 from rlkit.learning.value_loss import Transitions
@@ -36,7 +36,7 @@ class DQNAgent:
     def __init__(
         self,
         config: DQNConfig,
-        policy: DQNPolicy,
+        policy: QPolicy,
         learner: QLearner,
         replay: Replay,
         bonus: Bonus,
@@ -64,13 +64,14 @@ class DQNAgent:
         return {}
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
-        if mode is Mode.EVALUATE:
+        if mode is not Mode.EXPLORE:
             return self.policy.act(observation, state, rng, mode)
-
-        def greedy() -> NDArray[np.int64]:
-            return self.policy.greedy(self._newest(observation), self.bonus.acting(observation))
-
-        return self.policy.explore(greedy, len(observation.obs), rng)
+        return self.policy.explore(
+            lambda: self.policy.values(self._newest(observation)),
+            lambda: self.bonus.acting(observation),
+            len(observation.obs),
+            rng,
+        )
 
     def _newest(self, observation: Observation) -> NDArray[Any] | Tensor:
         """The newest observations; a replay on another device has all but those that begin episodes."""
@@ -116,6 +117,8 @@ class DQNAgent:
         output = self.learner.update(transitions(batch, config.discount, config.reward_clip, self.bonus))
         if prioritised:
             self.replay.update_priorities(batch.index, output.priority)
+        if self.policy.softmax is not None:
+            self.policy.softmax.measure(self.policy.network.values(output.output))
         return output.metrics
 
     def gauges(self) -> Metrics:
@@ -124,6 +127,8 @@ class DQNAgent:
             "replay/fill": float(self.replay.fill),
             **self.bonus.gauges(),
         }
+        if self.policy.softmax is not None:
+            readings |= self.policy.softmax.gauges()
         if self._config.prioritised:
             readings["replay/beta"] = self._config.prioritised.beta_at(self.learner.updates)
         return readings

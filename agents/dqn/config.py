@@ -13,6 +13,7 @@ from rlkit.learning.gradient import GradientConfig
 from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.learning.q_learner import LearnerSettings
 from rlkit.learning.q_losses import QLoss
+from rlkit.learning.softmax import Softmax, SoftmaxConfig
 from rlkit.learning.target import TargetConfig
 from rlkit.nn.config import NetworkConfig
 
@@ -111,6 +112,11 @@ class DQNConfig(PluginConfig, GradientConfig):
     target: TargetConfig = Field(TargetConfig(), description="The target network.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="The gradient step.")
     epsilon: EpsilonConfig = Field(EpsilonConfig(), description="Epsilon-greedy exploration in training.")
+    softmax: Annotated[SoftmaxConfig | None, SWITCH] = Field(
+        None,
+        description="Soft choice: actions that are not random by epsilon are drawn from softmax(Q / tau), and values "
+        "bootstrap with this distribution (expected Sarsa). false or left out: greedy, true: with its defaults.",
+    )
     prioritised: Annotated[PrioritisedConfig | None, SWITCH] = Field(
         None, description="Prioritised replay; false or left out: uniform, true: with its defaults."
     )
@@ -135,7 +141,7 @@ class DQNConfig(PluginConfig, GradientConfig):
         self.network.validate_sizes(self.batch_size, self.replay_capacity, steps="replay_capacity")
         return self
 
-    def learner(self) -> LearnerSettings:
-        """The settings of the learner."""
+    def learner(self, softmax: Softmax | None) -> LearnerSettings:
+        """The settings of the learner; softmax: that of the policy."""
         gradient = self.gradient(self.learning_rate, self.optimizer, self.precision or "float32")
-        return LearnerSettings(gradient, self.target, QLoss(self.loss, self.double))
+        return LearnerSettings(gradient, self.target, QLoss(self.loss, self.double, softmax))

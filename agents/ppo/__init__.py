@@ -32,7 +32,9 @@ class PPOPlugin:
 
     config = PPOConfig
     pacing: Pacing = "rollouts"
-    samples = True  # its policy is probabilities over actions
+
+    def samples(self, config: PPOConfig) -> bool:
+        return True
 
     def policy(self, config: PPOConfig, spec: EnvSpec, device: torch.device) -> PPOPolicy:
         return _policy(config, spec, device, 0)

@@ -103,8 +103,9 @@ class EvaluationConfig(Model):
     epsilon: float = Field(default=0.0, ge=0, le=1, description="Probability of a random action; 0 is greedy.")
     sample: bool = Field(
         default=False,
-        description="Whether actions are drawn from the policy, if it is probabilities over actions (ppo). false: the "
-        "likeliest action. A policy without memory may have to sample, where one view stands for many situations.",
+        description="Whether actions are drawn from the policy, if it is probabilities over actions (ppo; dqn and pqn "
+        "with the table softmax). false: the best action. A policy without memory may have to sample, where one view "
+        "stands for many situations.",
     )
     stop: StopConfig | None = Field(default=None, description="When to end training early. Default: never.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import torch
 from pydantic import Field, model_validator
@@ -17,28 +17,33 @@ from rlkit.types import State
 _KEYS: dict[str, tuple[str, ...]] = {
     "adam": ("betas", "eps"),
     "adamax": ("betas", "eps"),
+    "radam": ("betas", "eps"),
     "rmsprop": ("decay", "eps", "centered", "momentum"),
     "sgd": ("momentum",),
 }
 
 
+OptimizerType: TypeAlias = Literal["adam", "adamax", "radam", "rmsprop", "sgd"]
+
+
 class OptimizerConfig(Model):
     """The table `optimizer` of an agent; the learning rate is a key of the agent."""
 
-    type: Literal["adam", "adamax", "rmsprop", "sgd"] = Field(
+    type: OptimizerType = Field(
         "adam",
-        description="Update rule: adam and adamax (Kingma and Ba 2015), rmsprop (Tieleman and Hinton 2012), sgd.",
+        description="Update rule: adam and adamax (Kingma and Ba 2015), radam (Liu et al. 2020), rmsprop (Tieleman and "
+        "Hinton 2012), sgd.",
     )
     eps: float | None = Field(
         None,
         gt=0.0,
-        description="Added to the denominator (adam, adamax, rmsprop). Left out: 1e-8. Large values, such as 1.5e-4 in "
+        description="Added to the denominator (all but sgd). Left out: 1e-8. Large values, such as 1.5e-4 in "
         "Hessel et al. 2018, keep steps small if gradients are tiny.",
     )
     betas: tuple[float, float] | None = Field(
         None,
-        description="Decay of the gradient's running mean and of its scale (adam, adamax), each in [0, 1). Left out: "
-        "0.9, 0.999. 0 as the first means no momentum.",
+        description="Decay of the gradient's running mean and of its scale (adam, adamax, radam), each in [0, 1). Left "
+        "out: 0.9, 0.999. 0 as the first means no momentum.",
     )
     decay: float | None = Field(
         None, ge=0.0, lt=1.0, description="Decay of the squared gradient's running mean (rmsprop). Left out: 0.95."
@@ -78,6 +83,8 @@ def build_optimizer(
         return torch.optim.Adam(parameters, learning_rate, betas=betas, eps=eps, fused=True)
     if config.type == "adamax":
         return torch.optim.Adamax(parameters, learning_rate, betas=betas, eps=eps, foreach=on_gpu)
+    if config.type == "radam":  # capturable: its step is counted on the GPU, so that no update waits for it
+        return torch.optim.RAdam(parameters, learning_rate, betas=betas, eps=eps, foreach=on_gpu, capturable=on_gpu)
     if config.type == "sgd":
         return torch.optim.SGD(parameters, learning_rate, momentum=momentum, fused=True)
     decay = 0.95 if config.decay is None else config.decay

@@ -31,6 +31,7 @@ class LearnerOutput:
     """The result of one update."""
 
     priority: Tensor  # (B,) of each transition before the update
+    output: Tensor  # (B, ...) of the online network before the update, without gradients
     metrics: dict[str, Tensor]  # 0-dim each, on the learner's device; at every METRICS_EVERY-th update, else {}
 
 
@@ -88,7 +89,7 @@ class QLearner:
             loss = self._loss(self._networks, batch, self._rng)
         norm, readings = self._gradient.step(loss.output, loss.grad, batch.obs)
         self._target.update(self._gradient.weights, self.updates)
-        return LearnerOutput(loss.priority, {**self._metrics(loss, norm), **readings})
+        return LearnerOutput(loss.priority, loss.output.detach(), {**self._metrics(loss, norm), **readings})
 
     def _learn(self, *inputs: Tensor) -> Tensor:
         self._learned = True

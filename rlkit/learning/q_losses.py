@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rlkit.learning.returns import check_shapes
+from rlkit.learning.softmax import Softmax
 from rlkit.learning.value_loss import LossOutput, Networks, Transitions
 
 
@@ -41,6 +42,17 @@ def double_q_learning(
     check_shapes("double_q_learning", q_tm1=(q_tm1, 2), q_t_value=(q_t_value, 2), q_t_selector=(q_t_selector, 2))
     check_shapes("double_q_learning", q_tm1=(q_tm1, 2), a_tm1=(a_tm1, 1), r_t=(r_t, 1), discount_t=(discount_t, 1))
     target = r_t + discount_t * select(q_t_value, q_t_selector.argmax(1))
+    return target.detach() - select(q_tm1, a_tm1)
+
+
+def expected_sarsa(q_tm1: Tensor, a_tm1: Tensor, r_t: Tensor, discount_t: Tensor, q_t: Tensor, pi_t: Tensor) -> Tensor:
+    """TD errors (B,): r_t + discount_t * sum_a pi_t(a) q_t(a) - q_tm1(a_tm1)  (van Seijen et al. 2009, equation 5).
+
+    Args as in `q_learning`; pi_t (B, A) the probabilities of the next actions.
+    """
+    check_shapes("expected_sarsa", q_tm1=(q_tm1, 2), q_t=(q_t, 2), pi_t=(pi_t, 2))
+    check_shapes("expected_sarsa", q_tm1=(q_tm1, 2), a_tm1=(a_tm1, 1), r_t=(r_t, 1), discount_t=(discount_t, 1))
+    target = r_t + discount_t * (pi_t * q_t).sum(1)
     return target.detach() - select(q_tm1, a_tm1)
 
 
@@ -73,11 +85,12 @@ class QLoss:
     """Trains outputs (B, A) that are the action values: mean(weight * error_loss(td)) of Q-learning's TD errors.
 
     double: the online network selects the next action, the target network values it. The batch's adjustment applies to
-    the values of both.
+    the values of both. softmax: bootstraps with its distribution, of the values that would select (expected Sarsa).
     """
 
     error: Literal["huber", "squared"]
     double: bool = False
+    softmax: Softmax | None = None
     random: ClassVar[bool] = False
 
     def __call__(self, networks: Networks, batch: Transitions, rng: torch.Generator) -> LossOutput:
@@ -94,7 +107,10 @@ class QLoss:
 
     def _td_error(self, q_tm1: Tensor, networks: Networks, batch: Transitions) -> Tensor:
         q_t = batch.adjust(networks.values(networks.target(*batch.next_obs)))  # (B, A)
+        selector = batch.adjust(networks.values(networks.online(*batch.next_obs))) if self.double else q_t  # (B, A)
+        step = batch.action, batch.reward, batch.discount
+        if self.softmax is not None:
+            return expected_sarsa(q_tm1, *step, q_t, self.softmax.probabilities(selector))
         if not self.double:
-            return q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t)
-        q_t_selector = batch.adjust(networks.values(networks.online(*batch.next_obs)))  # (B, A)
-        return double_q_learning(q_tm1, batch.action, batch.reward, batch.discount, q_t, q_t_selector)
+            return q_learning(q_tm1, *step, q_t)
+        return double_q_learning(q_tm1, *step, q_t, selector)

@@ -61,9 +61,10 @@ def evaluation_mode(config: Config) -> Mode:
     if not config.evaluation.sample:
         return Mode.EVALUATE
     plugin: object = plugins.load(plugins.AGENTS, config.agent.name)
-    if not (isinstance(plugin, HasSampling) and plugin.samples):
+    if not (isinstance(plugin, HasSampling) and plugin.samples(config.agent)):
         raise ConfigError(
-            f'evaluation.sample: agent "{config.agent.name}" always takes the best action; there is nothing to sample'
+            f'evaluation.sample: agent "{config.agent.name}" always takes the best action with these settings; '
+            "there is nothing to sample"
         )
     return Mode.SAMPLE
 

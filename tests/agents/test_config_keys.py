@@ -47,6 +47,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "optimizer.decay": [0.5],
     "optimizer.centered": [True],
     "optimizer.momentum": [0.7],
+    "softmax.temperature": [1.0],
     "prioritised.alpha": [0.9],
     "prioritised.beta": [0.9],
     "prioritised.beta_updates": [3],

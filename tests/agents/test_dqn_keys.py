@@ -13,7 +13,7 @@ from agents.dqn import DQNAgent, DQNConfig, plugin
 from helpers.tables import BY_HAND, step, values, with_values
 from rlkit.agent import AgentContext
 from rlkit.seeding import Streams
-from rlkit.types import EnvSpec, Mode
+from rlkit.types import EnvSpec, Mode, Observation
 
 SPEC = EnvSpec(Discrete(3), 2, 1)
 ONLINE, TARGET = ("policy", "network"), ("learner", "target")
@@ -54,6 +54,33 @@ def test_one_update(changes: dict[str, Any], expected: float) -> None:
     agent.learn()
     assert agent.updates == 1
     assert values(agent, *ONLINE)[0] == pytest.approx([0, expected], rel=1e-5)
+
+
+@pytest.mark.parametrize(("double", "gap"), [(False, 7 - 3), (True, 1 - 2)])
+def test_soft_values_bootstrap(double: bool, gap: float) -> None:
+    """tau = 1/2 * 4 = 2; the probabilities are those of the values that would select the action."""
+    agent = table(double=double, softmax={"temperature": 0.5})
+    with_values(agent, {ONLINE: [[0, Q], [2, 1], [0, 0]], TARGET: [[0, 0], [3, 7], [0, 0]]})
+    assert agent.policy.softmax is not None
+    agent.policy.softmax.measure(torch.tensor([[0.0, 8.0]]))
+    agent.observe(step(0, 1, 1, reward=9.0, first=True))
+    agent.learn()
+    share = 1 / (1 + np.exp(-gap / 2))  # of the second action
+    assert values(agent, *ONLINE)[0] == pytest.approx([0, 9 + 0.5 * (3 + 4 * share)], rel=1e-5)
+    assert agent.policy.softmax.tau.item() == pytest.approx(0.5 * (4 + Q / 2) / 2)  # the batch: state 0 alone
+
+
+def test_a_soft_policy_draws_by_its_values_and_epsilon_beside() -> None:
+    """tau = 1: the second action has probability 1 / (1 + e^-1), 0.73; with epsilon = 1/2 0.5 + 0.23 / 2."""
+    agent = table(softmax={"temperature": 0.5}, epsilon={"start": 0.5, "end": 0.5})
+    with_values(agent, {ONLINE: [[0, 1]] * 3})
+    assert agent.policy.softmax is not None
+    agent.policy.softmax.measure(torch.tensor([[0.0, 4.0]]))
+    seen = Observation(np.zeros(8000, np.int64), {}, np.zeros(8000, np.bool_))
+    share = {mode: agent.act(seen, {}, np.random.default_rng(0), mode).action.mean() for mode in Mode}
+    assert share[Mode.EVALUATE] == 1
+    assert share[Mode.SAMPLE] == pytest.approx(0.731, abs=0.015)
+    assert share[Mode.EXPLORE] == pytest.approx(0.5 + 0.231 / 2, abs=0.015)
 
 
 @pytest.mark.parametrize(("double", "expected"), [(True, 7 + 2 / 1), (False, 10 + 2 / 4)])

@@ -13,6 +13,7 @@ from envs.gymnasium import plugin as gymnasium
 from helpers.hdqn_worlds import CHAIN
 from helpers.hdqn_worlds import config as hdqn_config
 from rlkit.agent import AgentContext
+from rlkit.learning.softmax import SoftmaxConfig
 from rlkit.seeding import Streams
 from rlkit.testing.states import snapshot
 from rlkit.training.action_log import ActionLog
@@ -40,6 +41,7 @@ CASES = {
     "dqn-exact": (dqn, dqn_config(), LAKE),
     "dqn-simhash": (dqn, dqn_config(hash={"type": "simhash"}), CARTPOLE),
     "dqn-bounded-sketch": (dqn, dqn_config(counts={"type": "sketch", "primes": (101, 103)}), LAKE),
+    "dqn-soft": (dqn, dqn_config().model_copy(update={"softmax": SoftmaxConfig(temperature=1.0)}), CARTPOLE),
     "hdqn": (hdqn, hdqn_config(controller={"bonus": {"optimism": OPTIMISM}, "epsilon": {"end": 0.3}}), CHAIN),
 }
 

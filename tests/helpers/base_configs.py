@@ -174,6 +174,7 @@ BASES: dict[str, dict[str, Base]] = {
     "dqn": {
         "plain": dqn_base(prioritised={"beta_updates": 12}),
         "averaged": dqn_base(**AVERAGED, optimizer={"type": "rmsprop"}),
+        "soft": dqn_base(softmax={}, optimizer={"type": "radam"}),
         "weight": dqn_base(network=WEIGHT),
         "impala": dqn_base("image", network=IMPALA, updates_per_step=0.1),
         **{name: dqn_base(shown, bonus=bonus) for name, shown, bonus in bonus_bases()},

@@ -12,6 +12,7 @@ from rlkit.learning.optimizers import OptimizerConfig, build_optimizer, plain_st
 DEFAULTS: dict[str, dict[str, Any]] = {
     "adam": {"betas": (0.9, 0.999), "eps": 1e-8},
     "adamax": {"betas": (0.9, 0.999), "eps": 1e-8},
+    "radam": {"betas": (0.9, 0.999), "eps": 1e-8},
     "rmsprop": {"decay": 0.95, "eps": 1e-8, "centered": False, "momentum": 0.0},
     "sgd": {"momentum": 0.0},
 }
@@ -20,8 +21,8 @@ CASES = [(kind, key) for kind, keys in DEFAULTS.items() for key in keys]
 
 
 def stepped(optimizer: torch.optim.Optimizer, weight: torch.Tensor) -> list[float]:
-    """The weight after three steps."""
-    for gradient in (1.0, -0.5, 0.1):
+    """The weight after six steps."""
+    for gradient in (1.0, -0.5, 0.1, 0.3, -0.2, 0.4):  # radam divides by the gradient's scale from the sixth step on
         weight.grad = torch.full_like(weight, gradient)
         optimizer.step()
     values: list[float] = weight.detach().tolist()
@@ -57,16 +58,16 @@ def test_every_key_is_among_these() -> None:
 
 
 def test_steps_by_hand() -> None:
-    assert stepped(*built(type="sgd", rate=0.5)) == pytest.approx([-0.5 * (1.0 - 0.5 + 0.1)])
+    assert stepped(*built(type="sgd", rate=0.5)) == pytest.approx([-0.5 * (1.0 - 0.5 + 0.1 + 0.3 - 0.2 + 0.4)])
     # rmsprop, centered: g / (sqrt(v - m^2) + eps), with v and m the running means of g^2 and g
     m = v = w = 0.0
-    for gradient in (1.0, -0.5, 0.1):
+    for gradient in (1.0, -0.5, 0.1, 0.3, -0.2, 0.4):
         m, v = 0.5 * m + 0.5 * gradient, 0.5 * v + 0.5 * gradient**2
         w -= 0.1 * gradient / ((v - m**2) ** 0.5 + 0.25)
     assert stepped(*built(type="rmsprop", centered=True, decay=0.5, eps=0.25)) == pytest.approx([w])
 
 
-@pytest.mark.parametrize("kind", ["adam", "adamax", "rmsprop", "sgd"])
+@pytest.mark.parametrize("kind", list(DEFAULTS))
 def test_a_step_without_hooks_is_the_optimizers(kind: Any) -> None:
     config = OptimizerConfig(type=kind)
     vectors = [torch.nn.Parameter(torch.linspace(-1, 1, 50)) for _ in range(2)]

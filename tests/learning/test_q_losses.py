@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlkit.learning.q_losses import HUBER, SQUARED, ErrorLoss, double_q_learning, q_learning
+from rlkit.learning.q_losses import HUBER, SQUARED, ErrorLoss, double_q_learning, expected_sarsa, q_learning
 
 NAN, INF = math.nan, math.inf
 
@@ -33,6 +33,12 @@ def test_double_q_learning_by_hand() -> None:
     td = double_q_learning(Q_TM1, A_TM1, R_T, DISCOUNT_T, torch.nan_to_num(Q_T, 1e6), selector)
     # 1 + .5*10 - 1; -1 + .5*30 - 4; 2 - 6
     assert td.tolist() == [5, 10, -4]
+
+
+def test_expected_sarsa_by_hand() -> None:
+    td = expected_sarsa(Q_TM1, A_TM1, R_T, DISCOUNT_T, torch.nan_to_num(Q_T, 1e6), t([[0.5, 0.5], [0, 1], [1, 0]]))
+    # 1 + .5*15 - 1; -1 + .5*8 - 4; 2 - 6
+    assert td.tolist() == [7.5, -1, -4]
 
 
 @pytest.mark.parametrize("double", [False, True])

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agents.dqn import DQNPolicy
 from rlkit import (
     GradientSettings,
     LayerFactory,
@@ -31,6 +30,7 @@ from rlkit import (
     build_input,
     load_parameters,
 )
+from rlkit.exploration.q_policy import QPolicy
 from rlkit.testing.states import difference, snapshot
 
 SUPPORT = torch.linspace(0.0, 2.0, 5)  # (K,)
@@ -144,7 +144,7 @@ def test_policies_act_on_values() -> None:
     network = atoms(3)
     with torch.no_grad():
         network.get_parameter("head.layer.weight").copy_(torch.randn(10, 3, generator=torch.Generator().manual_seed(0)))
-    policy = DQNPolicy(network, 2, torch.device("cpu"), None)
+    policy = QPolicy(network, 2, torch.device("cpu"), None)
     observation = Observation(np.arange(3), {}, np.zeros(3, np.bool_))
     values = network.values(network(torch.arange(3))).detach().numpy()  # (N, A)
     np.testing.assert_array_equal(policy.action_values(observation, {}), values)

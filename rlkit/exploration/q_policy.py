@@ -1,0 +1,129 @@
+"""The policy of a Q-network: greedy or soft, with random actions when exploring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlkit.exploration.adjustment import Adjustment
+from rlkit.exploration.bonus import Actor
+from rlkit.exploration.epsilon import epsilon_greedy
+from rlkit.learning.softmax import Softmax
+from rlkit.nn.host import HostNetwork
+from rlkit.nn.inputs import to_tensor
+from rlkit.nn.parameters import load_parameters, parameter_state
+from rlkit.nn.qnetwork import QNetwork
+from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
+
+
+class QPolicy:
+    """Takes the action of the highest value, the lowest action of equals; explores epsilon-greedily.
+
+    With a softmax, exploring draws from its distribution instead, of values that the bonus adjusts, and Mode.SAMPLE
+    from that of the values alone, without random actions.
+    """
+
+    def __init__(
+        self,
+        network: QNetwork,
+        num_actions: int,
+        device: torch.device,
+        actor: Actor | None,
+        softmax: Softmax | None = None,
+        *,
+        tells_values: bool = False,
+    ) -> None:
+        """actor: what exploring reads of the agent's bonus.
+
+        tells_values: exploring returns the values, without adjustment, as the extra "values", (N, A).
+        """
+        self.network = network
+        self.actor = actor
+        self.softmax = softmax
+        self.epsilon: float | None = 1.0  # the probability of a random action when exploring; None: not known
+        self._tells_values = tells_values
+        self._num_actions = num_actions
+        self._device = device
+        self._host = HostNetwork.of(network)
+
+    def initial_state(self, num_envs: int) -> ActorState:
+        return {}
+
+    def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        if mode is Mode.EXPLORE:
+            return self.explore(
+                lambda: self.values(observation.obs),
+                lambda: None if self.actor is None else self.actor(observation),
+                len(observation.obs),
+                rng,
+            )
+        q = self.values(observation.obs)
+        if mode is Mode.EVALUATE:
+            return ActorOutput(q.argmax(1), {}, {})
+        if self.softmax is None:
+            raise ValueError("a policy without a softmax always takes the best action: use Mode.EVALUATE")
+        return ActorOutput(self.softmax.draw(q, rng.random(len(q))), {}, {})
+
+    def explore(
+        self,
+        values: Callable[[], NDArray[np.float32]],
+        adjustment: Callable[[], Adjustment[NDArray[np.float32]] | None],
+        count: int,
+        rng: np.random.Generator,
+    ) -> ActorOutput:
+        """Actions (count,), random ones included; `values` gives the action values (count, A).
+
+        Neither function is called if all actions are random, unless the values are told. Raises ValueError if epsilon
+        is not known.
+        """
+        if self.epsilon is None:
+            raise ValueError("this policy was saved by rlkit 0.1.0, without what exploring needs: use Mode.EVALUATE")
+        told = {"values": values()} if self._tells_values else {}
+        coins = None if self.softmax is None else rng.random(count)
+
+        def choose() -> NDArray[np.int64]:
+            q, adjust = told["values"] if told else values(), adjustment()
+            return self._choose(q if adjust is None else adjust(q), coins)
+
+        return ActorOutput(epsilon_greedy(self.epsilon, choose, count, self._num_actions, rng), {}, told)
+
+    def _choose(self, q: NDArray[np.float32], coins: NDArray[np.float64] | None) -> NDArray[np.int64]:
+        """Actions (N,) for values (N, A), adjusted: soft with uniform random numbers (N,), else greedy."""
+        if self.softmax is not None and coins is not None:
+            return self.softmax.draw(q, coins)
+        action: NDArray[np.int64] = q.argmax(1)
+        return action
+
+    def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:
+        """Values (N, A), for display."""
+        return self.values(observation.obs)
+
+    def values(self, obs: NDArray[Any] | Tensor) -> NDArray[np.float32]:
+        """Action values (N, A) of observations (N, *O)."""
+        if self._host is not None and not isinstance(obs, Tensor) and self._host.supports(len(obs)):
+            return self._host(obs)
+        with torch.inference_mode():
+            moved = obs if isinstance(obs, Tensor) else to_tensor(obs, self._device)
+            values: NDArray[np.float32] = self.network.values(self.network(moved)).cpu().numpy()
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {
+            "network": parameter_state(self.network),
+            "epsilon": self.epsilon,
+            "actor": None if self.actor is None else self.actor.state_dict(),
+        }
+        return state if self.softmax is None else {**state, "softmax": self.softmax.state_dict()}
+
+    def load_policy_state(self, state: State) -> None:
+        load_parameters(self.network, state["network"], "the policy's state")
+        self.epsilon = state.get("epsilon")
+        if self.actor is not None and state.get("actor") is not None:
+            self.actor.load_state_dict(state["actor"])
+        if self.softmax is not None:
+            self.softmax.load_state_dict(state.get("softmax"))
