@@ -51,10 +51,10 @@ class NetworkConfig(Model):
 
     input: InputKind = Field(
         "measured",
-        description="How observations become inputs (docs/networks.md). measured: vectors of floats by mean and "
-        "deviation of the steps before the first update, without enlarging them, all else as auto; standardise: also "
-        "enlarges; auto: by the space alone, as in 0.1.0; "
-        "pixels divides by 255; codes makes MiniGrid's codes one-hot; bounds scales to [-1, 1]; raw changes nothing.",
+        description="How observations become inputs (docs/networks.md). measured: vectors of floats in units, what is "
+        "large in the steps before the first update scaled down, and all else as auto; standardise: vectors of floats "
+        "by mean and deviation of those steps; auto: by the space alone, as in 0.1.0; pixels divides by 255; codes "
+        "makes MiniGrid's codes one-hot; bounds scales to [-1, 1]; raw changes nothing.",
     )
     encoder: str = Field(
         "mlp",

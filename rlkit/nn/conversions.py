@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -33,36 +33,59 @@ class Scaled(nn.Module):
         return values if self.factor is None else values * self.factor
 
 
-class Standardised(nn.Module):
-    """(x - mean) / deviation in float32, for each entry of a vector (B, size); both are fixed by `measure`.
+Rule: TypeAlias = Callable[
+    [NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]
+]
+"""(mean, deviation, unit) of each entry, (size,) each -> (what is subtracted, what it is then divided by)."""
 
-    Until then it scales by the bounds if all entries are bounded, else it changes nothing. Mean and deviation are saved
-    with the parameters.
+MOST = 3.0  # units that mean and deviation of an entry may have
+LEAST = 0.01  # a deviation of fewer units counts as one
 
-    A deviation below `least` units counts as one unit. The unit is half the entry's range where this is below 1, else
-    1. So an entry that hardly changes while it is measured does not become huge when it changes later.
+
+def tamed(
+    mean: NDArray[np.float64], deviation: NDArray[np.float64], unit: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Divides by the unit; makes a mean of more than MOST units 0, and a deviation of more than MOST units MOST."""
+    divisor = np.maximum(unit, deviation / MOST)
+    return np.where(np.abs(mean) > MOST * divisor, mean, 0.0), divisor
+
+
+def standardised(
+    mean: NDArray[np.float64], deviation: NDArray[np.float64], unit: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Subtracts the mean and divides by the deviation.
+
+    An entry that hardly changes while it is measured must not become huge when it changes later: a deviation of fewer
+    than LEAST units counts as one unit.
+    """
+    return mean, np.where(deviation < LEAST * unit, unit, deviation)
+
+
+class Measured(nn.Module):
+    """(x - shift) * factor in float32, for each entry of a vector (B, size); both follow from `measure`.
+
+    Until then each entry is divided by its unit: half its range where this is below 1, else 1. Both are saved with the
+    parameters.
     """
 
-    def __init__(self, space: gym.spaces.Box, least: float) -> None:
+    def __init__(self, space: gym.spaces.Box, rule: Rule) -> None:
         super().__init__()
+        self._rule = rule
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
         varies = bounded(space) & (high > low)
         with np.errstate(over="ignore", invalid="ignore"):  # of bounds that are infinite
             self._unit = np.where(varies, np.minimum((high - low) / 2, 1.0), 1.0)  # (size,)
-        self._least = least
-        shift, factor = by_bounds(space) if is_bounded(space) else (np.zeros(space.shape), np.ones(space.shape))
         self.shift: Tensor
         self.factor: Tensor
-        self.register_buffer("shift", _float32(shift))
-        self.register_buffer("factor", _float32(factor))
+        self.register_buffer("shift", _float32(np.zeros(space.shape)))
+        self.register_buffer("factor", _float32(1.0 / self._unit))
 
     def measure(self, obs: Tensor) -> None:
-        """Fixes mean and deviation as those of the observations (K, size)."""
+        """Fixes shift and factor by the mean and the deviation of the observations (K, size)."""
         values = obs.cpu().numpy()
-        deviation = values.std(0, dtype=np.float64)
-        deviation = np.where(deviation < self._least * self._unit, self._unit, deviation)
-        self.shift.copy_(_float32(values.mean(0, dtype=np.float64)))
-        self.factor.copy_(_float32(1.0 / deviation))
+        shift, divisor = self._rule(values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64), self._unit)
+        self.shift.copy_(_float32(shift))
+        self.factor.copy_(_float32(1.0 / divisor))
 
     def forward(self, obs: Tensor) -> Tensor:
         return (obs.to(torch.float32) - self.shift) * self.factor

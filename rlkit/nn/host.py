@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlkit.nn.actor_critic import ActorCritic
-from rlkit.nn.conversions import Scaled, Standardised
+from rlkit.nn.conversions import Measured, Scaled
 from rlkit.nn.encoders import Flat
 from rlkit.nn.qnetwork import QNetwork
 
@@ -29,7 +29,7 @@ class HostNetwork:
     """
 
     def __init__(
-        self, scaled: Scaled | Standardised, chains: Sequence[Sequence[nn.Linear]], activation: type[nn.Module]
+        self, scaled: Scaled | Measured, chains: Sequence[Sequence[nn.Linear]], activation: type[nn.Module]
     ) -> None:
         """chains: the linear layers of each network."""
         self._scaled = scaled
@@ -42,7 +42,7 @@ class HostNetwork:
     def of(cls, network: QNetwork | ActorCritic) -> Self | None:
         """The same function, or None if the network has other layers, other `values`, or lies on another device."""
         inputs, known = network.inputs, type(network) in (QNetwork, ActorCritic)
-        if not known or not isinstance(inputs.values, Scaled | Standardised) or len(inputs.shape) != 1:
+        if not known or not isinstance(inputs.values, Scaled | Measured) or len(inputs.shape) != 1:
             return None
         chains, activations = [], set()
         for encoder, *parts in _bodies(network):

@@ -11,15 +11,16 @@ MultiBinary, Box of bool                               0.0 and 1.0
 Box uint8, bounds 0 and 255, of shape (h, w, 3k) or    "codes": MiniGrid's object, colour and state numbers, one-hot
 (k, h, w, 3) with h and w <= 25                        (11 + 6 + 4 planes; a number outside these is all zeros)
 other Box uint8, bounds 0 and 255, of rank >= 2        "pixels": divided by 255
-other Box of floats, of rank 1                         "measured": minus its mean over random play, divided by its
-                                                       standard deviation or by its unit, whichever is larger
+other Box of floats, of rank 1                         "measured": each entry divided by its unit; entries that random
+                                                       play shows to be large are centred and made smaller
 other Box, all bounds finite and within 1e6            "bounds": scaled to [-1, 1] by its bounds
 other Box                                              "raw": unchanged
 =====================================================  ================================================================
 
-The unit of an entry is half its range where this is below 1, else 1. ``kind = "standardise"`` divides such vectors by
-the deviation, unless it is nearly 0. ``kind = "auto"`` applies the same rules without measuring, as version 0.1.0 did:
-the space alone decides, and bounds that observations never come near make their inputs small.
+The unit of an entry is half its range where this is below 1, else 1. ``kind = "standardise"`` always subtracts the
+mean of such vectors and divides by their deviation, unless it is nearly 0. ``kind = "auto"`` applies the same rules
+without measuring, as version 0.1.0 did: the space alone decides, and bounds that observations never come near make
+their inputs small.
 
 The layout follows: rank 2 gets one channel, (1, h, w). Rank 3 is taken as channel-last, and its last axis is moved to
 the front, if no other axis is smaller (MinAtar's Seaquest has 10 x 10 cells and 10 channels); else it is channel-first
@@ -39,13 +40,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlkit.errors import SpecError
-from rlkit.nn.conversions import LARGEST_BOUND, Flattened, OneHot, Scaled, Standardised, by_bounds, is_bounded
+from rlkit.nn.conversions import (
+    LARGEST_BOUND,
+    Flattened,
+    Measured,
+    OneHot,
+    Rule,
+    Scaled,
+    by_bounds,
+    is_bounded,
+    standardised,
+    tamed,
+)
 from rlkit.structure import Structure
 
 InputKind: TypeAlias = Literal["measured", "standardise", "auto", "pixels", "codes", "bounds", "raw"]
 
-LEAST = {"measured": 1.0, "standardise": 0.01}  # the least deviation that is divided by, in units of the entry
-RULES = (*LEAST, "auto")  # kinds that choose another by the space
+MEASURED: dict[str, Rule] = {"measured": tamed, "standardise": standardised}
+RULES = (*MEASURED, "auto")  # kinds that choose another by the space
 MINIGRID_CODES = (11, 6, 4)  # objects, colours, states (doors: 3; the agent seen from above has 4 directions)
 LARGEST_GRID = 25  # the largest MiniGrid world is 25 x 25; colour images are rarely that small
 LEAST_OBSERVATIONS = 100  # mean and deviation of fewer say little
@@ -75,7 +87,7 @@ class InputLayer(nn.Module):
     @property
     def measures(self) -> bool:
         """Whether mean and deviation are to be measured: `initialise` needs observations before the first update."""
-        return isinstance(self.values, Standardised)
+        return isinstance(self.values, Measured)
 
     def initialise(self, obs: Tensor) -> None:
         """Fixes mean and deviation, if the input is measured, from observations (K, *O); else does nothing.
@@ -83,9 +95,9 @@ class InputLayer(nn.Module):
         An agent calls it once, before its first update and before its weights are initialised from data: an off-policy
         agent with the observations of its random steps, an on-policy agent with those of its first rollout, (T, N, *O)
         flattened to (T * N, *O). Every copy of the network needs the same values: `QLearner.update_target` copies them
-        to the target network. Fewer than LEAST_OBSERVATIONS change nothing: the input stays as with kind = "auto".
+        to the target network. Fewer than LEAST_OBSERVATIONS change nothing: entries stay divided by their units.
         """
-        if isinstance(self.values, Standardised) and len(obs) >= LEAST_OBSERVATIONS:
+        if isinstance(self.values, Measured) and len(obs) >= LEAST_OBSERVATIONS:
             self.values.measure(obs)
 
     def forward(self, obs: Tensor) -> Tensor:
@@ -149,11 +161,12 @@ def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int) ->
         text = "0.0 and 1.0" if isinstance(space, gym.spaces.MultiBinary) else "one-hot"
     elif not layer.measures:
         text = names[_box_kind(space, kind)]
-    elif random_steps >= LEAST_OBSERVATIONS:
-        how = "standardised" if kind == "standardise" else "centred and scaled"
-        text = f"{how} by the mean and deviation of the first {random_steps:,} steps"
+    elif random_steps < LEAST_OBSERVATIONS:
+        text = f"divided by their units: {random_steps} random steps are too few to measure"
+    elif kind == "standardise":
+        text = f"standardised by the mean and deviation of the first {random_steps:,} steps"
     else:
-        text = f"{names[_box_kind(space, 'auto')]}: {random_steps} random steps are too few to measure"
+        text = f"divided by their units; entries that are large in the first {random_steps:,} steps are scaled down"
     if layer.shape == space.shape:
         return text
     channels = ", channels first" if len(layer.shape) == 3 else ""
@@ -171,7 +184,7 @@ def _box_kind(space: gym.spaces.Box, kind: InputKind) -> InputKind:
         return "codes"
     if whole_bytes and len(space.shape) >= 2:
         return "pixels"
-    if kind in LEAST and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
+    if kind in MEASURED and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
         return kind
     return "bounds" if is_bounded(space) else "raw"
 
@@ -198,8 +211,8 @@ def _box_input(space: gym.spaces.Box, kind: InputKind) -> InputLayer:
                 f'network.input = "bounds" needs finite bounds within {LARGEST_BOUND:g}, not {space}; use "raw"'
             )
         return InputLayer(Scaled(*by_bounds(space)), shape, shape)
-    if kind in LEAST:
-        return InputLayer(Standardised(space, LEAST[kind]), shape, shape)
+    if kind in MEASURED:
+        return InputLayer(Measured(space, MEASURED[kind]), shape, shape)
     return InputLayer(Scaled(), shape, shape)
 
 

@@ -63,7 +63,7 @@ def test_vectors_are_standardised_by_what_is_measured() -> None:
     low, high = np.array([-1, -1, -1, -np.inf, -30], np.float32), np.array([1, 1, 1, np.inf, 30], np.float32)
     layer = build_input(spaces.Box(low, high), "standardise")
     obs = torch.tensor([[0.5, 0.5, 0.5, 7.0, 3.0]])
-    torch.testing.assert_close(layer(obs), obs, msg="not measured yet, and not bounded")
+    torch.testing.assert_close(layer(obs), obs, msg="not measured yet")
     # of units of 1: 0.009 is below a hundredth, and counts as 1
     layer.initialise(varied((0.1, 0.2), (0.3, 0.0), (0.1, 0.009), (5.0, 4.0), (0.0, 0.02)))
     torch.testing.assert_close(layer(obs), torch.tensor([[2.0, 0.2, 0.4, 0.5, 150.0]]))
@@ -71,21 +71,16 @@ def test_vectors_are_standardised_by_what_is_measured() -> None:
     torch.testing.assert_close(layer(obs), torch.tensor([[2.0, 0.2, 0.4, 0.5, 150.0]]), msg="of fewer than 100")
 
 
-def test_the_unit_of_a_narrow_range_is_its_half() -> None:
-    layer = build_input(
-        spaces.Box(np.array([-1.2, -0.07, 2.0], np.float32), np.array([0.6, 0.07, 2.0], np.float32)), "standardise"
-    )
-    obs = torch.tensor([[0.6, 0.035, 2.0]])
-    torch.testing.assert_close(layer(obs), torch.tensor([[1.0, 0.5, 0.0]]), msg="by bounds until it is measured")
-    layer.initialise(varied((-0.5, 0.1), (0.0, 0.0006), (2.0, 0.0)))
-    torch.testing.assert_close(layer(obs), torch.tensor([[11.0, 0.5, 0.0]]), rtol=1e-4, atol=1e-5)
-
-
-def test_measured_vectors_are_never_enlarged_beyond_their_unit() -> None:
-    low, high = np.array([-1, -0.1, -np.inf, -30], np.float32), np.array([1, 0.1, np.inf, 30], np.float32)
+def test_measuring_makes_large_entries_small_and_leaves_the_others() -> None:
+    """Units: 1, 0.9, 0.07, 1, 1, 1, and 1 of an entry that cannot change."""
+    low = np.array([-1, -1.2, -0.07, -np.inf, -30, -np.inf, 2], np.float32)
+    high = np.array([1, 0.6, 0.07, np.inf, 30, np.inf, 2], np.float32)
     layer = build_input(spaces.Box(low, high), "measured")
-    layer.initialise(varied((0.5, 0.2), (0.0, 0.01), (7.0, 0.9), (2.0, 5.0)))
-    torch.testing.assert_close(layer(torch.tensor([[-1.0, 0.1, 9.0, -8.0]])), torch.tensor([[-1.5, 1.0, 2.0, -2.0]]))
+    obs = torch.tensor([[1.0, 0.6, 0.035, 2.0, -27.0, 106.0, 2.0]])
+    torch.testing.assert_close(layer(obs), torch.tensor([[1.0, 0.6 / 0.9, 0.5, 2.0, -27.0, 106.0, 2.0]]))
+    layer.initialise(varied((0.9, 0.1), (-0.5, 0.08), (0, 0.001), (2.9, 3.0), (-8.0, 9.0), (100.0, 1.0), (2.0, 0.0)))
+    expected = [1.0, 0.6 / 0.9, 0.5, 2.0, -9.0, 6.0, 2.0]  # deviation 9 becomes 3; a mean of 100 becomes 0
+    torch.testing.assert_close(layer(obs), torch.tensor([expected]))
 
 
 def test_mean_and_deviation_are_saved_with_the_parameters() -> None:
@@ -112,15 +107,14 @@ def test_mean_and_deviation_are_saved_with_the_parameters() -> None:
 )
 def test_only_vectors_of_floats_are_measured(space: gym.Space, says: str) -> None:
     assert describe_input(space, "standardise", 1000).startswith(says)
-    measured = describe_input(space, "measured", 1000)
+    measured, few = (describe_input(space, "measured", steps) for steps in (1000, 99))
     if "standardised" in says:
-        assert measured == says.replace("standardised", "centred and scaled")
+        assert measured == "divided by their units; entries that are large in the first 1,000 steps are scaled down"
+        assert few == "divided by their units: 99 random steps are too few to measure"
     else:
-        assert measured.startswith(says)
         assert not build_input(space, "standardise").measures
-        assert describe_input(space, "auto", 1000).startswith(says)
-    few = describe_input(space, "standardise", 99)
-    assert few == describe_input(space, "auto", 99) or few == "unchanged: 99 random steps are too few to measure"
+        assert measured == few == describe_input(space, "auto", 1000)
+        assert measured.startswith(says)
 
 
 def test_discrete_is_one_hot_from_its_start() -> None:
