@@ -64,11 +64,16 @@ def standardised(
 class Measured(nn.Module):
     """(x - shift) * factor in float32, for each entry of a vector (B, size); both follow from `measure`.
 
-    Until then each entry is divided by its unit: half its range where this is below 1, else 1. Both are saved with the
-    parameters.
+    start: (shift, factor) until then; left out: each entry is divided by its unit, which is half its range where this
+    is below 1, else 1. Both are saved with the parameters.
     """
 
-    def __init__(self, space: gym.spaces.Box, rule: Rule) -> None:
+    def __init__(
+        self,
+        space: gym.spaces.Box,
+        rule: Rule,
+        start: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    ) -> None:
         super().__init__()
         self._rule = rule
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
@@ -77,8 +82,9 @@ class Measured(nn.Module):
             self._unit = np.where(varies, np.minimum((high - low) / 2, 1.0), 1.0)  # (size,)
         self.shift: Tensor
         self.factor: Tensor
-        self.register_buffer("shift", _float32(np.zeros(space.shape)))
-        self.register_buffer("factor", _float32(1.0 / self._unit))
+        shift, factor = (np.zeros(space.shape), 1.0 / self._unit) if start is None else start
+        self.register_buffer("shift", _float32(shift))
+        self.register_buffer("factor", _float32(factor))
 
     def measure(self, obs: Tensor) -> None:
         """Fixes shift and factor by the mean and the deviation of the observations (K, size)."""

@@ -45,7 +45,6 @@ from rlkit.nn.conversions import (
     Flattened,
     Measured,
     OneHot,
-    Rule,
     Scaled,
     by_bounds,
     is_bounded,
@@ -56,7 +55,7 @@ from rlkit.structure import Structure
 
 InputKind: TypeAlias = Literal["measured", "standardise", "auto", "pixels", "codes", "bounds", "raw"]
 
-MEASURED: dict[str, Rule] = {"measured": tamed, "standardise": standardised}
+MEASURED = ("measured", "standardise")  # kinds that need mean and deviation
 RULES = (*MEASURED, "auto")  # kinds that choose another by the space
 MINIGRID_CODES = (11, 6, 4)  # objects, colours, states (doors: 3; the agent seen from above has 4 directions)
 LARGEST_GRID = 25  # the largest MiniGrid world is 25 x 25; colour images are rarely that small
@@ -95,7 +94,8 @@ class InputLayer(nn.Module):
         An agent calls it once, before its first update and before its weights are initialised from data: an off-policy
         agent with the observations of its random steps, an on-policy agent with those of its first rollout, (T, N, *O)
         flattened to (T * N, *O). Every copy of the network needs the same values: `QLearner.update_target` copies them
-        to the target network. Fewer than LEAST_OBSERVATIONS change nothing: entries stay divided by their units.
+        to the target network. Fewer than LEAST_OBSERVATIONS change nothing: "measured" stays division by units, and
+        "standardise" as "auto".
         """
         if isinstance(self.values, Measured) and len(obs) >= LEAST_OBSERVATIONS:
             self.values.measure(obs)
@@ -162,7 +162,8 @@ def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int) ->
     elif not layer.measures:
         text = names[_box_kind(space, kind)]
     elif random_steps < LEAST_OBSERVATIONS:
-        text = f"divided by their units: {random_steps} random steps are too few to measure"
+        at_first = "divided by their units" if kind == "measured" else names[_box_kind(space, "auto")]
+        text = f"{at_first}: {random_steps} random steps are too few to measure"
     elif kind == "standardise":
         text = f"standardised by the mean and deviation of the first {random_steps:,} steps"
     else:
@@ -211,8 +212,11 @@ def _box_input(space: gym.spaces.Box, kind: InputKind) -> InputLayer:
                 f'network.input = "bounds" needs finite bounds within {LARGEST_BOUND:g}, not {space}; use "raw"'
             )
         return InputLayer(Scaled(*by_bounds(space)), shape, shape)
-    if kind in MEASURED:
-        return InputLayer(Measured(space, MEASURED[kind]), shape, shape)
+    if kind == "measured":
+        return InputLayer(Measured(space, tamed), shape, shape)
+    if kind == "standardise":
+        start = by_bounds(space) if is_bounded(space) else (np.zeros(shape), np.ones(shape))
+        return InputLayer(Measured(space, standardised, start), shape, shape)
     return InputLayer(Scaled(), shape, shape)
 
 

@@ -23,7 +23,7 @@ def by_torch(network: QNetwork, obs: np.ndarray) -> np.ndarray:
         return network(torch.from_numpy(obs)).numpy()
 
 
-@pytest.mark.parametrize("kind", ["auto", "standardise"])
+@pytest.mark.parametrize("kind", ["auto", "standardise", "measured"])
 @pytest.mark.parametrize("space", [RAW, BOUNDED])
 @pytest.mark.parametrize("hidden", [(), (7,), (120, 84)])
 def test_values_are_torchs_whatever_becomes_of_the_parameters(
