@@ -1,4 +1,5 @@
-# make train      install, then a sparse task: epsilon-greedy exploration, which fails, and counting, which solves it
+# make train      install, then a sparse task whose world changes with every episode: PPO alone, which fails, PPO with
+#                 counts, which solves it, and a video of three episodes
 # make test       install, then run the fast tests (minutes)
 # make test-slow  install, then run the tests that learn (tens of minutes)
 # make test-extras  install the other extras too, then run the tests that need them
@@ -31,10 +32,11 @@ OTHER_EXTRAS := benchmarks
 .PHONY: soak train test test-slow test-extras check results format lint test-lowest install clean
 
 train: $(STAMP)
-	$(BIN)/rlkit train quickstart_epsilon
+	$(BIN)/rlkit train quickstart_plain
 	$(BIN)/rlkit train quickstart
-	$(BIN)/rlkit plot runs/quickstart-seed0 runs/quickstart_epsilon-seed0 --out runs/quickstart.png
-	@echo "both curves: runs/quickstart.png; where each has been: runs/*/images/train-visits.png"
+	$(BIN)/rlkit plot runs/quickstart-seed0 runs/quickstart_plain-seed0 --out runs/quickstart.png
+	@$(BIN)/rlkit evaluate runs/quickstart-seed0 --episodes 3 --set evaluation.num_envs=1 --out runs/quickstart-video.json --video runs/quickstart.mp4 --video-episodes 3
+	@echo "both curves: runs/quickstart.png; the trained agent in three new layouts: runs/quickstart.mp4"
 
 test: $(STAMP)
 	$(BIN)/$(FAST)

@@ -36,9 +36,13 @@ class PPOPolicy:
             return ActorOutput(action, {}, {})
         return ActorOutput(action, {}, {"log_probability": log_probability, "value": output[:, -1].copy()})
 
-    def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:
-        """Logits (N, A), for display."""
-        return self._output(observation.obs)[:, :-1]
+    def action_probabilities(
+        self, observation: Observation, state: ActorState
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (N, A) and state values (N,), for display."""
+        output = self._output(observation.obs)
+        weights = np.exp(output[:, :-1] - output[:, :-1].max(1, keepdims=True))
+        return weights / weights.sum(1, keepdims=True), output[:, -1]
 
     def _output(self, obs: NDArray[Any]) -> NDArray[np.float32]:
         """(N, A + 1)"""

@@ -22,6 +22,7 @@ from rlkit.errors import ConfigError
 @click.option("--checkpoint", default="last", show_default=True, help="last, best, or the step of a checkpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the JSON; default RUN/evaluation.json.")
 @click.option("--video", type=click.Path(path_type=Path), help="An .mp4 file of the first episode.")
+@click.option("--video-episodes", type=click.IntRange(1), default=1, help="Episodes in the video.", show_default=True)
 @SET
 @TRUST
 def evaluate(
@@ -30,6 +31,7 @@ def evaluate(
     checkpoint: str,
     out: Path | None,
     video: Path | None,
+    video_episodes: int,
     settings: tuple[str, ...],
     trust: bool,
 ) -> None:
@@ -50,7 +52,9 @@ def evaluate(
     overrides = dict(map(parse_override, settings))
     if episodes is not None:
         overrides["evaluation.final_episodes"] = episodes
-    evaluation = api.evaluate_run(run, checkpoint=checkpoint, overrides=overrides, video=video)
+    evaluation = api.evaluate_run(
+        run, checkpoint=checkpoint, overrides=overrides, video=video, video_episodes=video_episodes
+    )
     show_scores(evaluation.scores.returns, evaluation.protocol)
     write_text(path, json.dumps(evaluation.to_dict()) + "\n")
     console.print(f"written to {path}" + (f" and {video}" if video else ""), markup=False)

@@ -269,15 +269,23 @@ def evaluate_run(
     checkpoint: str = "last",
     overrides: Mapping[str, Any] | None = None,
     video: Path | None = None,
+    video_episodes: int = 1,
 ) -> Evaluation:
     """Evaluates a run's policy in fresh environments for `evaluation.final_episodes` episodes.
 
     Imports the modules that the run's config names; `rlkit evaluate` asks before it does.
 
-    video: an .mp4 file of the first of these episodes, in environment 0. Writes nothing else.
+    video: an .mp4 file of the first `video_episodes` of these that environment 0 plays. Writes nothing else. Raises
+    ConfigError if it plays fewer.
     """
     loaded = load_policy(path, checkpoint, overrides=overrides)
     evaluation = loaded.config.evaluation
+    played = -(-evaluation.final_episodes // evaluation.num_envs)  # by environment 0
+    if video is not None and video_episodes > played:
+        raise ConfigError(
+            f"a video of {video_episodes} episodes needs as many of environment 0, which plays {played} of the "
+            f"{evaluation.final_episodes}: evaluate more episodes, or set evaluation.num_envs = 1"
+        )
     evaluator = Evaluator(loaded.config)
     try:
         with _threads(loaded.config.train.threads):
@@ -287,7 +295,7 @@ def evaluate_run(
                 plugin = plugins.load(plugins.ENVS, loaded.config.env.name)
                 shown = evaluator.environments = plugin.make(loaded.config.env, evaluation.num_envs, Purpose.RENDER)
                 with VideoFile(video, frames_per_second(shown.spec)) as file:
-                    recording = Recording(loaded.policy, shown.spec, file)
+                    recording = Recording(loaded.policy, shown.spec, file, video_episodes)
                     scores = evaluator(recording, evaluation.final_episodes, recording.on_step)
     finally:
         evaluator.close()

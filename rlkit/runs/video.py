@@ -1,4 +1,4 @@
-"""Videos of an episode: the screen at full size, beside it the return, the values and the chosen action."""
+"""Videos of episodes: the screen at full size, beside it the return, values or probabilities, and the chosen action."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ class ActionValues(Protocol):
 
     def action_values(self, observation: Observation, state: ActorState) -> NDArray[Any]:
         """(N, A)."""
+
+
+@runtime_checkable
+class ActionProbabilities(Protocol):
+    """A policy that has probabilities of actions and a state's value to show."""
+
+    def action_probabilities(self, observation: Observation, state: ActorState) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Probabilities (N, A) and values (N,)."""
 
 
 @runtime_checkable
@@ -86,52 +94,65 @@ class VideoFile:
 
 
 class Recording:
-    """Acts as `policy` and records the first episode of environment 0; `on_step` must be called with every step.
+    """Acts as `policy` and records the first episodes of environment 0; `on_step` must be called with every step.
 
-    The environments must be made for Purpose.RENDER. A policy without `action_values` is shown without values.
+    The environments must be made for Purpose.RENDER. Bars are shown of a policy with `action_values` or
+    `action_probabilities`.
     """
 
-    def __init__(self, policy: Policy, spec: EnvSpec, video: VideoFile) -> None:
+    def __init__(self, policy: Policy, spec: EnvSpec, video: VideoFile, episodes: int = 1) -> None:
         self._policy = policy
         self._names = spec.action_names or tuple(f"action {number}" for number in range(spec.num_actions))
         self._video = video
-        self._values: NDArray[Any] | None = None  # (A,) of environment 0 at the last call of act
+        self._bars: NDArray[Any] | None = None  # (A,) action values or probabilities at the last call of act
+        self._value = 0.0  # of the state, likewise
         self._caption = ""  # likewise
-        self._steps, self._total, self._over = 0, 0.0, False
+        self._left = episodes  # to record, the present one included
+        self._steps, self._total = 0, 0.0
 
     def initial_state(self, num_envs: int) -> ActorState:
         return self._policy.initial_state(num_envs)
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
-        if not self._over and isinstance(self._policy, ActionValues):
-            self._values = self._policy.action_values(observation, state)[0]
+        if self._left:
+            self._look(observation, state)
         output = self._policy.act(observation, state, rng, mode)
-        if not self._over and isinstance(self._policy, Caption):
+        if self._left and isinstance(self._policy, Caption):
             self._caption = self._policy.caption(output.state)[0]
         return output
+
+    def _look(self, observation: Observation, state: ActorState) -> None:
+        """What the policy thinks of environment 0, if it can be shown."""
+        if isinstance(self._policy, ActionProbabilities):
+            probabilities, values = self._policy.action_probabilities(observation, state)
+            self._bars, self._value = probabilities[0], float(values[0])
+        elif isinstance(self._policy, ActionValues):
+            self._bars = self._policy.action_values(observation, state)[0]
+            self._value = float(self._bars.max())
 
     def load_policy_state(self, state: State) -> None:
         self._policy.load_policy_state(state)
 
     def on_step(self, step: StepBatch) -> None:
         """Adds a picture per step, of the observation and the action taken; and one of the final observation."""
-        if self._over:
+        if not self._left:
             return
         self._show(step.before, int(step.action[0]))
         self._steps += 1
         self._total += float(step.reward[0])
-        self._over = bool(step.ended[0])
-        if self._over:
-            self._values = None
+        if step.ended[0]:
+            self._bars = None
             self._show(step.after, None)
+            self._left -= 1
+            self._steps, self._total = 0, 0.0
 
     def _show(self, observation: Observation, action: int | None) -> None:
         lines = [f"return  {self._total:g}", f"step  {self._steps:,}"]
-        if self._values is not None:
-            lines.append(f"value  {self._values.max():.3f}")
+        if self._bars is not None:
+            lines.append(f"value  {self._value:.3f}")
         if self._caption:
             lines.append(self._caption)
-        self._video.write(beside(observation.signals["screen"][0], lines, self._names, self._values, action))
+        self._video.write(beside(observation.signals["screen"][0], lines, self._names, self._bars, action))
 
 
 def beside(

@@ -85,7 +85,7 @@ def test_a_run_that_ended_early_says_so_and_shows_its_pictures(tmp_path: Path) -
     """Going on would end at once."""
     changes = ["env.kwargs.size=3", "agent.learning_starts=50", "evaluation.every=60", "evaluation.stop.at_least=-1"]
     settings = [word for change in changes for word in ("--set", change)]
-    output = call("train", "quickstart", "--run", str(tmp_path / "run"), *settings).output
+    output = call("train", "deep-sea", "--run", str(tmp_path / "run"), *settings).output
     assert "solved after 180 steps" in output
     assert "rlkit resume" not in output
     assert "images/train-visits.png" in output.replace("\n", "")

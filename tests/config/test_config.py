@@ -108,10 +108,10 @@ def test_a_config_starts_from_its_base(tmp_path: Path) -> None:
     """Keys that are given replace the base's, tables within a table as a whole; the base's own base comes first."""
     (tmp_path / "folder").mkdir()
     below, above = tmp_path / "folder" / "below.toml", tmp_path / "folder" / "above.toml"
-    below.write_text('base = "quickstart"\n[agent]\nepsilon = { end = 0.5 }\nbonus = false\n')
+    below.write_text('base = "deep-sea"\n[agent]\nepsilon = { end = 0.5 }\nbonus = false\n')
     above.write_text('base = "below.toml"\n[agent]\ndouble = false\n')
     label, tables = read(above)
-    expected = read("quickstart")[1]
+    expected = read("deep-sea")[1]
     expected["agent"] |= {"epsilon": {"end": 0.5}, "bonus": False, "double": False}
     assert (label, tables) == ("above", expected)
     assert resolve(label, tables).agent.bonus is None  # type: ignore[attr-defined]

@@ -72,7 +72,7 @@ def test_counting_finds_the_goal_of_minigrid(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["quickstart", "exploration/mountain_car"])
+@pytest.mark.parametrize("name", ["deep-sea", "exploration/mountain_car"])
 def test_counting_finds_what_random_actions_seldom_find(name: str, tmp_path: Path) -> None:
     assert final_mean(rlkit.train(load(name), run=tmp_path / "run").path) >= 0.85
 

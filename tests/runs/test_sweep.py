@@ -49,7 +49,7 @@ def test_random_draws_come_from_the_stated_seed_and_lie_in_their_ranges(tmp_path
 
 def test_a_key_called_low_outside_of_ranges_is_a_key(tmp_path: Path) -> None:
     path = tmp_path / "sweep.toml"
-    path.write_text('config = "quickstart"\n[set]\ntrain.visits.low = [0, 0]\ntrain.visits.high = [4, 5]\n')
+    path.write_text('config = "deep-sea"\n[set]\ntrain.visits.low = [0, 0]\ntrain.visits.high = [4, 5]\n')
     assert load_sweep(path).settings() == [{"train.visits.low": [0, 0], "train.visits.high": [4, 5]}]
 
 
