@@ -98,8 +98,15 @@ def steps(group: Group) -> str:
 
 
 def training_time(group: Group) -> str:
-    """The median over runs, without evaluation; "" if it is unknown."""
-    hours = [run.hours for run in group.runs if run.hours is not None]
+    """The median over runs, without evaluation, and that of the processor time; "" if it is unknown."""
+    clock = duration([run.hours for run in group.runs])
+    processor = duration([run.processor_hours for run in group.runs])
+    return f"{clock} (processor: {processor})" if processor else clock
+
+
+def duration(times: Sequence[float | None]) -> str:
+    """The median of hours; "" if none is known."""
+    hours = [time for time in times if time is not None]
     if not hours:
         return ""
     minutes = 60 * float(np.median(hours))

@@ -45,6 +45,7 @@ class Result:
     curves: Mapping[str, Series]
     frame_skip: int = 1
     hours: float | None = None  # of training, without evaluation
+    processor_hours: float | None = None  # the same, of all threads of the process
     reference_scores: Mapping[str, float] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -152,6 +153,7 @@ def _read_one(path: Path, found: Found, *, named: bool) -> None:
 def of_content(content: Mapping[str, Any], path: Path) -> Result:
     """The result of a file's content. Raises KeyError, TypeError or ValueError if the content is no result."""
     seconds = content.get("train_seconds", content.get("wall_seconds"))
+    processor = content.get("train_processor_seconds")
     return Result(
         path=path,
         library=str(content.get("library", "rlkit")),
@@ -167,6 +169,7 @@ def of_content(content: Mapping[str, Any], path: Path) -> Result:
         },
         frame_skip=int(content.get("frame_skip", 1)),
         hours=None if seconds is None else float(seconds) / 3600,
+        processor_hours=None if processor is None else float(processor) / 3600,
         reference_scores=content.get("reference_scores"),
         versions=content.get("versions", {}),
     )

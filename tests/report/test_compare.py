@@ -112,6 +112,13 @@ def test_below_ten_million_frames_there_is_no_reference(write_result: ResultWrit
     assert "no curve for CartPole-v1" in call("compare", write_result("b.json"), "--against", "dopamine").output
 
 
+def test_processor_time_stands_beside_the_clocks(write_result: ResultWriter) -> None:
+    for seed, times in enumerate([(90.0, 30.0), (600.0, 60.0), (120.0, 45.0)]):
+        path = write_result(f"{seed}.json", seed=seed, train_seconds=times[0], train_processor_seconds=times[1])
+    (table,) = compare(grouped(find([path.parent]).results))
+    assert table.rows[0][-1] == "2.0 min (processor: 45 s)"
+
+
 def test_a_single_seed_has_no_interval_and_it_is_said(write_result: ResultWriter) -> None:
     done = call("compare", write_result("a.json", score=7))
     assert "No interval from fewer than 3 seeds: dqn (1 seed)." in done.output
