@@ -83,7 +83,7 @@ def test_a_policy_without_values_and_an_environment_without_a_frame_skip(tmp_pat
     assert len(pictures(path)) == scores.lengths[0] + 1
     scores = evaluate_run(run, video=path, video_episodes=2).scores
     assert len(pictures(path)) == scores.lengths[:2].sum() + 2
-    with pytest.raises(ConfigError, match="needs as many of environment 0, which plays 2 of the 3"):
+    with pytest.raises(ConfigError, match=r"needs as many of environment 0, which plays 2 of the 3"):
         evaluate_run(run, video=path, video_episodes=3)
 
 
