@@ -18,9 +18,12 @@ from pydantic import Field, field_validator
 import envs.worlds  # noqa: F401  # again: a folder `envs` in the working directory hides the package's __init__
 from envs.wrapping import (
     ForgetLastAction,
+    KeptInfo,
+    action_mask,
     called,
     check_layers,
     is_minatar,
+    logged_info,
     one_line,
     states_limit,
     sticky_actions,
@@ -28,11 +31,11 @@ from envs.wrapping import (
     wrapped,
 )
 from rlkit import plugins
-from rlkit.config.model import Model, PluginConfig
+from rlkit.config.model import Kwargs, Model, PluginConfig
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
 from rlkit.structure import is_array, leaves
-from rlkit.types import Purpose
+from rlkit.types import ACTION_MASK, Purpose
 from rlkit.vector.driver import VectorEnvironments, describe
 from rlkit.vector.environment import Env, SignalReader
 
@@ -43,7 +46,7 @@ class WrapperConfig(Model):
     """A wrapper and its arguments."""
 
     path: str = Field(description='The wrapper, as "package.module:attr"; it is called with the environment.')
-    kwargs: dict[str, Any] = Field(
+    kwargs: Kwargs = Field(
         default_factory=dict, description="Keyword arguments after the environment; a list is also tried as a tuple."
     )
 
@@ -59,7 +62,7 @@ class GymnasiumConfig(PluginConfig):
         description='A registered id with its version, e.g. "CartPole-v1". rlkit\'s own ids: "rlkit/DeepSea-v0", '
         '"rlkit/MountainCarGoal-v0", "rlkit/SparseMountainCar-v0", "rlkit/SparseCartPoleSwingUp-v0".'
     )
-    kwargs: dict[str, Any] = Field(
+    kwargs: Kwargs = Field(
         default_factory=dict,
         description="Keyword arguments of the environment; see its own documentation. A list is also tried as a tuple. "
         'render_mode is set by rlkit and for AddRenderObservation; for your own wrapper that renders: "rgb_array".',
@@ -77,7 +80,16 @@ class GymnasiumConfig(PluginConfig):
     signals: str | None = Field(
         default=None,
         description='"package.module:attr" of a function that is called with the environment after each reset and step '
-        "and returns a dict of arrays (positions, RAM ...) for goal spaces and bonuses. Default: no signals.",
+        "and returns a dict of arrays (positions, RAM ...) for goal spaces and bonuses. Default or false: no signals.",
+    )
+    action_mask: bool = Field(
+        default=False,
+        description='Whether info["action_mask"], or the environment\'s method action_masks, says which actions are '
+        "allowed: one bool for each. Agents then act, explore and bootstrap with these only.",
+    )
+    log_info: tuple[str, ...] = Field(
+        default=(),
+        description="Names of numbers in info that are logged: their value at the end of each episode, as info/NAME.",
     )
     mode: Literal["sync", "async"] = Field(
         default="sync",
@@ -125,6 +137,8 @@ class Build:
         env = self._made()
         if is_minatar(env):
             env = ForgetLastAction(env)
+        if config.action_mask or config.log_info:
+            env = KeptInfo(env)
         for entry in config.wrappers:
             env = wrapped(env, entry, {}) if isinstance(entry, str) else wrapped(env, entry.path, entry.kwargs)
         check_layers(env)
@@ -176,13 +190,19 @@ def register_ids(path: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Reads the configured signals, and the screen if `screen` is set."""
+    """Reads the configured signals, action mask and infos, and the screen if `screen` is set."""
 
     path: str | None
     screen: bool
+    mask: bool = False
+    infos: tuple[str, ...] = ()
 
     def __call__(self, env: Env) -> Mapping[str, Any]:
         values = {} if self.path is None else dict(_function(self.path)(env))
+        if self.mask:
+            values[ACTION_MASK] = action_mask(env)
+        if self.infos:
+            values |= logged_info(env, self.infos)
         if self.screen:
             values["screen"] = _screen(env)
         return values
@@ -225,7 +245,10 @@ class GymnasiumPlugin:
         """Environments for rendering always run in this process."""
         render = purpose is Purpose.RENDER
         build = Build(config, render)
-        signals: SignalReader | None = Signals(config.signals, render) if config.signals or render else None
+        reads = config.signals or render or config.action_mask or config.log_info
+        signals: SignalReader | None = (
+            Signals(config.signals, render, config.action_mask, config.log_info) if reads else None
+        )
         try:
             spec = describe(build, num_envs, signals)
         except SpecError as error:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import wrappers
+from numpy.typing import NDArray
 
 from rlkit import plugins
-from rlkit.errors import ConfigError
+from rlkit.errors import ConfigError, SpecError
+from rlkit.types import ACTION_MASK
 from rlkit.vector.environment import Env, layers
 
 # Resuming and replaying a run uses seeds and actions only. So no wrapper may keep state over a seeded reset, and only
@@ -45,6 +48,55 @@ class ForgetLastAction(gym.Wrapper[Any, Any, Any, Any]):
         if seed is not None:
             self.unwrapped.game.last_action = 0  # type: ignore[attr-defined]
         return super().reset(seed=seed, options=options)
+
+
+class KeptInfo(gym.Wrapper[Any, Any, Any, Any]):
+    """Keeps the newest `info` for signals that read it."""
+
+    info: Mapping[str, Any] = MappingProxyType({})
+    began = True  # whether it is that of a reset
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        obs, info = super().reset(seed=seed, options=options)
+        self.info, self.began = info, True
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        answer = super().step(action)
+        self.info, self.began = answer[4], False
+        return answer
+
+
+def kept_info(env: Env) -> KeptInfo:
+    return next(layer for layer in layers(env) if isinstance(layer, KeptInfo))
+
+
+def action_mask(env: Env) -> NDArray[np.bool_]:
+    """(A,) from info["action_mask"], else from the environment's method action_masks. All, if none is allowed.
+
+    Raises SpecError if it has neither.
+    """
+    found = kept_info(env).info.get(ACTION_MASK)
+    if found is None:
+        method = getattr(env.unwrapped, "action_masks", None)
+        if not callable(method):
+            raise SpecError('env.action_mask: neither info["action_mask"] nor a method action_masks of the environment')
+        found = method()
+    allowed = np.asarray(found).astype(np.bool_).reshape(-1)
+    return allowed if allowed.any() else np.ones_like(allowed)  # at an episode's end, where nothing is bootstrapped
+
+
+def logged_info(env: Env, names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """ "info/NAME" → its value, () float32; 0 where a reset has none. Raises SpecError for what is no number."""
+    kept, values = kept_info(env), {}
+    for name in names:
+        if name not in kept.info and not kept.began:
+            raise SpecError(f"env.log_info: info has no {name!r}; it has {', '.join(map(str, kept.info)) or 'nothing'}")
+        value = np.asarray(kept.info.get(name, 0.0))
+        if value.size != 1 or value.dtype.kind not in "biuf":
+            raise SpecError(f"env.log_info: {name!r} has shape {value.shape}, dtype {value.dtype}; expected a number")
+        values[f"info/{name}"] = value.reshape(()).astype(np.float32)
+    return values
 
 
 class CopiedObservation(gym.ObservationWrapper[Any, Any, Any]):

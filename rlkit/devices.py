@@ -19,7 +19,7 @@ def choose_device(name: str) -> torch.device:
     device = torch.device(name)
     missing = {"cuda": not cuda or (device.index or 0) >= torch.cuda.device_count(), "mps": not mps, "cpu": False}
     if missing[device.type]:
-        raise ConfigError(f"train.device: torch finds no {name!r} on this machine; use 'auto' or 'cpu'")
+        raise ConfigError(f"train.device: torch finds no {name!r} on this machine; use 'auto' or 'cpu' (--device cpu)")
     return device
 
 

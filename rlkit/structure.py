@@ -167,6 +167,12 @@ def _kind(space: gym.Space[Any]) -> str:
     return str(space) if isinstance(space, spaces.Box) else type(space).__name__  # some describe themselves at length
 
 
+def space_text(space: gym.Space[Any]) -> str:
+    """The space in one line; a Box without its bounds if they are long."""
+    text = " ".join(str(space).split())
+    return text if len(text) <= 80 else f"{type(space).__name__}{space.shape} {space.dtype}"
+
+
 def leaves(space: gym.Space[Any], path: Path = ()) -> Iterator[tuple[Path, gym.Space[Any]]]:
     """The spaces inside nested Dicts and Tuples, with their paths; another space itself."""
     if isinstance(space, spaces.Dict):

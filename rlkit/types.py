@@ -25,6 +25,9 @@ State: TypeAlias = Mapping[str, Any]
 """A nested mapping with str keys whose leaves are tensors, arrays, str, bool, int, float, None or lists of these."""
 
 
+ACTION_MASK = "action_mask"  # the signal of an environment with a mask: (N, A) bool, the actions that are allowed
+
+
 class Mode(Enum):
     """How to act. All work for an agent and for a policy alone.
 
@@ -80,6 +83,7 @@ class EnvSpec:
     action_names: tuple[str, ...] = ()  # one per action, for display; () if the environment has no names
     world: str = ""  # the game's name, for goals that belong to one game; "" if the family gives none
     structure: Structure | None = None  # the layout of a flat row, if observations are a Dict or a Tuple
+    steps_per_second: float | None = None  # at which it is shown in videos; None if the environment states none
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ import torch
 from agents.dqn.agent import DQNAgent
 from agents.dqn.config import DQNConfig
 from rlkit.agent import AgentContext
+from rlkit.errors import SpecError
+from rlkit.exploration.action_mask import mask_columns
 from rlkit.exploration.bonus import Actor, bonus_columns, build_actor, build_bonus
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.q_learner import QLearner
@@ -21,7 +23,7 @@ from rlkit.nn.summary import summarise
 from rlkit.pacing import Ratio
 from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_memory, size_text
 from rlkit.seeding import torch_seeded
-from rlkit.types import EnvSpec, LayerSummary
+from rlkit.types import ACTION_MASK, EnvSpec, LayerSummary
 
 __all__ = ["DQNAgent", "DQNConfig", "plugin"]
 
@@ -30,6 +32,7 @@ class DQNPlugin:
     """How the engine makes a DQN."""
 
     config = DQNConfig
+    respects_action_masks = True
 
     def samples(self, config: DQNConfig) -> bool:
         return config.softmax is not None
@@ -38,8 +41,10 @@ class DQNPlugin:
         return _policy(config, spec, device, 0, build_actor(config.bonus, spec))
 
     def agent(self, config: DQNConfig, spec: EnvSpec, context: AgentContext) -> DQNAgent:
+        if config.softmax is not None and ACTION_MASK in spec.signals:
+            raise SpecError("agent.softmax does not support action masks; leave it out, or set env.action_mask = false")
         priorities = _priorities(config)
-        extras = bonus_columns(config.bonus)
+        extras = {**bonus_columns(config.bonus), **mask_columns(spec)}
         size = replay_bytes(config.replay_capacity, spec, extras, priorities)
         require_memory(size, "the replay (agent.replay_capacity)", placed(size, context.device), config.replay_capacity)
         replay = Replay(
@@ -60,14 +65,17 @@ class DQNPlugin:
 
     def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         network = _policy(config, spec, torch.device("cpu"), 0, None).network
-        size = replay_bytes(config.replay_capacity, spec, bonus_columns(config.bonus), _priorities(config))
+        extras = {**bonus_columns(config.bonus), **mask_columns(spec)}
+        size = replay_bytes(config.replay_capacity, spec, extras, _priorities(config))
         bonus = {}
         if config.bonus is not None:
             config.bonus.validate_for(spec, config.learning_starts)
             bonus = {"bonus": config.bonus.summary()}
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
-            "input": describe_input(spec.observation_space, config.network.input_kind, config.learning_starts),
+            "input": describe_input(
+                spec.observation_space, config.network.input_kind, config.learning_starts, config.network.layout
+            ),
             "network": describe_network(network, spec.num_actions),
             "replay": f"{config.replay_capacity:,} steps, {size_text(size)}",
             **bonus,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agents.dqn.config import DQNConfig
 from rlkit.devices import to_device
+from rlkit.exploration.action_mask import allowed_actions, observed_mask, where_valued
 from rlkit.exploration.bonus import Bonus
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.q_learner import QLearner
@@ -25,7 +26,7 @@ def transitions(batch: Batch, gamma: float, reward_clip: float, bonus: Bonus) ->
     window = batch.window
     reward = bonus.add(clip_reward(window.reward, reward_clip), window)  # (B, n)
     total, discount = n_step_return(reward, window.discount, window.steps, gamma)  # (B,) each
-    adjustment = bonus.bootstrapping(window)  # of (B, A), or None
+    adjustment = where_valued(bonus.bootstrapping(window), window)  # of (B, A), or None
     action = window.action[:, 0]
     return Transitions((window.obs,), action, total, discount, (window.next_obs,), batch.weight, adjustment)
 
@@ -71,6 +72,7 @@ class DQNAgent:
             lambda: self.bonus.acting(observation),
             len(observation.obs),
             rng,
+            allowed_actions(observation),
         )
 
     def _newest(self, observation: Observation) -> NDArray[Any] | Tensor:
@@ -84,7 +86,7 @@ class DQNAgent:
         return newest
 
     def observe(self, step: StepBatch) -> None:
-        self.replay.add(step, self.bonus.observe(step))
+        self.replay.add(step, {**self.bonus.observe(step), **observed_mask(step)})
         self._env_steps += len(step.action)
         self.policy.epsilon = self.epsilon
 

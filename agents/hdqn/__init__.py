@@ -90,7 +90,7 @@ class HDQNPlugin:
             bonuses["meta's bonus"] = config.meta.bonus.summary()
         updates = Ratio(config.controller.updates_per_step, starts).total(env_steps)
         inputs = [
-            describe_input(spec.observation_space, level.network.input_kind, starts)
+            describe_input(spec.observation_space, level.network.input_kind, starts, level.network.layout)
             for level in (config.meta, config.controller)
         ]
         return {

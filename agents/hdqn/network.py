@@ -54,7 +54,7 @@ class GoalQNetwork(nn.Module):
 
 def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: GoalSpace) -> GoalQNetwork:
     """Q1 with fresh parameters. Raises SpecError if masks do not fit the images, ConfigError as Q2 does."""
-    inputs, factory = build_input(spec.observation_space, config.input_kind), LayerFactory.of(config)
+    inputs, factory = build_input(spec.observation_space, config.input_kind, config.layout), LayerFactory.of(config)
     count, shape = len(goals.names), inputs.shape
     codes = torch.from_numpy(np.array(goals.encode(np.arange(count)))) if config.goal == "input" else None
     if codes is not None and codes.dim() == 3:

@@ -60,7 +60,7 @@ class PPOPlugin:
         size = size_text(trajectory_bytes(config.rollout_steps, spec, _columns(config)))
         rollouts, sizes = env_steps // steps, sorted({steps // parts, -(-steps // parts)})
         return {
-            "input": describe_input(spec.observation_space, config.network.input_kind, steps),
+            "input": describe_input(spec.observation_space, config.network.input_kind, steps, config.network.layout),
             "network": describe_actor_critic(network, spec.num_actions),
             "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
             **bonus,

@@ -19,6 +19,7 @@ class RandomPlugin:
     """How the engine makes a random agent."""
 
     config = RandomConfig
+    respects_action_masks = True
 
     def policy(self, config: RandomConfig, spec: EnvSpec, device: torch.device) -> RandomPolicy:
         return RandomPolicy(spec.num_actions)

@@ -10,7 +10,7 @@ import click
 
 from rlkit.cli.console import console
 from rlkit.cli.options import RUN, SET
-from rlkit.cli.scores import show_scores
+from rlkit.cli.scores import show_curve, show_scores
 from rlkit.cli.trust import TRUST, ask
 from rlkit.config.load import parse_override
 from rlkit.errors import ConfigError
@@ -19,7 +19,7 @@ from rlkit.errors import ConfigError
 @click.command()
 @RUN
 @click.option("--episodes", type=int, help="Number of episodes; default evaluation.final_episodes of the run's config.")
-@click.option("--checkpoint", default="last", show_default=True, help="last, best, or the step of a checkpoint.")
+@click.option("--checkpoint", default="last", show_default=True, help="last, best, the step of a checkpoint, or all.")
 @click.option("--out", type=click.Path(path_type=Path), help="File for the JSON; default RUN/evaluation.json.")
 @click.option("--video", type=click.Path(path_type=Path), help="An .mp4 file of the first episode.")
 @click.option("--video-episodes", type=click.IntRange(1), default=1, help="Episodes in the video.", show_default=True)
@@ -41,6 +41,7 @@ def evaluate(
     rlkit evaluate runs/cartpole-seed0
     rlkit evaluate runs/cartpole-seed0 --checkpoint best --set evaluation.epsilon=0.001
     rlkit evaluate runs/cartpole-seed0 --episodes 1 --video play.mp4
+    rlkit evaluate runs/cartpole-seed0 --checkpoint all    # a curve over the kept checkpoints
     """
     from rlkit.files import write_text
     from rlkit.runs import api
@@ -52,9 +53,17 @@ def evaluate(
     overrides = dict(map(parse_override, settings))
     if episodes is not None:
         overrides["evaluation.final_episodes"] = episodes
+    if checkpoint == "all":
+        if video:
+            raise ConfigError("--video shows one policy; give --checkpoint last, best or a step")
+        found = api.evaluate_checkpoints(run, overrides=overrides)
+        show_curve(found)
+        write_text(path, json.dumps({"curve": [each.to_dict() for each in found]}) + "\n")
+        console.print(f"written to {path}", markup=False)
+        return
     evaluation = api.evaluate_run(
         run, checkpoint=checkpoint, overrides=overrides, video=video, video_episodes=video_episodes
     )
-    show_scores(evaluation.scores.returns, evaluation.protocol)
+    show_scores(evaluation.scores.returns, evaluation.protocol, evaluation.scores.distinct)
     write_text(path, json.dumps(evaluation.to_dict()) + "\n")
     console.print(f"written to {path}" + (f" and {video}" if video else ""), markup=False)

@@ -2,46 +2,101 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import click
 from pydantic import BaseModel
 from rich.table import Table
 
 from rlkit import plugins
 from rlkit.cli.console import console
-from rlkit.config.load import packaged
+from rlkit.config.load import models_in, packaged
 from rlkit.config.tables import EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
+from rlkit.exploration.bonus import BonusConfig
 
-GROUPS = {"agents": plugins.AGENTS, "envs": plugins.ENVS, "goals": plugins.GOALS, "sinks": plugins.SINKS}
+GROUPS = {
+    "agents": plugins.AGENTS,
+    "envs": plugins.ENVS,
+    "goals": plugins.GOALS,
+    "bonuses": plugins.BONUSES,
+    "sinks": plugins.SINKS,
+}
+TABLES: dict[str, type[BaseModel]] = {"train": TrainConfig, "evaluation": EvaluationConfig}
 
 
 @click.command("list")
 @click.argument("what", type=click.Choice([*GROUPS, "configs", "keys"]), required=False)
 @click.argument("name", required=False)
 def list_(what: str | None, name: str | None) -> None:
-    """List agents, environments, goals, sinks and configs; with a name, all keys of its config.
+    """List agents, environments, goals, bonuses, sinks and configs; with a name, all keys of its config.
 
     \b
     rlkit list
-    rlkit list agents dqn      the keys of [agent] for dqn
+    rlkit list agents dqn          the keys of [agent] for dqn, with those of its tables
+    rlkit list agents dqn.network  the keys of one table
+    rlkit list bonuses count       the keys of [agent.bonus] for a kind of bonus
+    rlkit list keys                the keys of [train] and [evaluation]
+    rlkit list keys train.visits
     rlkit list configs cartpole
-    rlkit list keys            the keys of [train] and [evaluation]
     """
     if what == "keys":
-        for table, model in (("train", TrainConfig), ("evaluation", EvaluationConfig)):
+        shown = TABLES if name is None else _below("keys", name, TABLES)
+        for table, model in shown.items():
             show_keys(table, model)
     elif what == "configs" and name:
         known = packaged()
         if name not in known:
             raise ConfigError(f"no packaged config {name!r}{plugins.nearest(name, list(known))}: {', '.join(known)}")
         console.print(known[name].read_text(encoding="utf-8"), markup=False, end="")
-    elif what in ("agents", "envs") and name:
-        show_keys(what.removesuffix("s"), plugins.load(GROUPS[what], name).config)
+    elif what in ("agents", "envs", "bonuses") and name:
+        show_plugin(what, name)
     elif name:
         raise ConfigError(f"{what} have no keys; leave out {name!r}")
     else:
         for kind in [what] if what else [*GROUPS, "configs"]:
             show_names(kind)
+
+
+def show_plugin(what: str, name: str) -> None:
+    """The keys of an agent, an environment or a bonus; "dqn.network": those of one of its tables."""
+    plugin, dot, inner = (name, "", "") if ":" in name else name.partition(".")
+    loaded = plugins.load(GROUPS[what], plugin)
+    table = {"agents": "agent", "envs": "env", "bonuses": "agent.bonus"}[what]
+    model = loaded if what == "bonuses" else loaded.config
+    shown = _below(name, f"{table}.{inner}", {table: model}) if dot else {table: model}
+    for title, found in shown.items():
+        show_keys(title, found)
+
+
+def _below(what: str, dotted: str, tables: Mapping[str, type[BaseModel]]) -> dict[str, type[BaseModel]]:
+    """The models of the table `dotted`, by its name; one of several kinds has its type in the name."""
+    first = next((name for name in tables if dotted == name or dotted.startswith(f"{name}.")), None)
+    if first is None:
+        raise ConfigError(f"no table {dotted!r}{plugins.nearest(dotted, list(tables))}; there are: {', '.join(tables)}")
+    models = [tables[first]]
+    for part in dotted[len(first) :].split(".")[1:]:
+        inner = [kind for model in models if part in model.model_fields for kind in tables_in(model, part)]
+        if not inner:
+            known = sorted({name for model in models for name in model.model_fields if tables_in(model, name)})
+            raise ConfigError(f"{what}: no table {part!r}{plugins.nearest(part, known)}; there are: {', '.join(known)}")
+        models = inner
+    return {_titled(dotted, model, models): model for model in models}
+
+
+def _titled(table: str, model: type[BaseModel], all_models: Sequence[type[BaseModel]]) -> str:
+    kind = model.model_fields.get("type")
+    return f"{table}: {kind.default}" if len(all_models) > 1 and kind is not None else table
+
+
+def tables_in(model: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    """The models that the value of a key may be; those of all installed bonuses for a table of any bonus."""
+    found = models_in(model.model_fields[key].annotation)
+    if BonusConfig in found:
+        return [point.load() for point in plugins.installed(plugins.BONUSES).values()]
+    return found
 
 
 def show_names(kind: str) -> None:
@@ -61,9 +116,26 @@ def _first_comment(text: str) -> str:
 
 
 def show_keys(table: str, model: type[BaseModel]) -> None:
-    """Every field with its type, default and meaning."""
+    """Every field with its default and meaning, the keys of tables below the table."""
     rows = Table(f"[{table}]".replace("[", r"\["), "default", "meaning", title_justify="left")
-    for key, field in model.model_fields.items():
-        default = "required" if field.is_required() else str(field.get_default(call_default_factory=True))
-        rows.add_row(key, default.replace("[", r"\["), (field.description or "").replace("[", r"\["))
+    _add_keys(rows, model, "")
     console.print(rows)
+
+
+def _add_keys(rows: Table, model: type[BaseModel], prefix: str) -> None:
+    for key, field in model.model_fields.items():
+        inner = tables_in(model, key)
+        default = field.get_default(call_default_factory=True)
+        value = "required" if field.is_required() else "" if isinstance(default, BaseModel) else _value(default)
+        rows.add_row(prefix + key, value.replace("[", r"\["), (field.description or "").replace("[", r"\["))
+        for kind in inner:
+            if len(inner) > 1:
+                rows.add_row(f"{prefix}{key}", "", f"[italic]{_titled(key, kind, inner)}[/]")
+            _add_keys(rows, kind, f"{prefix}{key}.")
+
+
+def _value(default: Any) -> str:
+    """As TOML writes it; "unset" for a key that TOML leaves out."""
+    if default is None:
+        return "unset"
+    return json.dumps(default) if isinstance(default, bool | str | int | float | tuple | dict) else str(default)

@@ -23,7 +23,8 @@ from rlkit.errors import ConfigError
 @click.option(
     "--y",
     metavar="KEY",
-    help="The metric to draw; default: evaluation/return_mean, and over a config key the final evaluation.",
+    help="The metric to draw; default: evaluation/return_mean, episode/return if there were no evaluations during "
+    "training, and over a config key the final evaluation.",
 )
 @GROUP_BY
 @click.option(

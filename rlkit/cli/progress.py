@@ -20,22 +20,27 @@ if TYPE_CHECKING:
 TAIL = 8192  # bytes at a metrics file's end that are sure to hold a whole row
 
 
-def _bars(per_second: int) -> Progress:
+def _bars(per_second: int, *, timed: bool = True) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TextColumn("{task.fields[news]}"), TimeRemainingColumn())  # fmt: skip
+               TextColumn("{task.fields[news]}"), *([TimeRemainingColumn()] if timed else []))  # fmt: skip
     return Progress(*columns, console=console, refresh_per_second=per_second)
 
 
 @contextmanager
 def progress_bar(steps: int) -> Iterator[Any]:
     """A callback for the trainer that moves a progress bar."""
-    with _bars(per_second=4) as progress:
+    from rlkit.runs.cost import Remaining
+
+    with _bars(per_second=4, timed=False) as progress:
+        remaining = Remaining(steps)
         task = progress.add_task("training", total=steps, news="")
 
         def show(trainer: Trainer) -> None:
             recent = trainer.episodes.recent
             mean = f"return {sum(recent) / len(recent):.1f} over {len(recent)} episodes" if recent else ""
-            progress.update(task, completed=min(trainer.env_steps, steps), news=mean)
+            left = remaining.text(trainer.env_steps, trainer.agent.updates)
+            news = "  ".join(text for text in (mean, left) if text)
+            progress.update(task, completed=min(trainer.env_steps, steps), news=news)
 
         yield show
 

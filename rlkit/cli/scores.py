@@ -3,28 +3,62 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from rlkit.cli.console import console, prefix
+from rlkit.cli.console import console, prefix, say
 
 if TYPE_CHECKING:
+    from rlkit.runs.api import Evaluation
     from rlkit.runs.directory import RunDirectory
 
 
-def show_scores(returns: Any, protocol: dict[str, str]) -> None:
+ONE_EPISODE = (
+    "all {} episodes are the same one, because neither the environment nor the greedy policy draws random numbers: "
+    "they count as one. For different episodes, set evaluation.epsilon, or make the start depend on the seed"
+)
+
+
+def interval(returns: Any, distinct: int) -> tuple[float, float] | None:
+    """The bootstrap interval of the interquartile mean; None if there is one episode only, or one many times."""
+    from rlkit.training.evaluation import bootstrap_interval
+
+    return None if len(returns) == 1 or distinct == 1 else bootstrap_interval(returns)
+
+
+def show_scores(returns: Any, protocol: dict[str, str], distinct: int = 0) -> None:
+    """distinct: the number of different episodes, 0 if it is not known."""
     import numpy as np
 
-    from rlkit.training.evaluation import bootstrap_interval, iqm
+    from rlkit.training.evaluation import iqm
 
-    low, high = bootstrap_interval(returns)
-    table = Table("score", "value", title=f"{len(returns)} episodes", title_justify="left")
+    found = interval(returns, distinct)
+    title = f"{len(returns)} episodes" if len(returns) > 1 else "1 episode"
+    table = Table("score", "value", title=title, title_justify="left")
     table.add_row("mean", f"{returns.mean():.2f}")
     table.add_row("median", f"{np.median(returns):.2f}")
-    table.add_row("interquartile mean", f"{iqm(returns):.2f}  [{low:.2f}, {high:.2f}] 95% bootstrap over episodes")
+    bounds = "" if found is None else f"  [{found[0]:.2f}, {found[1]:.2f}] 95% bootstrap over episodes"
+    table.add_row("interquartile mean", f"{iqm(returns):.2f}{bounds}")
     table.add_row("min / max", f"{returns.min():.2f} / {returns.max():.2f}")
     console.print(table)
+    if distinct == 1 < len(returns):
+        say(ONE_EPISODE.format(len(returns)))
+    console.print("Protocol: " + "; ".join(f"{key}: {value}" for key, value in protocol.items()), markup=False)
+
+
+def show_curve(evaluations: Sequence[Evaluation]) -> None:
+    """One row for each evaluated checkpoint."""
+    from rlkit.training.evaluation import iqm
+
+    table = Table("step", "mean", "interquartile mean", "95% interval", title="checkpoints", title_justify="left")
+    for each in evaluations:
+        returns, found = each.scores.returns, interval(each.scores.returns, each.scores.distinct)
+        bounds = "" if found is None else f"{found[0]:.2f} to {found[1]:.2f}"
+        table.add_row(f"{each.env_steps:,}", f"{returns.mean():.2f}", f"{iqm(returns):.2f}", bounds)
+    console.print(table)
+    protocol = {key: value for key, value in evaluations[0].protocol.items() if key != "parameters"}
     console.print("Protocol: " + "; ".join(f"{key}: {value}" for key, value in protocol.items()), markup=False)
 
 
@@ -32,14 +66,22 @@ def show_finished(run: RunDirectory) -> None:
     """The final score with its protocol, and commands to continue with."""
     import numpy as np
 
-    from rlkit.training.evaluation import bootstrap_interval, iqm
+    from rlkit.training.evaluation import iqm
 
     result = json.loads((run.path / "result.json").read_text())
     returns = np.array(result["final"]["returns"])
-    show_scores(returns, result["protocol"])
-    low, high = bootstrap_interval(returns)
+    distinct = result.get("distinct_episodes", 0)
+    show_scores(returns, result["protocol"], distinct)
+    found = interval(returns, distinct)
+    bounds = "one episode, no interval" if found is None else f"95% interval {found[0]:.4g} to {found[1]:.4g}"
     early = result["env_steps"] < result["config"]["train"]["steps"]
-    console.print(f"\nfinal score {iqm(returns):.4g} (interquartile mean; 95% interval {low:.4g} to {high:.4g})")
+    console.print(f"\nfinal score {iqm(returns):.4g} (interquartile mean; {bounds})")
+    reached = [value for value in result.get("training", {}).get("episode/return", []) if value]
+    if not returns.any() and reached:
+        say(
+            "all evaluated episodes have a return of 0, but training episodes did not (mean "
+            f"{max(reached):.3g} in the best part of training): exploring finds rewards that the greedy policy does not"
+        )
     if early:
         console.print(f"solved after {result['env_steps']:,} steps, so training ended early (evaluation.stop)")
     console.print()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from rlkit.cli.batch import run_all
+from rlkit.cli.console import say
 from rlkit.cli.options import CONFIG, DATA, JOBS, SET
 from rlkit.cli.progress import progress_bar
 from rlkit.cli.scores import show_finished
@@ -57,8 +58,11 @@ def train(
     if jobs is not None or data is not None:
         raise ConfigError("--jobs and --data need --seeds")
     from rlkit.runs import api
+    from rlkit.runs.directory import free_name
 
     resolved = load(config, overrides)
+    if run is None and (taken := api.default_run(resolved)).exists():
+        say(f"{taken} exists ('rlkit resume {taken}' continues it); this run is written to {free_name(taken)}")
     with progress_bar(resolved.train.steps) as show:
         finished = api.train(resolved, run=run, on_progress=show)
     show_finished(finished)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import difflib
 import json
 import re
 import tomllib
@@ -9,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args
 
+import numpy as np
 from pydantic import BaseModel, ValidationError, create_model
 
 from rlkit import plugins
@@ -22,6 +26,7 @@ from rlkit.errors import ConfigError
 SAVED_LABEL = re.compile(rf"{SAVED}([\w.+=,/ -]{{1,200}})\n")  # the first line of a config that a run wrote
 LARGEST = 2**20  # bytes of a config file
 DEEPEST = 50  # levels of its tables and lists
+PLUGINS = ("env", "agent")  # the tables whose keys depend on the name in them
 
 
 def packaged() -> dict[str, Traversable]:
@@ -100,34 +105,84 @@ def refuse_deep(tables: Mapping[str, Any], label: str) -> None:
 
 
 def _on_top_of(base: Any, tables: Mapping[str, Any], users: tuple[str, ...]) -> dict[str, Any]:
-    """The tables of `base`, overridden by the keys of `tables`; nested tables are replaced as a whole."""
+    """The tables of `base`, overridden by the keys of `tables`; nested tables are replaced as a whole.
+
+    So are the tables of an agent or environment whose name is another than the base's: their keys are others.
+    """
     if not isinstance(base, str) or "\0" in base:
         raise ConfigError(f"{users[-1]}: base: expected the name of a packaged config or of a file, got {base!r}")
-    beside = (Path(users[-1]).parent / base).resolve()
-    source = str(beside) if Path(users[-1]).is_file() and beside.is_file() else base
+    source = _base_file(base, Path(users[-1])) or base
     if source in users:
         raise ConfigError(f"{users[-1]}: base: {base!r} inherits from this config itself")
     under = read(source, users)[1]
     alike = {name for name in under if isinstance(under[name], dict) and isinstance(tables.get(name), dict)}
+    named = {name for name in alike.intersection(PLUGINS) if "name" in tables[name]}
+    alike -= {name for name in named if tables[name]["name"] != under[name].get("name")}
     return {**under, **tables, **{name: {**under[name], **tables[name]} for name in alike}}
 
 
+def _base_file(base: str, user: Path) -> str | None:
+    """The file that `base` names beside the config `user`, with or without .toml; None for a packaged config."""
+    if not user.is_file():
+        return None
+    names = [base] if base in packaged() else [base, f"{base}.toml"]
+    return next((str(path.resolve()) for name in names if (path := user.parent / name).is_file()), None)
+
+
+# Words of other languages that would be non-empty strings, and so true
+NOT_TOML = {"True": "true", "False": "false", "None": "false, or leave the key out", "yes": "true", "no": "false",
+            "on": "true", "off": "false", "null": "false, or leave the key out"}  # fmt: skip
+WORD = re.compile(r"[\w./~][\w./~:+-]*")
+
+
 def parse_override(text: str) -> tuple[str, Any]:
-    """ "agent.learning_rate=1e-4" → ("agent.learning_rate", 0.0001); any other text than a TOML value is a string."""
-    key, equals, value = text.partition("=")
-    if not equals or not all(part for part in key.strip().split(".")):
+    """ "agent.learning_rate=1e-4" → ("agent.learning_rate", 0.0001).
+
+    The value is TOML; a single word (breakout, cuda:1, runs/x) may lack its quotes. Raises ConfigError for other text.
+    """
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not all(part for part in key.split(".")):
         raise ConfigError(f"--set {text!r}: expected KEY=VALUE, for example agent.learning_rate=1e-4")
     try:
-        return key.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"--set {key.strip()}: not a value: {error}") from error
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
+        pass
+    meant = next((meant for word, meant in NOT_TOML.items() if word.lower() == value.lower()), None)
+    if meant is not None:
+        raise ConfigError(f"--set {text}: {value!r} is not a value of TOML; write {meant}")
+    if not WORD.fullmatch(value) or _is_number(value):
+        shown = f"numbers are 0.5 or 1e-4, lists [1, 2], texts have quotes: '{key}=\"text\"'"
+        raise ConfigError(f"--set {text}: {value!r} is not a value of TOML; {shown}")
+    return key, value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON lacks as one that it has, for json.dumps. Raises ConfigError for what TOML cannot express."""
+    if isinstance(value, datetime.date | datetime.time | Path):
+        return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    what = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    raise ConfigError(
+        f"a config holds numbers, texts, lists and tables only, as TOML does; got a {what}: {value!r:.60}"
+    )
 
 
 def override(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `tables` with dotted keys set."""
-    changed: dict[str, Any] = json.loads(json.dumps(tables, default=str))
+    """A copy of `tables` with dotted keys set; another name of an agent or environment starts its table anew."""
+    changed: dict[str, Any] = json.loads(json.dumps(tables, default=_plain))
+    for plugin in PLUGINS:
+        name, given = values.get(f"{plugin}.name"), changed.get(plugin)
+        if name is not None and isinstance(given, dict) and given.get("name") != name:
+            del changed[plugin]
     for dotted, value in values.items():
         *parents, last = dotted.split(".")
         table = changed
@@ -161,14 +216,34 @@ def resolve(label: str, tables: Mapping[str, Any]) -> Config:
     whole: type[BaseModel] = create_model("Config", __base__=Model, **fields)
     try:
         # JSON mode, since strict checking of Python values would refuse a list for a tuple
-        parsed = whole.model_validate_json(json.dumps(tables, default=str))
+        parsed = whole.model_validate_json(json.dumps(_without_false(tables, [whole]), default=_plain))
     except ValidationError as error:
         problems += explanations(error, whole)
     if problems:
         raise ConfigError(
             f"{label}: " + ("" if len(problems) == 1 else f"{len(problems)} problems:\n  ") + "\n  ".join(problems)
         )
-    return Config(label, **{name: getattr(parsed, name) for name in ("env", "agent", "train", "evaluation")})
+    config = Config(label, **{name: getattr(parsed, name) for name in ("env", "agent", "train", "evaluation")})
+    _ = config.evaluation_env  # raises if its keys are wrong
+    return config
+
+
+def _without_false(tables: Mapping[str, Any], models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """The tables with null for each false of a key that may be None and is no switch.
+
+    TOML has no null, and a config may inherit a key that it wants to leave unset.
+    """
+    changed: dict[str, Any] = {}
+    for name, value in tables.items():
+        fields = [model.model_fields[name] for model in models if name in model.model_fields]
+        kinds = {kind for field in fields for kind in get_args(field.annotation)}
+        if value is False and NoneType in kinds and bool not in kinds:
+            changed[name] = None
+        elif isinstance(value, Mapping):
+            changed[name] = _without_false(value, [model for field in fields for model in models_in(field.annotation)])
+        else:
+            changed[name] = value
+    return changed
 
 
 def explanations(error: ValidationError, root: type[BaseModel], at: tuple[str, ...] = ()) -> list[str]:
@@ -189,10 +264,48 @@ def explain(detail: Mapping[str, Any], root: type[BaseModel], at: tuple[str, ...
     key = ".".join([*at, *location])
     if detail["type"] == "extra_forbidden":
         allowed = _fields_at(root, location[:-1])
-        return f"{key}: unknown key{plugins.nearest(location[-1], allowed)}; allowed: {', '.join(allowed)}"
+        hint = _meant(location[-1], allowed) or _elsewhere(root, location[-1], ".".join([*at, *location[:-1]]))
+        return f"{key}: unknown key{hint}; allowed: {', '.join(allowed)}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     got = "" if detail["type"] == "missing" else f", got {json.dumps(detail['input'], default=str)[:80]}"
     return f"{key}: {message}{got}" if key else f"{message}{got}"
+
+
+SYNONYMS = {
+    "lr": "learning_rate", "gamma": "discount", "eps": "epsilon", "buffer_size": "replay_capacity",
+    "memory_size": "replay_capacity", "total_timesteps": "steps",
+    "timesteps": "steps", "max_steps": "max_episode_steps", "n_envs": "num_envs", "env_id": "id",
+    "layers": "hidden", "hidden_sizes": "hidden", "net_arch": "hidden", "clip_reward": "reward_clip",
+    "warmup": "learning_starts", "warmup_steps": "learning_starts", "n_steps": "n_step", "double_q": "double",
+    "entry_point": "register", "env_kwargs": "kwargs", "total_steps": "steps", "n_eval_episodes": "episodes",
+}  # fmt: skip
+"""Names that other libraries use → ours."""
+
+
+def _meant(word: str, allowed: list[str]) -> str:
+    """ " (did you mean ...?)" for one of `allowed`, or ""."""
+    other = SYNONYMS.get(word)
+    return f" (did you mean {other}?)" if other in allowed else plugins.nearest(word, allowed)
+
+
+def _elsewhere(root: type[BaseModel], word: str, place: str) -> str:
+    """ " (did you mean ...?)" for dotted keys of other tables, or ""."""
+    keys = [dotted for dotted in _all_keys(root) if dotted.rpartition(".")[0] != place]
+    lasts = {dotted.rpartition(".")[2] for dotted in keys}
+    last = SYNONYMS.get(word, word)
+    if last not in lasts:
+        last = next(iter(difflib.get_close_matches(word, lasts, n=1, cutoff=0.8)), "")
+    found = [dotted for dotted in keys if dotted.rpartition(".")[2] == last]
+    return f" (did you mean {' or '.join(found[:3])}?)" if found else ""
+
+
+def _all_keys(root: type[BaseModel], prefix: str = "") -> list[str]:
+    """The dotted keys of all tables below `root`, the outer ones first."""
+    keys = [prefix + name for name in root.model_fields]
+    for name, field in root.model_fields.items():
+        for model in models_in(field.annotation):
+            keys += _all_keys(model, f"{prefix}{name}.")
+    return list(dict.fromkeys(keys))
 
 
 def _fields_at(root: type[BaseModel], location: Sequence[str]) -> list[str]:
@@ -201,14 +314,15 @@ def _fields_at(root: type[BaseModel], location: Sequence[str]) -> list[str]:
     for part in location:
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if fields:  # other parts are union tags of pydantic and positions in lists
-            models = [model for field in fields for model in _models_in(field.annotation)]
+            models = [model for field in fields for model in models_in(field.annotation)]
     return sorted({name for model in models for name in model.model_fields})
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside a type annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+    return [model for argument in get_args(annotation) for model in models_in(argument)]
 
 
 def load(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 
 class Model(BaseModel):
@@ -28,6 +35,19 @@ def _switched(value: Any) -> Any:
 
 SWITCH = BeforeValidator(_switched)
 """For `Annotated[Table | None, SWITCH]`: true is the table with its defaults, false is None; for --set."""
+
+
+def _whole(kwargs: dict[str, Any]) -> dict[str, Any]:
+    for name, value in kwargs.items():
+        if value is None or (isinstance(value, list) and None in value):
+            raise ValueError(f"{name} is None, which TOML cannot express; leave the argument out")
+        if isinstance(value, dict):
+            _whole(value)
+    return kwargs
+
+
+Kwargs: TypeAlias = Annotated[dict[str, Any], AfterValidator(_whole)]
+"""Keyword arguments for code that rlkit does not know: anything that TOML can express."""
 
 
 class PluginConfig(Model):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from rlkit.config.model import Model, PluginConfig
+from rlkit.config.model import Kwargs, Model, PluginConfig
+from rlkit.errors import ConfigError
 
 SAVED = "# experiment: "  # the beginning of a config that a run wrote
 
@@ -57,6 +59,11 @@ class TrainConfig(Model):
         le=1024,
         description="CPU threads of torch. 1 is fastest for small networks; exact repetition needs the same number.",
     )
+    reward_scale: float = Field(
+        default=1.0,
+        description="Factor of the environment's rewards in what the agent learns from, before it clips them and adds "
+        "bonuses. 0: exploration alone. Scores and logged returns stay raw.",
+    )
     log_every: int = Field(default=1000, ge=1, description="Environment steps between two rows of metrics.")
     checkpoint_every: int = Field(
         default=10_000, ge=0, description="Environment steps between checkpoints; 0: only at the end and when stopped."
@@ -73,7 +80,9 @@ class TrainConfig(Model):
         description='Metric sinks besides metrics.jsonl, which every run writes: names or "package.module:attr".',
     )
     visits: VisitsConfig | None = Field(
-        default=None, description="Draws the positions that training visited, at each evaluation. Default: no picture."
+        default=None,
+        description="Draws the positions that training visited, at each evaluation. Default: no picture. False: an "
+        "inherited table is dropped.",
     )
 
 
@@ -107,7 +116,14 @@ class EvaluationConfig(Model):
         "with the table softmax). false: the best action. A policy without memory may have to sample, where one view "
         "stands for many situations.",
     )
-    stop: StopConfig | None = Field(default=None, description="When to end training early. Default: never.")
+    env: Kwargs = Field(
+        default_factory=dict,
+        description="Keys of [env] that are different in evaluations, such as { kwargs = { level = 9 } }; tables are "
+        "replaced as a whole. Spaces must be the same. Default: none.",
+    )
+    stop: StopConfig | None = Field(
+        default=None, description="When to end training early. Default: never. False: an inherited table is dropped."
+    )
 
     @model_validator(mode="after")
     def _can_stop(self) -> Self:
@@ -125,6 +141,20 @@ class Config:
     agent: PluginConfig
     train: TrainConfig
     evaluation: EvaluationConfig
+
+    @property
+    def evaluation_env(self) -> PluginConfig:
+        """The table env of evaluations. Raises ConfigError for keys that it cannot have."""
+        given = self.evaluation.env
+        if not given:
+            return self.env
+        try:
+            merged = {**self.env.model_dump(mode="json", exclude_none=True), **given}
+            return type(self.env).model_validate_json(json.dumps(merged))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, ("evaluation.env", *first["loc"])))
+            raise ConfigError(f"{self.label}: {key}: {first['msg']}") from error
 
     def tables(self) -> dict[str, Any]:
         """All tables, without the label, as plain data that TOML can represent."""

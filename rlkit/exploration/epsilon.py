@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from rlkit.config.model import Model
+from rlkit.exploration.action_mask import random_allowed
 
 
 class EpsilonConfig(Model):
@@ -53,8 +54,11 @@ def epsilon_greedy(
     num_envs: int,
     num_actions: int,
     rng: np.random.Generator,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """Actions (N,): in each environment a uniformly random one with probability `epsilon`, else the greedy one.
+
+    allowed: (N, A) the actions among which the random one is; None for all.
 
     Always draws 2 N numbers, so that runs with different values use the same random stream. `greedy` returns (N,) and
     is not called if all actions are random.
@@ -64,6 +68,8 @@ def epsilon_greedy(
     uniform: NDArray[np.int64] = (coins[1] * num_actions).astype(
         np.int64
     )  # a double below 1 times A stays below A, rounded too
+    if allowed is not None:
+        uniform = random_allowed(coins[1], allowed)
     exploring = np.count_nonzero(explore)
     if exploring == num_envs:
         return uniform

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlkit.exploration.adjustment import Adjustment
+from rlkit.exploration.action_mask import allowed_actions, restricted
+from rlkit.exploration.adjustment import Adjustment, mask
 from rlkit.exploration.bonus import Actor
 from rlkit.exploration.epsilon import epsilon_greedy
 from rlkit.learning.softmax import Softmax
@@ -61,8 +62,10 @@ class QPolicy:
                 lambda: None if self.actor is None else self.actor(observation),
                 len(observation.obs),
                 rng,
+                allowed_actions(observation),
             )
-        q = self.values(observation.obs)
+        q, allowed = self.values(observation.obs), allowed_actions(observation)
+        q = q if allowed is None else mask(allowed)(q)
         if mode is Mode.EVALUATE:
             return ActorOutput(q.argmax(1), {}, {})
         if self.softmax is None:
@@ -75,8 +78,9 @@ class QPolicy:
         adjustment: Callable[[], Adjustment[NDArray[np.float32]] | None],
         count: int,
         rng: np.random.Generator,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> ActorOutput:
-        """Actions (count,), random ones included; `values` gives the action values (count, A).
+        """Actions (count,) among those `allowed` (count, A), random ones included; `values` gives (count, A).
 
         Neither function is called if all actions are random, unless the values are told. Raises ValueError if epsilon
         is not known.
@@ -88,9 +92,11 @@ class QPolicy:
 
         def choose() -> NDArray[np.int64]:
             q, adjust = told["values"] if told else values(), adjustment()
+            adjust = adjust if allowed is None else restricted(adjust, allowed)
             return self._choose(q if adjust is None else adjust(q), coins)
 
-        return ActorOutput(epsilon_greedy(self.epsilon, choose, count, self._num_actions, rng), {}, told)
+        action = epsilon_greedy(self.epsilon, choose, count, self._num_actions, rng, allowed)
+        return ActorOutput(action, {}, told)
 
     def _choose(self, q: NDArray[np.float32], coins: NDArray[np.float64] | None) -> NDArray[np.int64]:
         """Actions (N,) for values (N, A), adjusted: soft with uniform random numbers (N,), else greedy."""

@@ -93,6 +93,9 @@ def summarise(rows: Sequence[Mapping[str, Any]], parts: int = 24) -> dict[str, l
     return {"env_steps": [end * (part + 1) / parts for part in range(parts)], **means}
 
 
+INFO = "info/"  # the beginning of signals that are logged as they are at the end of an episode
+
+
 class EpisodeMeter:
     """Raw returns and lengths of training episodes, and the signal "success" at their end, if there is one."""
 
@@ -116,6 +119,10 @@ class EpisodeMeter:
         if (success := step.after.signals.get("success")) is not None:
             for row, solved in zip(rows, success[ended], strict=True):
                 row["episode/success"] = float(solved)
+        for name, values in step.after.signals.items():
+            if name.startswith(INFO):
+                for row, value in zip(rows, values[ended], strict=True):
+                    row[name] = float(value)
         self.episodes += len(rows)
         self.recent = (self.recent + [row["episode/return"] for row in rows])[-100:]
         self._return[ended] = 0

@@ -62,7 +62,7 @@ def build_actor_critic(
     """
     if config.dueling:
         raise ConfigError("network.dueling splits action values; a policy and a state value have none")
-    inputs, factory = build_input(space, config.input_kind), LayerFactory.of(config)
+    inputs, factory = build_input(space, config.input_kind, config.layout), LayerFactory.of(config)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     refuse_idle(config, hidden)
     bodies = []

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from rlkit.config.model import Model
-from rlkit.nn.inputs import InputKind
+from rlkit.nn.inputs import InputKind, Layout
 
 Normalisation: TypeAlias = Literal["weight", "weight_mean_batch", "batch", "layer", "group", "spectral"]
 Activation: TypeAlias = Literal["relu", "leaky_relu", "elu", "tanh"]
@@ -55,6 +55,11 @@ class NetworkConfig(Model):
         "large in the steps before the first update scaled down, and all else as auto; standardise: vectors of floats "
         "by mean and deviation of those steps; auto: by the space alone, as in 0.1.0; pixels divides by 255; codes "
         "makes MiniGrid's codes one-hot; bounds scales to [-1, 1]; raw changes nothing.",
+    )
+    layout: Layout = Field(
+        "auto",
+        description="Where observations of rank 3 have their channels: channels_first is (c, h, w), channels_last "
+        "(h, w, c). auto: the axis besides two equal ones, or else the last if no other is smaller (rlkit check).",
     )
     encoder: str = Field(
         "mlp",

@@ -22,10 +22,12 @@ mean of such vectors and divides by their deviation, unless it is nearly 0. ``ki
 without measuring, as version 0.1.0 did: the space alone decides, and bounds that observations never come near make
 their inputs small.
 
-The layout follows: rank 2 gets one channel, (1, h, w). Rank 3 is taken as channel-last, and its last axis is moved to
-the front, if no other axis is smaller (MinAtar's Seaquest has 10 x 10 cells and 10 channels); else it is channel-first
-already. Rank 4 is a stack of channel-last frames, (k, h, w, c), and becomes (k * c, h, w). The rules mistake only
-colour images of at most 25 x 25 pixels for codes: give "pixels" for them.
+The layout follows: rank 2 gets one channel, (1, h, w). If two neighbouring axes of rank 3 are equal, the third one
+holds the channels: (17, 9, 9) is channel-first, (9, 9, 17) channel-last. Otherwise it is channel-last if no other axis
+is smaller than the last (MinAtar's Seaquest has 10 x 10 cells and 10 channels), else channel-first. The key
+`network.layout` says otherwise. A last axis of channels is moved to the front. Rank 4 is a stack of channel-last
+frames, (k, h, w, c), and becomes (k * c, h, w). The rules mistake only colour images of at most 25 x 25 pixels for
+codes: `rlkit check` and `train` refuse values that no code has; give "pixels" for them.
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ from rlkit.structure import Structure
 
 InputKind: TypeAlias = Literal["measured", "standardise", "auto", "pixels", "codes", "bounds", "raw"]
 
+Layout: TypeAlias = Literal["auto", "channels_first", "channels_last"]
+
 MEASURED = ("measured", "standardise")  # kinds that need mean and deviation
 RULES = (*MEASURED, "auto")  # kinds that choose another by the space
 MINIGRID_CODES = (11, 6, 4)  # objects, colours, states (doors: 3; the agent seen from above has 4 directions)
@@ -73,12 +77,15 @@ def to_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
 class InputLayer(nn.Module):
     """Raw observations (B, *O) of any supported dtype -> float32 (B, *shape); images channel-first."""
 
-    def __init__(self, values: nn.Module, raw_shape: tuple[int, ...], valued_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, values: nn.Module, raw_shape: tuple[int, ...], valued_shape: tuple[int, ...], layout: Layout = "auto"
+    ) -> None:
         """`raw_shape` is O with a last axis of numbers, `valued_shape` the shape after `values`."""
         super().__init__()
         self.values = values
         self._raw_shape = raw_shape
-        self._order = _channel_order(valued_shape, channel_last=raw_shape[-1:] != valued_shape[-1:])
+        codes = raw_shape[-1:] != valued_shape[-1:]
+        self._order = _channel_order(valued_shape, "channels_last" if codes else layout)
         self._merge = len(valued_shape) == 4
         self._add_channel = len(valued_shape) == 2
         self.shape = _laid_out(valued_shape, self._order)
@@ -111,13 +118,13 @@ class InputLayer(nn.Module):
         return values.unsqueeze(1) if self._add_channel else values
 
 
-def build_input(space: gym.Space[Any], kind: InputKind = "auto") -> InputLayer:
-    """The input layer for one observation's `space`. Raises SpecError if `kind` does not apply to it.
+def build_input(space: gym.Space[Any], kind: InputKind = "auto", layout: Layout = "auto") -> InputLayer:
+    """The input layer for one observation's `space`. Raises SpecError if `kind` or `layout` does not apply to it.
 
     Whoever passes kind = "measured" or "standardise" must call the layer's `initialise`.
     """
     if isinstance(space, gym.spaces.Box):
-        return _box_input(space, _box_kind(space, kind))
+        return _box_input(space, _box_kind(space, kind), layout)
     if kind not in RULES:
         raise SpecError(f'network.input = "{kind}" applies to Box observations only, not to {space}; leave it out')
     if isinstance(space, gym.spaces.Discrete):
@@ -152,9 +159,9 @@ class StructuredInput(nn.Module):
         return {name: layer(part) for layer, (name, part) in zip(self.layers, parts.items(), strict=True)}
 
 
-def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int) -> str:
+def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int, layout: Layout = "auto") -> str:
     """How observations of `space` enter, in words; mean and deviation are measured over `random_steps`."""
-    layer = build_input(space, kind)
+    layer = build_input(space, kind, layout)
     names: dict[str, str] = {"pixels": "divided by 255", "codes": "MiniGrid's codes, one-hot"}
     names |= {"bounds": "scaled to [-1, 1] by their bounds", "raw": "unchanged"}
     if not isinstance(space, gym.spaces.Box):
@@ -190,13 +197,22 @@ def _box_kind(space: gym.spaces.Box, kind: InputKind) -> InputKind:
     return "bounds" if is_bounded(space) else "raw"
 
 
+def holds_no_codes(space: gym.Space[Any], kind: InputKind, high: NDArray[Any]) -> bool:
+    """Whether the rules would take `space` for MiniGrid's codes, but observed values up to `high` (*O) are none."""
+    if kind not in RULES or not isinstance(space, gym.spaces.Box) or _box_kind(space, kind) != "codes":
+        return False
+    return bool((high.reshape(*high.shape[:-1], -1, 3) >= MINIGRID_CODES).any())
+
+
 def _may_hold_codes(space: gym.spaces.Box) -> bool:
     groups = space.shape[-1] // 3 if len(space.shape) == 3 else 1
     return space.dtype == np.uint8 and len(space.shape) in (3, 4) and space.shape[-1] == 3 * groups and groups > 0
 
 
-def _box_input(space: gym.spaces.Box, kind: InputKind) -> InputLayer:
+def _box_input(space: gym.spaces.Box, kind: InputKind, layout: Layout) -> InputLayer:
     shape = space.shape
+    if layout != "auto" and len(shape) != 3:
+        raise SpecError(f'network.layout = "{layout}" applies to observations of rank 3, not of shape {shape}')
     if len(shape) == 0 or len(shape) > 4:
         raise SpecError(f"observations of rank 1 to 4 are supported, not of shape {shape}")
     if kind == "codes":
@@ -205,28 +221,38 @@ def _box_input(space: gym.spaces.Box, kind: InputKind) -> InputLayer:
         sizes = MINIGRID_CODES * (shape[-1] // 3)
         return InputLayer(OneHot(sizes), shape, (*shape[:-1], sum(sizes)))
     if kind == "pixels":
-        return InputLayer(Scaled(factor=1.0 / 255.0), shape, shape)
+        return InputLayer(Scaled(factor=1.0 / 255.0), shape, shape, layout)
     if kind == "bounds":
         if not is_bounded(space):
             raise SpecError(
                 f'network.input = "bounds" needs finite bounds within {LARGEST_BOUND:g}, not {space}; use "raw"'
             )
-        return InputLayer(Scaled(*by_bounds(space)), shape, shape)
+        return InputLayer(Scaled(*by_bounds(space)), shape, shape, layout)
     if kind == "measured":
-        return InputLayer(Measured(space, tamed), shape, shape)
+        return InputLayer(Measured(space, tamed), shape, shape, layout)
     if kind == "standardise":
         start = by_bounds(space) if is_bounded(space) else (np.zeros(shape), np.ones(shape))
-        return InputLayer(Measured(space, standardised, start), shape, shape)
-    return InputLayer(Scaled(), shape, shape)
+        return InputLayer(Measured(space, standardised, start), shape, shape, layout)
+    return InputLayer(Scaled(), shape, shape, layout)
 
 
-def _channel_order(shape: tuple[int, ...], *, channel_last: bool) -> tuple[int, ...] | None:
+def _channel_order(shape: tuple[int, ...], layout: Layout) -> tuple[int, ...] | None:
     """The permutation of (B, *shape) that puts channels before height and width; None if they are there already."""
     if len(shape) == 4:
         return (0, 1, 4, 2, 3)
-    if len(shape) == 3 and (channel_last or shape[2] <= min(shape[:2])):
-        return (0, 3, 1, 2)
-    return None
+    if len(shape) != 3:
+        return None
+    if layout == "auto":
+        layout = _guessed(shape)
+    return (0, 3, 1, 2) if layout == "channels_last" else None
+
+
+def _guessed(shape: tuple[int, ...]) -> Layout:
+    """The layout of rank 3: channels are the axis besides two equal ones, or else last if no other axis is smaller."""
+    first_two, last_two = shape[0] == shape[1], shape[1] == shape[2]
+    if first_two != last_two:
+        return "channels_last" if first_two else "channels_first"
+    return "channels_last" if shape[2] <= min(shape[:2]) else "channels_first"
 
 
 def _laid_out(shape: tuple[int, ...], order: tuple[int, ...] | None) -> tuple[int, ...]:

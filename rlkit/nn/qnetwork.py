@@ -67,7 +67,7 @@ def build_q_network(config: NetworkConfig, space: gym.Space[Any], num_actions: i
     The network is in evaluation mode; the learner switches to training mode where needed. Raises SpecError if the
     space does not fit the input or the encoder, ConfigError for an unusable encoder or normalisation.
     """
-    inputs = build_input(space, config.input_kind)
+    inputs = build_input(space, config.input_kind, config.layout)
     factory = LayerFactory.of(config)
     encoder = build_encoder(config.encoder, inputs.shape, factory)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden

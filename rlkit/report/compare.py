@@ -21,6 +21,7 @@ from rlkit.report.scores import (
     optimality_gap,
     probability_of_improvement,
 )
+from rlkit.runs.directory import RunDirectory
 
 
 @dataclass
@@ -38,10 +39,18 @@ class Table:
         return "\n\n".join([table, *self.notes])
 
 
+def _way_on(result: Result) -> str:
+    """How to finish an unfinished run, or to remove one that has nothing to resume."""
+    if RunDirectory(result.path).checkpoints.steps():
+        return f"'rlkit resume {result.path}' goes on"
+    config = result.path / "config.toml"
+    return f"it has no checkpoint: 'rlkit train {config} --run {result.path}' begins it anew, or delete it"
+
+
 def finished(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
     """(finished runs, one line for each unfinished run)."""
     lines = [
-        f"{result.path} is unfinished at step {result.env_steps:,}; left out ('rlkit resume {result.path}' goes on)"
+        f"{result.path} is unfinished at step {result.env_steps:,}; left out ({_way_on(result)})"
         for result in results
         if result.returns is None
     ]

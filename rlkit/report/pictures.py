@@ -14,6 +14,8 @@ from rlkit.report.groups import Group, grouped
 from rlkit.report.plot import FINAL_SCORE, X_LABELS, Curve, Picture, draw, picture
 from rlkit.report.results import Result, scored_by
 
+EVALUATED, TRAINING = "evaluation/return_mean", "episode/return"
+
 
 def drawn(
     results: Sequence[Result], x: str, y: str | None, by: Sequence[str] = (), against: str | None = None
@@ -23,9 +25,20 @@ def drawn(
     Raises ConfigError if there is nothing to draw.
     """
     if x in X_LABELS:
-        return draw(grouped(results, by), x, y or "evaluation/return_mean", against)
+        name, notes = (y, []) if y else _default_curve(results)
+        found = draw(grouped(results, by), x, name, against)
+        found.notes[:0] = notes
+        return found
     runs = [scored_by(run, y) if run.returns is not None else run for run in results] if y else results
     return draw_sensitivity(runs, x, by, y or FINAL_SCORE)
+
+
+def _default_curve(results: Sequence[Result]) -> tuple[str, list[str]]:
+    """(the curve to draw, notes): that of evaluations, or of training episodes if no run was evaluated meanwhile."""
+    if any(EVALUATED in run.curves for run in results) or not any(TRAINING in run.curves for run in results):
+        return EVALUATED, []
+    why = "no run was evaluated during training (evaluation.every is 0)"
+    return TRAINING, [f"{why}, so the curves are {TRAINING}: the returns of training episodes, exploration included"]
 
 
 def draw_sensitivity(results: Sequence[Result], key: str, by: Sequence[str] = (), y: str = FINAL_SCORE) -> Picture:

@@ -216,7 +216,9 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
         if x not in X_LABELS:
             _mark_values(axis, groups.values())
         axis.margins(x=0.01 if x in X_LABELS else 0.05)
-        if axis.dataLim.y0 >= 0:
+        if axis.dataLim.y0 == axis.dataLim.y1:  # equal values: a line in the middle, not one on the frame
+            axis.set_ylim(axis.dataLim.y0 - 0.5, axis.dataLim.y0 + 0.5)
+        elif axis.dataLim.y0 >= 0:
             axis.set_ylim(bottom=0)  # else small gains look large
         if len(curves) == 1 and len(groups) > 3:  # inside, it would cover the curves
             figure.set_figwidth(figure.get_figwidth() + 1.5)
@@ -264,7 +266,8 @@ def _draw_curve(axis: Any, label: str, curve: Curve, number: int, *, marked: boo
     seeds = f"{len(curve.values)} seed{'' if len(curve.values) == 1 else 's'}"
     marker = "o" if marked or len(curve.x) == 1 else None
     told = textwrap.fill(f"{label}, {seeds}", LEGEND)
-    axis.plot(curve.x, curve_iqm(curve.values), style, color=colour, marker=marker, label=told)
+    axis.plot(curve.x, curve_iqm(curve.values), style, color=colour, marker=marker, label=told,
+              clip_on=False, zorder=3)  # fmt: skip  # values of 0 lie on the x axis, and are seen above it
     bounds = curve_interval(curve.values)
     if bounds is not None:
         axis.fill_between(curve.x, *bounds, color=colour, alpha=0.2, linewidth=0)

@@ -24,18 +24,23 @@ from rlkit.errors import ConfigError, RlkitError, RunError
 from rlkit.files import write_text
 from rlkit.metrics.line_log import read_rows
 from rlkit.metrics.meters import summarise
-from rlkit.runs.assemble import Evaluator, Session, assemble
+from rlkit.runs.assemble import Evaluator, Hooks, Session, assemble
 from rlkit.runs.directory import RunDirectory, free_name, machine, today, versions
 from rlkit.runs.earlier import upgraded
 from rlkit.runs.identity import differences, digest, of_checkpoint, understood
 from rlkit.runs.policy import load_policy
+from rlkit.runs.trial import trial
 from rlkit.runs.trust import named_modules
 from rlkit.runs.video import Recording, VideoFile, frames_per_second
 from rlkit.training.evaluation import Scores, bootstrap_interval
 from rlkit.training.trainer import Stop, Trainer
-from rlkit.types import Purpose
+from rlkit.types import Purpose, StepBatch
+
+TRIAL_STEPS, TRIAL_SECONDS = 50, 0.5  # of the random play before training, played twice within the time
 
 Progress = Callable[[Trainer], None]
+OnStep = Callable[[Trainer, StepBatch], bool | None]
+OnEvaluation = Callable[[Trainer, Mapping[str, float]], bool | None]
 
 
 class Stopped(RlkitError):
@@ -57,7 +62,7 @@ def stop_on_signals() -> Iterator[Stop]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, frame: Any) -> None:
-        os.write(2, b"\nstopping after this step or evaluation; a second signal stops at once, without a checkpoint\n")
+        os.write(2, b"\nstopping after this step; a second signal stops at once, without a checkpoint\n")
         stop.signal = number
         signal.signal(number, signal.SIG_DFL)
 
@@ -86,30 +91,48 @@ def train(
     *,
     run: str | Path | None = None,
     on_progress: Progress = lambda trainer: None,
+    on_step: OnStep | None = None,
+    on_evaluation: OnEvaluation | None = None,
 ) -> RunDirectory:
     """Trains a config: a file, the name of a packaged config, or a resolved one.
 
     overrides: values by dotted key, {"train.steps": 1000}. run: the run directory, by default runs/NAME-seedS or the
-    next free name. Raises ConfigError before anything is written, Stopped after a signal.
+    next free name. Plays some random steps first, and warns of what it sees. Raises ConfigError before anything is
+    written, Stopped after a signal.
+
+    on_step(trainer, step) is called after each step of all environments, on_evaluation(trainer, scores) after each
+    evaluation during training; if one returns true, training ends there, with the final evaluation. Both may log:
+    `trainer.meters.add({"mine/speed": 3.0})`.
     """
     if not isinstance(config, Config):
         config = load(config, overrides)
     elif overrides:
         raise ConfigError("overrides need the name or the file of a config; this config is already resolved")
-    name = config.label.replace("/", "-")
-    path = Path(run) if run is not None else free_name(Path("runs") / f"{name}-seed{config.train.seed}")
+    seen = trial(config, TRIAL_STEPS, TRIAL_SECONDS)
+    seen.check(config)
+    for note in seen.notes(config):
+        warnings.warn(note, stacklevel=2)
+    follows_seeds = seen.differs_at is None
+    path = Path(run) if run is not None else free_name(default_run(config))
 
     with _threads(config.train.threads), stop_on_signals() as stop, ExitStack() as held:
 
         def create(device: torch.device) -> RunDirectory:
-            return held.enter_context(RunDirectory.created(path, config, run_info(config, device)))
+            info = {**run_info(config, device), "follows_seeds": follows_seeds}
+            return held.enter_context(RunDirectory.created(path, config, info))
 
-        session = assemble(config, create, stop=stop, on_progress=on_progress)
+        hooks = Hooks(on_progress, on_step, on_evaluation)
+        session = assemble(config, create, stop=stop, hooks=hooks, follows_seeds=follows_seeds)
         try:
             session.trainer.start()
             return _finish(session, config, session.trainer.run())
         finally:
             session.close()
+
+
+def default_run(config: Config) -> Path:
+    """The run directory of a config that is trained for the first time."""
+    return Path("runs") / f"{config.label.replace('/', '-')}-seed{config.train.seed}"
 
 
 def run_info(config: Config, device: torch.device) -> dict[str, Any]:
@@ -128,21 +151,38 @@ def run_info(config: Config, device: torch.device) -> dict[str, Any]:
     }
 
 
-def resume(path: str | Path, steps: int | None = None, *, on_progress: Progress = lambda trainer: None) -> RunDirectory:
+def resume(
+    path: str | Path,
+    steps: int | None = None,
+    *,
+    device: str | None = None,
+    on_progress: Progress = lambda trainer: None,
+    on_step: OnStep | None = None,
+    on_evaluation: OnEvaluation | None = None,
+) -> RunDirectory:
     """Continues a run from its newest sound checkpoint, exactly as if it had not stopped.
 
     Imports the modules that the run's config names; `rlkit resume` asks before it does.
 
-    steps: a new total of environment steps. Warns if a checkpoint is damaged (then an older one is used), if versions
-    changed, and if the environments cannot be restored (then the run continues with new episodes and is marked as
-    approximate). Raises RunError if nothing can be resumed.
+    steps: a new total of environment steps. device: another train.device, "cpu" for a run that was made on a GPU. Warns
+    if a checkpoint is damaged (then an older one is used), if versions changed, and if the environments cannot be
+    restored (then the run continues with new episodes and is marked as approximate). Raises RunError if nothing can be
+    resumed.
     """
     run = RunDirectory.open(Path(path))
-    config = run.config({} if steps is None else {"train.steps": steps})
+    changes = {"train.steps": steps, "train.device": device}
+    config = run.config({key: value for key, value in changes.items() if value is not None})
     with run.lock():
         env_steps = _step_to_resume_at(run, steps, config)
         with _threads(config.train.threads), stop_on_signals() as stop:
-            session = assemble(config, lambda device: run, resumed_at=env_steps, stop=stop, on_progress=on_progress)
+            session = assemble(
+                config,
+                lambda device: run,
+                resumed_at=env_steps,
+                stop=stop,
+                hooks=Hooks(on_progress, on_step, on_evaluation),
+                follows_seeds=_follows_seeds(run.path),
+            )
             try:
                 exact = _restore(session, env_steps)
                 write_text(run.path / "config.toml", config.to_toml())
@@ -238,6 +278,7 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
         "protocol": protocol,
         "curve": trainer.curve,
         "training": summarise(read_rows(run.metrics)),
+        "distinct_episodes": scores.distinct,
         "final": {"episodes": len(scores.returns), **scores.episodes()},
     }
     write_text(run.path / "result.json", json.dumps(result) + "\n")
@@ -257,10 +298,30 @@ class Evaluation:
         return {
             "protocol": self.protocol,
             "env_steps": self.env_steps,
+            "distinct_episodes": self.scores.distinct,
             **self.scores.summary(),
             "return_iqm_interval_95": [low, high],
             **self.scores.episodes(),
         }
+
+
+def _follows_seeds(path: Path) -> bool:
+    """What run.json says; an exported policy may lack that file."""
+    try:
+        return bool(RunDirectory(path).info().get("follows_seeds", True))
+    except RunError:
+        return True
+
+
+def evaluate_checkpoints(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> list[Evaluation]:
+    """Evaluates the policy of every kept checkpoint of a run, in their order, each in the same episodes.
+
+    `train.keep_checkpoints` is the number that a run keeps. Raises RunError if there is none.
+    """
+    steps = RunDirectory.open(Path(path)).checkpoints.steps()
+    if not steps:
+        raise RunError(f"{path} has no checkpoint")
+    return [evaluate_run(path, checkpoint=str(step), overrides=overrides) for step in steps]
 
 
 def evaluate_run(
@@ -286,14 +347,16 @@ def evaluate_run(
             f"a video of {video_episodes} episodes needs as many of environment 0, which plays {played} of the "
             f"{evaluation.final_episodes}: evaluate more episodes, or set evaluation.num_envs = 1"
         )
-    evaluator = Evaluator(loaded.config)
+    evaluator = Evaluator(loaded.config, follows_seeds=_follows_seeds(Path(path)))
     try:
         with _threads(loaded.config.train.threads):
             if video is None:
                 scores = evaluator(loaded.policy, evaluation.final_episodes)
             else:
                 plugin = plugins.load(plugins.ENVS, loaded.config.env.name)
-                shown = evaluator.environments = plugin.make(loaded.config.env, evaluation.num_envs, Purpose.RENDER)
+                shown = evaluator.environments = plugin.make(
+                    loaded.config.evaluation_env, evaluation.num_envs, Purpose.RENDER
+                )
                 with VideoFile(video, frames_per_second(shown.spec)) as file:
                     recording = Recording(loaded.policy, shown.spec, file, video_episodes)
                     scores = evaluator(recording, evaluation.final_episodes, recording.on_step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -21,11 +21,12 @@ from rlkit.metrics.visits import Visits
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.identity import digest, of_checkpoint, of_run
 from rlkit.seeding import Streams
+from rlkit.structure import space_text
 from rlkit.training.action_log import ActionLog
 from rlkit.training.evaluation import Scores, evaluate, protocol_of
 from rlkit.training.rollout import Rollout
 from rlkit.training.trainer import Stop, Trainer
-from rlkit.types import EnvSpec, LayerSummary, Mode, Purpose, State, StepBatch
+from rlkit.types import ACTION_MASK, EnvSpec, LayerSummary, Mode, Purpose, State, StepBatch
 
 
 @dataclass
@@ -34,6 +35,10 @@ class Evaluator:
 
     config: Config
     environments: Environments | None = None
+    stop: Stop = field(default_factory=Stop)
+    follows_seeds: bool = True  # whether equal seeds give equal episodes
+    described: Mapping[str, str] | None = None  # the environment's part of the protocol
+    spec: EnvSpec | None = None  # of the training environments, if it is known: their spaces must be the same
 
     def __call__(
         self, policy: Policy, episodes: int, on_step: Callable[[StepBatch], None] = lambda step: None
@@ -41,15 +46,21 @@ class Evaluator:
         evaluation = self.config.evaluation
         if self.environments is None:
             plugin = plugins.load(plugins.ENVS, self.config.env.name)
-            self.environments = plugin.make(self.config.env, evaluation.num_envs, Purpose.EVALUATE)
+            self.environments = plugin.make(self.config.evaluation_env, evaluation.num_envs, Purpose.EVALUATE)
+            _refuse_other_spaces(self.spec, self.environments.spec)
         streams = Streams(self.config.train.seed).child("evaluation")
-        mode = evaluation_mode(self.config)
-        return evaluate(policy, self.environments, streams, episodes, evaluation.epsilon, on_step, mode=mode)
+        return evaluate(
+            policy, self.environments, streams, episodes, evaluation.epsilon, on_step,
+            mode=evaluation_mode(self.config), stopped=lambda: self.stop.signal is not None,
+        )  # fmt: skip
 
     def protocol(self, episodes: int, parameters: str) -> dict[str, str]:
-        environment = plugins.load(plugins.ENVS, self.config.env.name).protocol(self.config.env)
-        mode = evaluation_mode(self.config)
-        return protocol_of(environment, episodes, self.config.evaluation.epsilon, mode, parameters)
+        """What the scores depend on. The first call makes an environment, which may be the only one: make it early."""
+        if self.described is None:
+            self.described = plugins.load(plugins.ENVS, self.config.env.name).protocol(self.config.evaluation_env)
+        seeds = "fixed seeds" if self.follows_seeds else "different at each evaluation: the environment ignores seeds"
+        epsilon, mode = self.config.evaluation.epsilon, evaluation_mode(self.config)
+        return protocol_of(self.described, episodes, epsilon, mode, parameters, seeds)
 
     def close(self) -> None:
         if self.environments is not None:
@@ -67,6 +78,16 @@ def evaluation_mode(config: Config) -> Mode:
             "there is nothing to sample"
         )
     return Mode.SAMPLE
+
+
+def _refuse_other_spaces(training: EnvSpec | None, evaluation: EnvSpec) -> None:
+    """Raises SpecError if a policy of the training environments cannot act in those of the evaluation."""
+    if training is None:
+        return
+    for name in ("observation_space", "num_actions", "structure"):
+        ours, other = getattr(training, name), getattr(evaluation, name)
+        if ours != other:
+            raise SpecError(f"evaluation.env: its {name} is {other}; in training it is {ours}")
 
 
 @dataclass
@@ -103,9 +124,23 @@ class Session:
             sink.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a caller wants to be called during training; see `Trainer`."""
+
+    on_progress: Callable[[Trainer], None] = lambda trainer: None
+    on_step: Callable[[Trainer, StepBatch], bool | None] | None = None
+    on_evaluation: Callable[[Trainer, Mapping[str, float]], bool | None] | None = None
+
+
 def make_agent(config: Config, environments: Environments, device: torch.device) -> Agent:
     streams = Streams(config.train.seed)
     plugin = plugins.load(plugins.AGENTS, config.agent.name)
+    if ACTION_MASK in environments.spec.signals and not getattr(plugin, "respects_action_masks", False):
+        raise SpecError(
+            f'agent "{config.agent.name}" would ignore the environment\'s action mask; dqn respects it, and '
+            "env.action_mask = false leaves it out"
+        )
     agent: Agent = plugin.agent(config.agent, environments.spec, AgentContext(streams.child("agent"), device))
     return agent
 
@@ -116,7 +151,8 @@ def assemble(
     *,
     resumed_at: int = 0,
     stop: Stop | None = None,
-    on_progress: Callable[[Trainer], None] = lambda trainer: None,
+    hooks: Hooks | None = None,
+    follows_seeds: bool = True,
 ) -> Session:
     """Builds all that `config` names, and calls `open_run` when all parts are known to fit.
 
@@ -126,7 +162,8 @@ def assemble(
     device = choose_device(train.device)
     sink_factories = [plugins.load(plugins.SINKS, name) for name in train.sinks]
     environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, train.num_envs, Purpose.TRAIN)
-    evaluator = Evaluator(config)
+    stop, hooks = stop or Stop(), hooks or Hooks()
+    evaluator = Evaluator(config, stop=stop, follows_seeds=follows_seeds, spec=environments.spec)
     try:
         agent = make_agent(config, environments, device)
         visits = _visits(config, environments.spec)
@@ -143,8 +180,10 @@ def assemble(
             sinks=[],
             store=RunStore(run, config),
             visits=visits,
-            stop=stop or Stop(),
-            on_progress=on_progress,
+            stop=stop,
+            on_progress=hooks.on_progress,
+            on_step=hooks.on_step,
+            on_evaluation=hooks.on_evaluation,
         )
         protocol = evaluator.protocol(config.evaluation.episodes, "current, during training")
         context = SinkContext(run.path, config, of_run(config.tables()), protocol, resumed_at)
@@ -177,7 +216,7 @@ def describe(config: Config) -> dict[str, str]:
     agent = plugins.load(plugins.AGENTS, config.agent.name).describe(config.agent, spec, train.steps)
     every = f"every {evaluation.every:,} steps, {evaluation.episodes} episodes; " if evaluation.every else ""
     return {
-        "observations": str(spec.structure or spec.observation_space),
+        "observations": str(spec.structure or space_text(spec.observation_space)),
         "actions": str(spec.num_actions),
         "environments": f"{train.num_envs}, {train.steps:,} steps in total",
         "device": f"{device}, {train.threads} thread(s)",

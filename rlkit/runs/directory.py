@@ -124,7 +124,7 @@ class RunDirectory:
     def open(cls, path: Path) -> RunDirectory:
         """Opens an existing run directory. Raises RunError if there is none, or if it holds links."""
         if not (path / "config.toml").is_file():
-            raise RunError(f"{path} is not a run directory: it has no config.toml")
+            raise RunError(f"{path} is not a run directory: it has no config.toml{_runs_below(path)}")
         refuse_links(path)
         return cls(path)
 
@@ -248,6 +248,15 @@ def _is_of_a_run(path: Path) -> bool:
     folders = ("tapes", "checkpoints", "policies", "tensorboard", "images")
     files = ("lock", "config.toml", "run.json", "metrics.jsonl")
     return path.name in folders if path.is_dir() else path.name in files or TEMPORARY.fullmatch(path.name) is not None
+
+
+def _runs_below(path: Path) -> str:
+    """ "; name one of ..." for a folder of runs, or ""."""
+    found = sorted(str(file.parent) for file in path.glob("*/config.toml")) if path.is_dir() else []
+    if not found:
+        return "" if path.exists() else "; it does not exist"
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return f"; it is a folder of runs, name one of them: {', '.join(found[:5])}{more}"
 
 
 def free_name(path: Path) -> Path:

@@ -17,6 +17,7 @@ from rlkit.devices import choose_device
 from rlkit.errors import RunError, SpecError
 from rlkit.runs.assemble import evaluation_mode
 from rlkit.runs.directory import RunDirectory
+from rlkit.structure import space_text, stored
 from rlkit.training.finite import nan_entries
 from rlkit.types import ActorState, EnvSpec, Mode, Observation, Purpose
 
@@ -43,16 +44,25 @@ class LoadedPolicy:
         """Declares that the next observation begins an episode. Only policies with memory need it."""
         self._first = True
 
+    def _stored(self, observation: Any) -> NDArray[Any]:
+        """The observation as training stored it. Raises SpecError if it does not fit."""
+        space, structure = self.spec.observation_space, self.spec.structure
+        try:
+            if structure is not None:
+                return structure.flatten(observation)
+            return stored(observation, space, "the observation")
+        except (SpecError, TypeError, ValueError) as error:
+            what = str(error) if isinstance(error, SpecError) else f"the observation is a {type(observation).__name__}"
+            taken = structure or space_text(space)
+            raise SpecError(f"{what}; this policy takes {taken}{_wrappers_of(self.config)}") from error
+
     def __call__(self, observation: Any, signals: Mapping[str, NDArray[Any]] | None = None) -> int:
         """The action for one observation, as the environments of the config return it; see `evaluation.sample`.
 
         signals: env.signals, for policies that need signals (such as h-DQN's goals). Raises SpecError if the shape
         differs or a signal is missing.
         """
-        space, structure = self.spec.observation_space, self.spec.structure
-        obs = np.asarray(observation, dtype=space.dtype) if structure is None else structure.flatten(observation)
-        if obs.shape != space.shape:
-            raise SpecError(f"the observation has shape {obs.shape}; this policy takes {space.shape} ({space})")
+        obs = self._stored(observation)
         seen = Observation(
             obs[None],
             {name: np.asarray(value)[None] for name, value in (signals or {}).items()},
@@ -69,6 +79,13 @@ class LoadedPolicy:
             ) from None
         self._state, self._first = output.state, False
         return int(output.action[0])
+
+
+def _wrappers_of(config: Config) -> str:
+    """The wrappers of training in words, for environments that have them in `env.wrappers`; else ""."""
+    found = getattr(config.env, "wrappers", ())
+    names = [entry if isinstance(entry, str) else str(getattr(entry, "path", entry)) for entry in found]
+    return f"; training had the wrappers {', '.join(names)} around the environment" if names else ""
 
 
 def load_policy(

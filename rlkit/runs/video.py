@@ -186,5 +186,8 @@ def beside(
 
 
 def frames_per_second(spec: EnvSpec) -> int:
-    """The emulator's own speed, if there is an emulator."""
-    return max(1, round(EMULATOR_FRAMES / (spec.frame_skip if spec.frame_skip > 1 else 4)))
+    """The emulator's own speed, or the rate that the environment states (Gymnasium's render_fps); else 15."""
+    rate = EMULATOR_FRAMES / (spec.frame_skip if spec.frame_skip > 1 else 4)
+    if spec.frame_skip == 1 and spec.steps_per_second is not None:
+        rate = spec.steps_per_second
+    return max(1, round(rate))

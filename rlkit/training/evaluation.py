@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 
 from rlkit.agent import Policy
 from rlkit.environments import Environments
+from rlkit.exploration.action_mask import allowed_actions, random_allowed
 from rlkit.seeding import Streams
 from rlkit.training.rollout import Rollout
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, RawStep, State, StepBatch
+
+
+class EvaluationStopped(Exception):
+    """The evaluation was asked to stop; it has no scores."""
 
 
 class RandomActions:
@@ -33,6 +38,9 @@ class RandomActions:
         output = self._policy.act(observation, state, rng, mode)
         coin = self._rng.random(len(output.action)) < self._epsilon
         uniform = self._rng.integers(0, self._num_actions, len(output.action))
+        allowed = allowed_actions(observation)
+        if allowed is not None:
+            uniform = random_allowed(uniform / self._num_actions, allowed)
         return replace(output, action=np.where(coin, uniform, output.action))
 
     def load_policy_state(self, state: State) -> None:
@@ -70,6 +78,12 @@ class Scores:
     returns: NDArray[np.float64]  # (episodes,)
     lengths: NDArray[np.int64]  # (episodes,) in environment steps
     successes: NDArray[np.bool_] | None = None  # (episodes,) the signal "success" at the end; None: no such signal
+    distinct: int = 0  # number of different episodes, told apart by return, length, first and last observation
+
+    @property
+    def repeated(self) -> bool:
+        """Whether all episodes are the same one: the number of episodes and an interval then mean nothing."""
+        return self.distinct == 1 < len(self.returns)
 
     def summary(self) -> dict[str, float]:
         solved = {} if self.successes is None else {"success_rate": float(self.successes.mean())}
@@ -119,8 +133,12 @@ def evaluate(
     on_step: Callable[[StepBatch], None] = lambda step: None,
     *,
     mode: Mode = Mode.EVALUATE,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Scores:
-    """Plays `episodes` episodes. The first episodes/N of each environment count, so short ones are not preferred."""
+    """Plays `episodes` episodes. The first episodes/N of each environment count, so short ones are not preferred.
+
+    Raises EvaluationStopped after the step at which `stopped()` is true.
+    """
     num_envs = environments.spec.num_envs
     if epsilon > 0:
         policy = RandomActions(policy, epsilon, environments.spec.num_actions, streams.generator("random actions"))
@@ -128,32 +146,44 @@ def evaluate(
     rollout.start(policy)
     quota = np.array([episodes // num_envs + (env < episodes % num_envs) for env in range(num_envs)])
     played: list[list[tuple[float, int, bool]]] = [[] for _ in range(num_envs)]
+    seen: set[tuple[Any, ...]] = set()
+    began = [row.tobytes() for row in rollout.observation.obs]
     running, length = np.zeros(num_envs), np.zeros(num_envs, dtype=np.int64)
     while any(len(done) < due for done, due in zip(played, quota, strict=True)):
         rollout.act(policy)
         rollout.send()
         step = rollout.receive()
         on_step(step)
+        if stopped():
+            raise EvaluationStopped
         running += step.reward
         length += 1
         for env in np.flatnonzero(step.ended):
             if len(played[env]) < quota[env]:
                 success = step.after.signals.get("success", np.zeros(num_envs, np.bool_))[env]
                 played[env].append((float(running[env]), int(length[env]), bool(success)))
+                seen.add((*played[env][-1], hash(began[env]), hash(step.after.obs[env].tobytes())))
             running[env], length[env] = 0, 0
         rollout.reset_ended()
+        for env in np.flatnonzero(step.ended):
+            began[env] = rollout.observation.obs[env].tobytes()
     returns, lengths, successes = (np.array(column) for column in zip(*itertools.chain(*played), strict=True))
-    return Scores(returns, lengths, successes if "success" in environments.spec.signals else None)
+    return Scores(returns, lengths, successes if "success" in environments.spec.signals else None, len(seen))
 
 
 def protocol_of(
-    environment: Mapping[str, str], episodes: int, epsilon: float, mode: Mode, parameters: str
+    environment: Mapping[str, str],
+    episodes: int,
+    epsilon: float,
+    mode: Mode,
+    parameters: str,
+    seeds: str = "fixed seeds",
 ) -> dict[str, str]:
     """What a score depends on, in words."""
     actions = {"actions": "sampled from the policy"} if mode is Mode.SAMPLE else {}
     return {
         **environment,
-        "evaluation": f"{episodes} separate episodes, fixed seeds",
+        "evaluation": f"{episodes} separate episodes, {seeds}",
         "evaluation epsilon": f"{epsilon:g}",
         **actions,
         "parameters": parameters,

@@ -97,6 +97,10 @@ class Rollout:
             require_finite(self._observation)
             self._recorder.add_reset(self._observation, self._ended)
 
+    def close(self) -> None:
+        """Closes the environments; no further step can be made."""
+        self._environments.close()
+
     def state_dict(self) -> State:
         """Actor state, random stream, and whether each environment is at the beginning of an episode."""
         return {

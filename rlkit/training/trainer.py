@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+
+import numpy as np
 
 from rlkit.agent import Agent
 from rlkit.config.tables import EvaluationConfig, TrainConfig
@@ -14,10 +16,10 @@ from rlkit.metrics.meters import FINAL, EpisodeMeter, Meters, Sink
 from rlkit.metrics.visits import Visits
 from rlkit.pacing import crossed
 from rlkit.training.action_log import ActionLog
-from rlkit.training.evaluation import Scores
+from rlkit.training.evaluation import EvaluationStopped, Scores
 from rlkit.training.finite import nan_entries, nan_metrics
 from rlkit.training.rollout import Rollout
-from rlkit.types import Metrics, State
+from rlkit.types import Metrics, State, StepBatch
 
 
 class Store(Protocol):
@@ -47,15 +49,19 @@ class Trainer:
     action_log: ActionLog
     train: TrainConfig
     evaluation: EvaluationConfig
-    evaluate: Callable[[int], Scores]  # number of episodes → scores of the current policy
+    evaluate: Callable[[int], Scores]  # number of episodes → scores of the current policy, or EvaluationStopped
     sinks: Sequence[Sink]
     store: Store
     visits: Visits | None = None
     stop: Stop = field(default_factory=Stop)
     on_progress: Callable[[Trainer], None] = lambda trainer: None
+    on_step: Callable[[Trainer, StepBatch], bool | None] | None = None  # if it returns true, training ends here
+    on_evaluation: Callable[[Trainer, Mapping[str, float]], bool | None] | None = None  # with its scores
+    ended: bool = False  # one of them asked to end training
     env_steps: int = 0
     best: float | None = None  # best mean return of an evaluation
     curve: list[dict[str, float]] = field(default_factory=list)  # one row per evaluation
+    owes_evaluation: bool = False  # a request to stop interrupted the evaluation that was due at env_steps
 
     def __post_init__(self) -> None:
         self.meters = Meters()
@@ -72,7 +78,14 @@ class Trainer:
 
     def run(self) -> Scores | None:
         """Trains to the end. Returns the final scores, or None if it was stopped; saves a checkpoint in both cases."""
-        while self.env_steps < self.train.steps and not self.solved:
+        if self.owes_evaluation:
+            self.evaluate_now()
+            due = crossed(self.train.checkpoint_every, self.env_steps - self.train.num_envs, self.env_steps)
+            if self.owes_evaluation or (due and self.env_steps < self.train.steps):
+                self.save_checkpoint()
+            if self.owes_evaluation:
+                return None
+        while self.env_steps < self.train.steps and not self.solved and not self.ended:
             before = self.env_steps
             self.step()
             self.at_due_times(before)
@@ -101,7 +114,7 @@ class Trainer:
             self._learned(metrics)
         try:
             step = self.rollout.receive()
-            self.agent.observe(step)
+            self.agent.observe(step if self.train.reward_scale == 1.0 else self._scaled(step))
             self.rollout.reset_ended()
         except WorkerError as error:
             raise WorkerError(f"at step {self.env_steps + self.train.num_envs}: {error}{self._kept()}") from error
@@ -110,6 +123,12 @@ class Trainer:
             self.meters.add(row)
         if self.visits is not None:
             self.visits.observe(step)
+        if self.on_step is not None and self.on_step(self, step):
+            self.ended = True
+
+    def _scaled(self, step: StepBatch) -> StepBatch:
+        """The step as the agent sees it; metrics have the raw reward."""
+        return replace(step, reward=step.reward * np.float32(self.train.reward_scale))
 
     def _learned(self, metrics: Metrics) -> None:
         self.meters.add(metrics)
@@ -178,20 +197,34 @@ class Trainer:
     def evaluate_now(self) -> None:
         paused = time.perf_counter()
         self._require_sound()
-        summary = self.evaluate(self.evaluation.episodes).summary()
+        try:
+            summary = self.evaluate(self.evaluation.episodes).summary()
+        except EvaluationStopped:
+            self.owes_evaluation = True
+            return
+        self.owes_evaluation = False
         self.curve.append({"env_steps": self.env_steps, **summary})
         self._write({f"evaluation/{name}": value for name, value in summary.items()} | self._picture())
         if self.best is None or summary["return_mean"] > self.best:
             self.best = summary["return_mean"]
             self.store.save_policy("best", self.agent.state_dict()["policy"], self.env_steps)
+        if self.on_evaluation is not None and self.on_evaluation(self, summary):
+            self.ended = True
         self._clock += time.perf_counter() - paused
 
-    def finish(self) -> Scores:
-        """Exports the policy and evaluates it; the row includes the measurements since the last log."""
+    def finish(self) -> Scores | None:
+        """Exports the policy and evaluates it; the row includes the measurements since the last log.
+
+        Closes the training environments first: of some simulators only one instance may exist. None if it was stopped.
+        """
         self._restart_clock()
         self._require_sound()
         self.store.save_policy("final", self.agent.state_dict()["policy"], self.env_steps)
-        scores = self.evaluate(self.evaluation.final_episodes)
+        self.rollout.close()
+        try:
+            scores = self.evaluate(self.evaluation.final_episodes)
+        except EvaluationStopped:
+            return None
         final = {f"{FINAL}{name}": value for name, value in scores.summary().items()}
         self._write({**self.meters.take(), **final, **self._picture()})
         return scores
@@ -219,6 +252,7 @@ class Trainer:
             "env_steps": self.env_steps,
             "best": self.best,
             "curve": self.curve,
+            "owes_evaluation": self.owes_evaluation,
             "seconds": self.seconds,
             "processor_seconds": self.processor_seconds,
             "visits": None if self.visits is None else self.visits.counts.copy(),
@@ -231,6 +265,7 @@ class Trainer:
         self.meters.load_state_dict(state["meters"], device)
         self.episodes.load_state_dict(state["episodes"])
         self.env_steps, self.best, self.curve = state["env_steps"], state["best"], list(state["curve"])
+        self.owes_evaluation = state.get("owes_evaluation", False)
         self.saved_at = self.env_steps
         if self.visits is not None and state["visits"] is not None:
             self.visits.counts[...] = state["visits"]

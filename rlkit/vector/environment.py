@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import math
 import multiprocessing
 import os
 import signal
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from rlkit.errors import RlkitError, SpecError
 from rlkit.structure import Structure, is_array, stored
-from rlkit.types import ArraySpec, EnvSpec, Stack
+from rlkit.types import ACTION_MASK, ArraySpec, EnvSpec, Stack
 
 Env: TypeAlias = gym.Env[Any, Any]
 EnvMaker: TypeAlias = Callable[[], Env]
@@ -31,6 +32,7 @@ EnvMaker: TypeAlias = Callable[[], Env]
 SignalReader: TypeAlias = Callable[[Env], Mapping[str, Any]]
 """Returns an environment's side information after each reset and step: name → array, always of the same shape."""
 
+LARGEST_JOINT = 4096  # joint actions of a MultiDiscrete, each of which gets an output of the network
 OBS = "obs"
 SUCCESS = "success"  # the signal that evaluations count: one value
 FAILURE = "failure"
@@ -47,6 +49,19 @@ def layers(env: Env) -> Iterator[Env]:
     yield env
 
 
+def num_actions(space: gym.Space[Any]) -> int:
+    """The number of actions; for a MultiDiscrete that of joint actions."""
+    return math.prod(map(int, space.nvec.flat)) if isinstance(space, spaces.MultiDiscrete) else int(space.n)  # type: ignore[attr-defined]
+
+
+def action_of(space: gym.Space[Any], number: int) -> Any:
+    """The environment's action for 0 .. num_actions - 1; joint actions are counted with the last part fastest."""
+    if isinstance(space, spaces.MultiDiscrete):
+        parts = np.unravel_index(number, space.nvec.ravel())
+        return (np.array(parts, space.dtype).reshape(space.shape) + space.start).astype(space.dtype)
+    return number + int(space.start)  # type: ignore[attr-defined]
+
+
 def describe(make: EnvMaker, num_envs: int, signals: SignalReader | None = None, frame_skip: int = 1) -> EnvSpec:
     """The spec of `num_envs` such environments; makes one environment and closes it.
 
@@ -56,15 +71,15 @@ def describe(make: EnvMaker, num_envs: int, signals: SignalReader | None = None,
     env = make()
     try:
         structure = _check_spaces(env)
-        assert isinstance(env.action_space, spaces.Discrete)
         return EnvSpec(
             observation_space=env.observation_space if structure is None else structure.space,
-            num_actions=int(env.action_space.n),
+            num_actions=num_actions(env.action_space),
             num_envs=num_envs,
             frame_skip=frame_skip,
             stack=_stack(env),
             signals={} if signals is None else _signal_specs(env, signals),
             structure=structure,
+            steps_per_second=_rate(env),
         )
     finally:
         env.close()
@@ -74,9 +89,13 @@ def _check_spaces(env: Env) -> Structure | None:
     """Raises SpecError for spaces that are not supported; returns the structure of Dict and Tuple observations."""
     name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     action, obs = env.action_space, env.observation_space
-    if not isinstance(action, spaces.Discrete) or action.start != 0:
+    if not isinstance(action, spaces.Discrete | spaces.MultiDiscrete):
         others = "; for continuous actions use Stable-Baselines3 or CleanRL" if isinstance(action, spaces.Box) else ""
-        raise SpecError(f"{name}: action space {action} is not supported; it must be Discrete and start at 0{others}")
+        raise SpecError(f"{name}: action space {action} is not supported; it must be Discrete or MultiDiscrete{others}")
+    if (count := num_actions(action)) > LARGEST_JOINT:
+        raise SpecError(
+            f"{name}: action space {action} has {count:,} joint actions; at most {LARGEST_JOINT:,} are supported"
+        )
     if isinstance(obs, spaces.Dict | spaces.Tuple):
         try:
             return Structure.of(obs)
@@ -85,6 +104,11 @@ def _check_spaces(env: Env) -> Structure | None:
     if not is_array(obs):
         raise SpecError(f"{name}: observation space {obs} is not supported; {SUPPORTED}")
     return None
+
+
+def _rate(env: Env) -> float | None:
+    stated = env.metadata.get("render_fps") if isinstance(env.metadata, dict) else None
+    return float(stated) if isinstance(stated, int | float) and stated > 0 else None
 
 
 def _stack(env: Env) -> Stack | None:
@@ -104,6 +128,12 @@ def _signal_specs(env: Env, signals: SignalReader) -> dict[str, ArraySpec]:
         raise
     except Exception as error:
         raise SpecError(f"signals: cannot be read: {type(error).__name__}: {error}") from error
+    allowed = values.get(ACTION_MASK)
+    if allowed is not None and (allowed.dtype != np.bool_ or allowed.shape != (num_actions(env.action_space),)):
+        raise SpecError(
+            f"the action mask has shape {allowed.shape} and dtype {allowed.dtype}; it must be one bool for each of the "
+            f"{num_actions(env.action_space)} actions"
+        )
     for name, value in values.items():
         if name == OBS or value.dtype.kind not in "biuf":
             raise SpecError(
@@ -196,7 +226,7 @@ class SubEnv(Env):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         try:
             assert self._env is not None, "step before the first reset"
-            answer = self._env.step(int(action))
+            answer = self._env.step(action_of(self._env.action_space, int(action)))
             if not isinstance(answer, tuple) or len(answer) != 5:
                 names = "(observation, reward, terminated, truncated, info)"
                 raise SpecError(f"step returned {_kind(answer)}; Gymnasium's API returns {names}")
@@ -216,7 +246,7 @@ class SubEnv(Env):
             raise SpecError("its reset takes no seed; Gymnasium's API is reset(*, seed=None, options=None)")
         obs_space = env.observation_space
         same = obs_space == self._obs_space if self._structure is None else Structure.of(obs_space) == self._structure
-        if not same or env.action_space != self.action_space:
+        if not same or num_actions(env.action_space) != num_actions(self.action_space):
             raise SpecError(
                 f"its spaces {env.observation_space}, {env.action_space} differ from those of the first one"
             )

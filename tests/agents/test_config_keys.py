@@ -68,6 +68,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "anneal.clip": [0.1],
     # networks
     "network.input": ["raw"],
+    "network.layout": ["channels_first"],
     "network.encoder": ["minatar", f"{WORLD}:Doubled"],
     "network.hidden": [(7,), None, ()],
     "network.groups": [1],
@@ -131,6 +132,7 @@ UNSEEN: dict[str, str] = {
     "bonus.type": "says which kind it is; every kind stands in a config here",
     "network.weight_norm": "left out it needs 500 random steps; its own keys make a difference",
     "features.network.input": REFUSED,
+    "features.network.layout": REFUSED,
     "features.network.encoder": REFUSED,
     "features.network.hidden": REFUSED,
     "features.network.dueling": REFUSED,

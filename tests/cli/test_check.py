@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
 import pytest
 
 from helpers.command import call
@@ -24,5 +29,36 @@ def test_check_says_what_is_counted_and_paid(name: str, row: str) -> None:
 
 def test_check_says_what_a_run_would_be() -> None:
     checked = call("check", "cartpole", "--set", "train.num_envs=8").output
-    for word in ("Box", "8, 50,000 steps", "parameters", "MiB", "updates", "episodes", "CartPole-v1", "[agent]"):
+    for word in (
+        "Box",
+        "8, 50,000 steps",
+        "parameters",
+        "MiB",
+        "updates",
+        "episodes",
+        "CartPole-v1",
+        "[agent]",
+        "resuming is exact",
+    ):
         assert word in checked, word
+    seen = " ".join(checked.replace("│", " ").split())
+    for words in ("200 random steps, twice from one seed", "a second with learning", "terminated"):
+        assert words in seen, words
+
+
+NUMBER = itertools.count()
+
+
+def outliving(env: gym.Env) -> dict[str, Any]:
+    """A signal that no reset sets back."""
+    return {"calls": np.int64(next(NUMBER))}
+
+
+@pytest.mark.parametrize(("signals", "code"), [("envs.deep_sea:state", 0), (f"{__name__}:outliving", 1)])
+def test_thorough_checks_run_the_conformance_suite(signals: str, code: int) -> None:
+    settings = ("env.kwargs.size=3", f"env.signals={signals}", "agent.bonus=false", "train.visits=false")
+    done = call("check", "quickstart", "--thorough", *(word for setting in settings for word in ("--set", setting)))
+    assert done.exit_code == code, done.output
+    assert "passed  description" in done.output
+    assert ("failed  seeded_reset: " in done.output) == bool(code)
+    assert ("Error: " in done.output) == bool(code)

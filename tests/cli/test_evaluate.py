@@ -30,6 +30,23 @@ def test_evaluating_again_gives_the_final_score(small_run: Path) -> None:
     assert json.loads((small_run / "evaluation.json").read_text())["returns"] == result["final"]["returns"]
 
 
+def test_a_folder_of_runs_is_refused_with_their_names(small_run: Path, tmp_path: Path) -> None:
+    done = call("evaluate", small_run.parent)
+    assert done.exit_code == 2
+    assert f"it is a folder of runs, name one of them: {small_run}" in done.output
+    assert "it does not exist" in call("evaluate", tmp_path / "nowhere").output
+
+
+def test_all_kept_checkpoints_make_a_curve(small_run: Path, tmp_path: Path) -> None:
+    done = call("evaluate", small_run, "--checkpoint", "all", "--episodes", 3, "--out", tmp_path / "curve.json")
+    assert done.exit_code == 0, done.output
+    curve = json.loads((tmp_path / "curve.json").read_text())["curve"]
+    kept = sorted(int(path.name) for path in (small_run / "checkpoints").iterdir() if path.name.isdigit())
+    assert [each["env_steps"] for each in curve] == kept
+    assert all(len(each["returns"]) == 3 for each in curve)
+    assert call("evaluate", small_run, "--checkpoint", "all", "--video", "x.mp4").exit_code == 2
+
+
 def test_an_unknown_checkpoint_is_refused_with_the_known_ones(small_run: Path) -> None:
     done = call("evaluate", small_run, "--checkpoint", "123")
     assert done.exit_code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from helpers.command import call
 
 
@@ -12,3 +14,44 @@ def test_names_and_keys_are_listed() -> None:
     keys = call("list", "agents", "dqn").output
     assert "learning_rate" in keys
     assert "steps" in call("list", "keys").output
+
+
+def test_keys_of_tables_are_listed_below_them() -> None:
+    tree = call("list", "agents", "dqn").output
+    for key in ("network.normalisation", "bonus.optimism", "bonus.features", "prioritised.alpha", "epsilon.steps"):
+        assert key in tree.replace("│", ""), key
+    everything = call("list", "keys").output
+    for key in ("visits.signal", "stop.at_least", "stop.times"):
+        assert key in everything, key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "absent"),
+    [
+        (("agents", "dqn.bonus"), ("[agent.bonus", "beta", "optimism.scale"), "replay_capacity"),
+        (("agents", "dqn.bonus.optimism"), ("[agent.bonus.optimism]", "scale"), "beta"),
+        (("bonuses", "count"), ("[agent.bonus]", "beta"), "replay_capacity"),
+        (("keys", "train.visits"), ("[train.visits]", "cells"), "threads"),
+        (("keys", "evaluation.stop"), ("[evaluation.stop]", "at_least"), "final_episodes"),
+    ],
+)
+def test_one_table_is_listed_alone(arguments: tuple[str, ...], words: tuple[str, ...], absent: str) -> None:
+    done = call("list", *arguments)
+    assert done.exit_code == 0, done.output
+    for word in words:
+        assert word in done.output
+    assert absent not in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("agents", "dqn.bonos"), "no table 'bonos' (did you mean bonus?)"),
+        (("keys", "trian"), "no table 'trian' (did you mean train?)"),
+        (("keys", "train.steps"), "no table 'steps'"),
+    ],
+)
+def test_a_table_that_does_not_exist_is_refused(arguments: tuple[str, ...], message: str) -> None:
+    done = call("list", *arguments)
+    assert done.exit_code == 2
+    assert message in done.output

@@ -36,6 +36,18 @@ def test_one_process_at_a_time_may_write(small_run: Path, tmp_path: Path) -> Non
     assert call("resume", copy, "--steps", 500).exit_code == 0
 
 
+def test_a_run_of_a_gpu_can_be_resumed_without_one(small_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "gpu"
+    shutil.copytree(small_run, copy)
+    path = copy / "config.toml"
+    path.write_text(path.read_text().replace('device = "auto"', 'device = "cuda:7"'))
+    done = call("resume", copy, "--steps", 500)
+    assert done.exit_code == 2
+    assert "--device cpu" in done.output
+    assert call("resume", copy, "--steps", 500, "--device", "cpu").exit_code == 0
+    assert RunDirectory.open(copy).config().train.device == "cpu"
+
+
 def test_a_run_of_another_agent_is_refused(small_run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "other"
     shutil.copytree(small_run, copy)

@@ -77,7 +77,9 @@ def test_a_run_is_never_overwritten(small_run: Path, small_config: Path) -> None
 def test_default_names_are_free_ones(small_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("small-seed0", "small-seed0-2"):
-        assert call("train", small_config, "--steps", 60).exit_code == 0
+        done = call("train", small_config, "--steps", 60)
+        assert done.exit_code == 0
+        assert ("runs/small-seed0 exists" in done.output) == (name == "small-seed0-2")
         assert (tmp_path / "runs" / name / "result.json").exists()
 
 

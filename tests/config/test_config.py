@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rlkit.config.load import load, override, packaged, parse_override, read, resolve
@@ -131,6 +132,95 @@ def test_what_is_no_base_is_refused(text: str, message: str, tmp_path: Path) -> 
     path.write_text(text.format(folder=tmp_path.name))
     with pytest.raises(ConfigError, match=message):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a.b=false", False),
+        ("a.b = 1e-4", 1e-4),
+        ("a.b=[1, 2]", [1, 2]),
+        ("a.b='False'", "False"),
+        ("a.b=breakout", "breakout"),
+        ("a.b=4x4", "4x4"),
+        ("a.b=cuda:1", "cuda:1"),
+        ("a.b=./levels/one", "./levels/one"),
+    ],
+)
+def test_values_of_overrides_are_toml_and_single_words(text: str, value: object) -> None:
+    assert parse_override(text) == ("a.b", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"),
+    [("False", "write false"), ("True", "write true"), ("None", "write false, or leave"), ("Off", "write false"),
+     ("two words", "texts have quotes"), ("[a, b]", "texts have quotes"), (".5", "numbers are 0.5"), ("", "numbers"),
+     ("1,5", "lists")],
+)  # fmt: skip
+def test_other_text_is_refused_with_what_to_write(value: str, instead: str) -> None:
+    with pytest.raises(ConfigError, match=f"--set a.b=.*{instead}"):
+        parse_override(f"a.b={value}")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "env.kwargs: size is None, which TOML cannot express"),
+        ({"inner": [1, None]}, "env.kwargs: inner is None"),
+        (np.zeros(2), "got a numpy.ndarray"),
+        (len, "got a builtin_function_or_method"),
+    ],
+)
+def test_values_from_python_that_toml_lacks_are_refused(value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load("quickstart", {"env.kwargs.size": value})
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert load("quickstart", {"env.kwargs.size": np.int64(5)}).env.kwargs == {"size": 5}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("learning_rate", "did you mean agent.learning_rate"),
+        ("agent.lr", "did you mean learning_rate"),
+        ("agent.gamma", "did you mean discount"),
+        ("train.buffer_size", "did you mean agent.replay_capacity"),
+        ("train.total_timesteps", "did you mean steps"),
+        ("agent.final_episodes", "did you mean evaluation.final_episodes"),
+    ],
+)
+def test_keys_of_other_places_and_libraries_get_a_suggestion(key: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: unknown key .{hint}"):
+        load("cartpole", {key: 1})
+
+
+def test_false_unsets_inherited_keys_and_tables() -> None:
+    keys = ("train.visits", "evaluation.stop", "env.signals", "agent.bonus", "agent.network.hidden")
+    tables = load("quickstart", dict.fromkeys(keys, False)).tables()
+    assert not {"visits"} & tables["train"].keys() | {"stop"} & tables["evaluation"].keys()
+    assert "signals" not in tables["env"]
+    assert "bonus" not in tables["agent"]
+    with pytest.raises(ConfigError, match=r"train\.steps"):
+        load("quickstart", {"train.steps": False})
+
+
+def test_another_agent_over_a_base_inherits_none_of_its_keys(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('base = "quickstart"\n[agent]\nname = "random"\n')
+    for config in (load(path), load("quickstart", {"agent.name": "random"})):
+        assert config.tables()["agent"] == {"name": "random"}
+        assert config.tables()["env"] == load("quickstart").tables()["env"]
+    assert load("quickstart", {"agent.name": "dqn"}) == load("quickstart")
+
+
+def test_a_base_beside_the_config_needs_no_suffix(tmp_path: Path) -> None:
+    (tmp_path / "keydoor.toml").write_text('base = "cartpole"\n[train]\nsteps = 7\n')
+    (tmp_path / "cartpole.toml").write_text("[train]\nsteps = 1\n")  # packaged names keep their meaning
+    path = tmp_path / "own.toml"
+    path.write_text('base = "keydoor"\n')
+    assert load(path).train.steps == 7
 
 
 def test_overriding_does_not_change_what_it_was_given() -> None:

@@ -28,6 +28,36 @@ def feed(space: gym.Space, kind: str = "auto", batch: int = 5) -> tuple[InputLay
     return layer, obs, out
 
 
+@pytest.mark.parametrize(
+    ("shape", "layout", "expected"),
+    [
+        ((17, 9, 9), "auto", (17, 9, 9)),
+        ((8, 5, 5), "auto", (8, 5, 5)),
+        ((9, 9, 17), "auto", (17, 9, 9)),
+        ((8, 8, 111), "auto", (111, 8, 8)),
+        ((10, 10, 10), "auto", (10, 10, 10)),
+        ((6, 7, 2), "auto", (2, 6, 7)),
+        ((3, 6, 7), "auto", (3, 6, 7)),
+        ((9, 6, 7), "channels_first", (9, 6, 7)),
+        ((6, 7, 9), "channels_last", (9, 6, 7)),
+        ((5, 5, 5), "channels_first", (5, 5, 5)),
+    ],
+)
+def test_planes_of_boards_are_laid_out(shape: tuple[int, ...], layout: str, expected: tuple[int, ...]) -> None:
+    """Before or after height and width; the numbers of a plane stay together."""
+    layer = build_input(spaces.Box(0, 1, shape), "raw", layout)
+    assert layer.shape == expected
+    last = layout == "channels_last" or (layout == "auto" and shape[:1] != expected[:1]) or shape == (10, 10, 10)
+    obs = np.zeros((1, *shape), np.float32)
+    obs[(0, slice(None), slice(None), 1) if last else (0, 1)] = 1
+    assert layer(torch.from_numpy(obs))[0].amax((1, 2)).nonzero().ravel().tolist() == [1]
+
+
+def test_a_layout_needs_three_axes() -> None:
+    with pytest.raises(SpecError, match=r'network.layout = "channels_last" applies to observations of rank 3'):
+        build_input(spaces.Box(0, 1, (4,)), "raw", "channels_last")
+
+
 def test_cartpole_is_taken_as_it_is() -> None:
     _, obs, out = feed(gym.make("CartPole-v1").observation_space)
     np.testing.assert_array_equal(out.numpy(), obs)

@@ -33,6 +33,24 @@ def test_a_key_that_one_group_lacks_is_said_and_the_rest_drawn(tmp_path: Path) -
     assert out.exists()
 
 
+def test_without_evaluations_the_returns_of_training_are_drawn(write_result: ResultWriter, tmp_path: Path) -> None:
+    """evaluation.every is 0 by default."""
+    training = {"env_steps": [100, 200], "episode/return": [1.0, 2.0]}
+    file = write_result("a.json", training=training)
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "curve": []}))
+    done = call("plot", file, "--out", tmp_path / "p.svg")
+    assert done.exit_code == 0, done.output
+    assert "so the curves are episode/return" in done.output
+    assert "return of training episodes" in (tmp_path / "p.svg").read_text()
+
+
+def test_a_curve_of_zeros_is_seen(write_result: ResultWriter) -> None:
+    axis = draw(grouped(find([write_result("a.json", score=0)]).results)).figure.axes[0]
+    low, high = axis.get_ylim()
+    assert low < 0 < high
+
+
 def test_curves_are_aligned_on_what_the_runs_share() -> None:
     one = (np.array([1.0, 2, 3]), np.array([1.0, 2, 3]))
     longer = (np.array([1.0, 2, 3, 4]), np.array([10.0, 20, 30, 40]))

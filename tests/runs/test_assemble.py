@@ -12,7 +12,7 @@ import torch
 
 from envs.gymnasium import GymnasiumPlugin
 from rlkit.config.load import resolve
-from rlkit.errors import ConfigError
+from rlkit.errors import ConfigError, SpecError
 from rlkit.runs.api import run_info
 from rlkit.runs.assemble import Session, assemble
 from rlkit.runs.directory import RunDirectory
@@ -65,6 +65,19 @@ def test_evaluation_epsilon_acts(epsilon: float, right: float, tmp_path: Path) -
         assert (lengths.mean() > 15) == (epsilon == 1.0)
     finally:
         session.close()
+
+
+def test_evaluations_may_have_other_environments(tmp_path: Path) -> None:
+    session = assembled(tmp_path, {"env": {"max_episode_steps": 3}})
+    assert session.evaluator(Right(), 4).lengths.tolist() == [3] * 4
+    assert session.evaluator.protocol(4, "final")["time limit"] == "3 steps"
+    session.close()
+    with pytest.raises(ConfigError, match=r"evaluation\.env\.max_episode_steps: .*greater"):
+        assembled(tmp_path, {"env": {"max_episode_steps": 0}})
+    other = assembled(tmp_path / "other", {"env": {"id": "Acrobot-v1"}})
+    with pytest.raises(SpecError, match=r"evaluation\.env: its observation_space is"):
+        other.evaluator(Right(), 1)
+    other.close()
 
 
 def test_environments_are_told_what_they_are_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 import rlkit
 from rlkit import ActorOutput, Mode, Observation
-from rlkit.errors import RunError
+from rlkit.config.load import resolve
+from rlkit.errors import RunError, SpecError
 from rlkit.runs.directory import RunDirectory
 
 
@@ -24,6 +25,24 @@ def test_three_lines_of_python(small_run: Path) -> None:
     assert policy(observation) in (0, 1)
     with pytest.raises(rlkit.errors.SpecError, match=r"\(3,\).*\(4,\)"):
         policy(observation[:3])
+
+
+def test_an_observation_of_an_unwrapped_environment_is_refused_with_the_wrappers(tmp_path: Path) -> None:
+    tables = {
+        "env": {
+            "name": "gymnasium",
+            "id": "MiniGrid-Empty-5x5-v0",
+            "register": ["minigrid"],
+            "wrappers": ["minigrid.wrappers:ImgObsWrapper"],
+        },
+        "agent": {"name": "random"},
+        "train": {"steps": 10, "sinks": []},
+        "evaluation": {"final_episodes": 1},
+    }
+    policy = rlkit.load_policy(rlkit.train(resolve("door", tables), run=tmp_path / "run").path)
+    for observation in ({"image": np.zeros((7, 7, 3), np.uint8), "direction": 0}, np.full((7, 7, 3), 0.5), "text"):
+        with pytest.raises(SpecError, match=r"takes Box.*training had the wrappers minigrid.*ImgObs"):
+            policy(observation)
 
 
 class Watching:

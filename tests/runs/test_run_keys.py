@@ -69,6 +69,7 @@ KEYS: dict[str, tuple[dict[str, Any], Any, set[str]]] = {
     "evaluation.final_episodes": (RUN, 12, {"final"}),
     "evaluation.num_envs": (RUN, 3, {"curve", "final"}),
     "evaluation.epsilon": (RUN, 1.0, {"curve", "final"}),
+    "evaluation.env": (RUN, {"max_episode_steps": 2}, {"curve", "final"}),
     "evaluation.stop": (STOPPING, None, LONGER),
     "evaluation.stop.key": (STOPPING, "return_min", LONGER),
     "evaluation.stop.at_least": (STOPPING, 5.0, LONGER),
@@ -77,6 +78,7 @@ KEYS: dict[str, tuple[dict[str, Any], Any, set[str]]] = {
 """By key: a run, another value, and all that is then different."""
 UNSEEN = {
     "train.device": "there is only one everywhere",
+    "train.reward_scale": "the agent here does not learn; test_trainer.py has it",
     "evaluation.sample": "the agent here has nothing to sample; test_assemble.py has it",
 }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
+import gymnasium as gym
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -18,7 +20,9 @@ from rlkit.cli import main
 from rlkit.config.load import resolve
 from rlkit.errors import ConfigError
 from rlkit.runs.api import evaluate_run
-from rlkit.runs.video import CHOSEN, FAINT, PANEL, VideoFile, beside
+from rlkit.runs.video import CHOSEN, FAINT, PANEL, VideoFile, beside, frames_per_second
+from rlkit.types import EnvSpec
+from rlkit.vector.environment import describe
 
 TABLES: dict[str, Any] = {
     "env": {"name": "atari", "game": "breakout", "protocol": "custom", "max_frames": 120},
@@ -36,6 +40,14 @@ def pictures(path: Path) -> NDArray[np.uint8]:
     """(T, H, W, 3)."""
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def test_videos_have_the_rate_that_the_environment_states() -> None:
+    spec = EnvSpec(gym.spaces.Discrete(2), 2, 1)
+    assert frames_per_second(spec) == 15
+    assert frames_per_second(replace(spec, frame_skip=2, steps_per_second=9)) == 30
+    assert frames_per_second(replace(spec, steps_per_second=50.0)) == 50
+    assert describe(lambda: gym.make("CartPole-v1"), 1).steps_per_second == 50
 
 
 def test_the_video_is_the_first_scored_episode_in_colour_and_at_full_size(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlkit.seeding import Streams
-from rlkit.training.evaluation import bootstrap_interval, evaluate, iqm, protocol_of
+from rlkit.training.evaluation import EvaluationStopped, bootstrap_interval, evaluate, iqm, protocol_of
 from rlkit.types import ActorOutput, EnvSpec, Mode, Observation, RawStep
 
 
@@ -90,6 +90,25 @@ def test_epsilon_is_a_share_of_uniform_actions() -> None:
     assert scores.returns.sum() / scores.lengths.sum() == pytest.approx(0.5 * 3 + 0.5 * 2, abs=0.05)
     again = evaluate(Constant(), Lengths(4), Streams(2), 2000, epsilon=0.5)
     assert (again.returns == scores.returns).all()
+
+
+def test_an_evaluation_can_be_stopped_at_any_step() -> None:
+    environments, asked = Lengths(1), []
+    with pytest.raises(EvaluationStopped):
+        evaluate(Constant(), environments, Streams(2), 100, 0.0, stopped=lambda: asked.append(0) or len(asked) == 3)
+    assert len(asked) == 3
+
+
+def test_different_episodes_are_counted() -> None:
+    """Here an episode is its length."""
+    scores = evaluate(Constant(), Lengths(3), Streams(2), 40, epsilon=0.0)
+    assert scores.distinct == len(set(scores.lengths)) > 1
+    assert not scores.repeated
+    again = Lengths(3)
+    reset = again.reset
+    again.reset = lambda mask, seeds: reset(mask, np.full_like(seeds, 4))  # type: ignore[method-assign]
+    assert evaluate(Constant(), again, Streams(2), 40, epsilon=0.0).repeated
+    assert not evaluate(Constant(), Lengths(1), Streams(2), 1, epsilon=0.0).repeated
 
 
 def test_the_interquartile_mean_by_hand() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,14 @@ from agents.dqn.agent import DQNAgent
 from rlkit.config.load import resolve
 from rlkit.errors import RlkitError, RunError, WorkerError
 from rlkit.metrics.line_log import read_rows
+from rlkit.runs.api import Stopped
+from rlkit.runs.assemble import Evaluator
 from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.runs.directory import RunDirectory
 from rlkit.testing.states import difference, flatten
 from rlkit.training.finite import nan_entries
 from rlkit.training.trainer import Trainer
+from rlkit.types import StepBatch
 
 TABLES: dict[str, Any] = {
     "env": {"name": "gymnasium", "id": "CartPole-v1"},
@@ -231,6 +236,72 @@ def test_the_best_policy_is_that_of_the_first_highest_evaluation(tmp_path: Path)
     assert means[-1] < max(means), "else the last policy and the best one cannot be told apart"
     best = rlkit.load_policy(tmp_path / "run", "best")
     assert best.env_steps == curve[means.index(max(means))]["env_steps"]
+
+
+@pytest.mark.parametrize("stop_in", [2, 4], ids=["evaluation", "final"])
+def test_a_stop_within_an_evaluation_changes_nothing(
+    stop_in: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evaluation is made again when the run is resumed; here there are three, and the final one."""
+    settings = {"evaluation__every": 120, "evaluation__episodes": 2, "train__checkpoint_every": 120}
+    whole = trained(tmp_path / "whole", **settings)
+    calls = []
+
+    def stopping(self: Evaluator, *arguments: Any) -> Any:
+        calls.append(0)
+        if len(calls) == stop_in:
+            self.stop.signal = signal.SIGTERM
+        return score(self, *arguments)
+
+    score = Evaluator.__call__
+    monkeypatch.setattr(Evaluator, "__call__", stopping)
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", **settings)
+    rlkit.resume(tmp_path / "parts")
+    assert difference(CheckpointStore(tmp_path / "parts" / "checkpoints").load(360), whole) is None
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "parts")]
+    assert results[0]["curve"] == results[1]["curve"]
+    assert results[0]["final"] == results[1]["final"]
+    rows = [
+        [
+            {key: value for key, value in row.items() if "time/" not in key}
+            for row in read_rows(tmp_path / name / "metrics.jsonl")
+        ]
+        for name in ("whole", "parts")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_the_scale_of_rewards_is_the_agents_alone(tmp_path: Path) -> None:
+    plain = trained(tmp_path / "plain", agent__learning_starts=400)
+    scaled = trained(tmp_path / "scaled", agent__learning_starts=400, train__reward_scale=0.5)
+    assert plain["agent"]["replay"]["columns"]["reward"].max() == 1
+    assert (scaled["agent"]["replay"]["columns"]["reward"] == 0.5 * plain["agent"]["replay"]["columns"]["reward"]).all()
+    assert difference(plain["episodes"], scaled["episodes"]) is None
+    finals = [json.loads((tmp_path / name / "result.json").read_text())["final"] for name in ("plain", "scaled")]
+    assert finals[0] == finals[1]
+
+
+def test_callbacks_see_steps_and_evaluations_and_may_end_training(tmp_path: Path) -> None:
+    config, seen = resolve("small", {**TABLES, "evaluation": {"every": 60, "episodes": 1, "final_episodes": 1}}), []
+
+    def log(trainer: Trainer, step: StepBatch) -> None:
+        seen.append(trainer.env_steps)
+        trainer.meters.add({"mine/ended": float(step.ended.sum())})
+
+    def third(trainer: Trainer, scores: Mapping[str, float]) -> bool:
+        return len(trainer.curve) == 3 and scores == {
+            name: value for name, value in trainer.curve[-1].items() if name != "env_steps"
+        }
+
+    run = rlkit.train(config, run=tmp_path / "run", on_step=log, on_evaluation=third)
+    assert seen == list(range(3, 181, 3))
+    result = run.result()
+    assert result is not None
+    assert (result["env_steps"], len(result["curve"])) == (180, 3)
+    assert any("mine/ended" in row for row in read_rows(run.metrics))
+    rlkit.resume(run.path, on_step=lambda trainer, step: trainer.env_steps >= 240)
+    assert RunDirectory(run.path).result()["env_steps"] == 240  # type: ignore[index]
 
 
 def test_visits_are_drawn_with_each_evaluation(tmp_path: Path) -> None:

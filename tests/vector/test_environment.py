@@ -16,7 +16,7 @@ from helpers.vectors import Toy, Vectors, cartpole, everyone, state_of
 from rlkit.errors import SpecError, WorkerError
 from rlkit.types import Stack
 from rlkit.vector.driver import VectorEnvironments
-from rlkit.vector.environment import EnvFactory, describe
+from rlkit.vector.environment import EnvFactory, action_of, describe, num_actions
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,8 @@ from rlkit.vector.environment import EnvFactory, describe
         (spaces.Dict({"a": spaces.Text(2)}), None, "Toy: .*'a' .Text.*supported are Box"),
         (spaces.Text(5), None, "Text.*supported are Box"),
         (None, spaces.Box(0, 1, (2,)), "Toy: action space Box.*must be Discrete.*continuous actions use"),
-        (None, spaces.MultiDiscrete([2, 2]), "must be Discrete"),
-        (None, spaces.Discrete(2, start=1), "start at 0"),
+        (None, spaces.MultiDiscrete([20, 30, 40]), "has 24,000 joint actions; at most 4,096"),
+        (None, spaces.MultiBinary(3), "must be Discrete or MultiDiscrete"),
     ],
 )
 def test_spaces_that_are_refused(obs: Any, action: Any, message: str) -> None:
@@ -180,6 +180,17 @@ def test_success_is_one_value(vectors: Vectors) -> None:
     assert made.reset(everyone(2), np.zeros(2, np.int64)).signals["success"].tolist() == [True, True]
     with pytest.raises(SpecError, match=r'"success" has shape \(2,\); it must be one value'):
         describe(Toy, 1, lambda env: {"success": np.zeros(2)})
+
+
+def test_numbers_of_actions() -> None:
+    """The last part of a joint action changes fastest."""
+    joint = spaces.MultiDiscrete([[2], [3]], start=[[0], [7]])
+    assert num_actions(joint) == 6
+    assert [action_of(joint, number).ravel().tolist() for number in range(6)] == [
+        [0, 7], [0, 8], [0, 9], [1, 7], [1, 8], [1, 9],
+    ]  # fmt: skip
+    assert all(joint.contains(action_of(joint, number)) for number in range(6))
+    assert [action_of(spaces.Discrete(3, start=5), number) for number in range(3)] == [5, 6, 7]
 
 
 def test_env_factories_survive_pickling() -> None:

@@ -1,0 +1,61 @@
+"""Action masks: the actions that an environment allows, where agents act, explore and bootstrap.
+
+An environment that has a mask gives it as the signal "action_mask", (A,) bool, at least one of them true. An agent that
+respects masks says so with `respects_action_masks = True` in its plug-in; others are refused.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlkit.exploration.adjustment import Adjustment, mask
+from rlkit.replay import Column
+from rlkit.types import ACTION_MASK, EnvSpec, Observation, StepBatch, Window
+
+STORED = "next_action_mask"  # the column of the mask where a step leads to
+
+
+def allowed_actions(observation: Observation) -> NDArray[np.bool_] | None:
+    """(N, A), or None if the environment has no mask."""
+    return observation.signals.get(ACTION_MASK)
+
+
+def random_allowed(coins: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(N,) uniformly random among the allowed actions (N, A), from one number in [0, 1) each."""
+    count = allowed.sum(1)
+    nth = np.minimum((coins * count).astype(np.int64), count - 1)
+    action: NDArray[np.int64] = (allowed.cumsum(1) > nth[:, None]).argmax(1)
+    return action
+
+
+def restricted(
+    adjustment: Adjustment[NDArray[np.float32]] | None, allowed: NDArray[np.bool_]
+) -> Adjustment[NDArray[np.float32]]:
+    """`adjustment`, and -inf for the values of actions that are not `allowed` (B, A)."""
+    barred = mask(allowed)
+    return barred if adjustment is None else Adjustment(adjustment.added + barred.added, adjustment.keep)
+
+
+def mask_columns(spec: EnvSpec) -> dict[str, Column]:
+    """What a replay stores for bootstrapping; {} for an environment without a mask."""
+    return {STORED: Column((spec.num_actions,), np.bool_)} if ACTION_MASK in spec.signals else {}
+
+
+def observed_mask(step: StepBatch) -> dict[str, NDArray[np.bool_]]:
+    """The values of `mask_columns`, (N, A)."""
+    allowed = allowed_actions(step.after)
+    return {} if allowed is None else {STORED: allowed}
+
+
+def where_valued(adjustment: Adjustment[Tensor] | None, window: Window) -> Adjustment[Tensor] | None:
+    """`adjustment` with the mask of `window.next_obs`, if the window has one."""
+    found = window.extras.get(STORED)
+    if not isinstance(found, Tensor):
+        return adjustment
+    rows = torch.arange(len(window.steps), device=found.device)
+    allowed = found[rows, window.steps.to(found.device) - 1]  # (B, A)
+    barred = torch.zeros(allowed.shape, device=allowed.device).masked_fill_(~allowed, -torch.inf)
+    return Adjustment(barred) if adjustment is None else Adjustment(adjustment.added + barred, adjustment.keep)

@@ -1,0 +1,54 @@
+"""Action masks: random choice, values, and the mask where a window is bootstrapped."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from rlkit.exploration.action_mask import STORED, random_allowed, restricted, where_valued
+from rlkit.exploration.adjustment import Adjustment
+from rlkit.exploration.epsilon import epsilon_greedy
+from rlkit.types import Window
+
+MASKS = arrays(np.bool_, (3, 4)).map(lambda rows: rows | (~rows.any(1, keepdims=True)))
+
+
+@given(MASKS, st.lists(st.floats(0, 1, exclude_max=True), min_size=3, max_size=3))
+def test_random_actions_are_allowed(allowed: np.ndarray, coins: list[float]) -> None:
+    for row, action, coin in zip(allowed, random_allowed(np.array(coins), allowed), coins, strict=True):
+        assert action == np.flatnonzero(row)[int(coin * row.sum())]
+
+
+def test_random_actions_are_uniform_over_the_allowed_ones() -> None:
+    allowed = np.tile([True, False, True, True], (30_000, 1))
+    drawn = epsilon_greedy(1.0, lambda: np.zeros(0, np.int64), 30_000, 4, np.random.default_rng(0), allowed)
+    assert (np.abs(np.bincount(drawn, minlength=4) - [10_000, 0, 10_000, 10_000]) < 300).all()
+
+
+def test_values_of_other_actions_are_never_the_largest() -> None:
+    allowed, q = np.array([[True, False], [False, True]]), np.array([[-5, 3], [7, -2]], np.float32)
+    assert restricted(None, allowed)(q).argmax(1).tolist() == [0, 1]
+    optimism = Adjustment(np.array([[1, 9], [9, 1]], np.float32), np.full((2, 2), 0.5, np.float32))
+    assert restricted(optimism, allowed)(q).max(1).tolist() == [-1.5, 0.0]
+
+
+def window(masks: list[list[list[bool]]] | None, steps: list[int]) -> Window:
+    extras = {} if masks is None else {STORED: torch.tensor(masks)}
+    zeros = torch.zeros(len(steps), 2)
+    return Window(zeros, zeros.long(), zeros, zeros, torch.tensor(steps), zeros, extras)
+
+
+def test_the_mask_is_that_of_the_observation_that_is_valued() -> None:
+    """After one step in the first window, after two in the second."""
+    masks = [[[True, False], [False, True]], [[True, False], [False, True]]]
+    found = where_valued(None, window(masks, [1, 2]))
+    assert found is not None
+    assert found(torch.tensor([[1.0, 2], [1, 2]])).max(1).values.tolist() == [1, 2]
+    added = Adjustment(torch.full((2, 2), 10.0))
+    both = where_valued(added, window(masks, [2, 1]))
+    assert both is not None
+    assert both(torch.tensor([[3.0, 2], [1, 2]])).max(1).values.tolist() == [12, 11]
+    assert where_valued(added, window(None, [1])) is added
