@@ -148,11 +148,12 @@ def parse_override(text: str) -> tuple[str, Any]:
     except (tomllib.TOMLDecodeError, ValueError, RecursionError):
         pass
     meant = next((meant for word, meant in NOT_TOML.items() if word.lower() == value.lower()), None)
+    wrong = f"--set {key}: {value[:60]!r} is not a value of TOML"
     if meant is not None:
-        raise ConfigError(f"--set {text}: {value!r} is not a value of TOML; write {meant}")
+        raise ConfigError(f"{wrong}; write {meant}")
     if not WORD.fullmatch(value) or _is_number(value):
         shown = f"numbers are 0.5 or 1e-4, lists [1, 2], texts have quotes: '{key}=\"text\"'"
-        raise ConfigError(f"--set {text}: {value!r} is not a value of TOML; {shown}")
+        raise ConfigError(f"{wrong}; {shown}")
     return key, value
 
 

@@ -28,6 +28,7 @@ from rlkit.nn.config import NetworkConfig
 from rlkit.nn.inputs import holds_no_codes
 from rlkit.structure import space_text
 from rlkit.testing.playing import EnvCase
+from rlkit.training.finite import require_finite
 from rlkit.types import EnvSpec, Observation, RawStep
 
 T = TypeVar("T", bound=BaseModel)
@@ -204,6 +205,7 @@ def _play(environments: Environments, actions: NDArray[np.int64], seconds: float
     play, length = Play(), 0
     began = time.perf_counter()
     observation = environments.reset(ONCE, np.array([SEED]))
+    require_finite(observation)
     play.see(observation)
     for action in actions:
         if play.steps and time.perf_counter() > began + seconds:
@@ -214,6 +216,7 @@ def _play(environments: Environments, actions: NDArray[np.int64], seconds: float
         environments.send(action)
         length += 1
         step = environments.receive()
+        require_finite(step.after, step.reward)
         observation = step.after
         if play.add(step, length):
             observation = environments.reset(ONCE, np.array([-1]))

@@ -56,6 +56,8 @@ class Played(gym.Env):
             time.sleep(0.03)
         if self.fault == "crash":
             raise ZeroDivisionError
+        if self.fault == "nan" and self.time == 3:
+            return np.full(2, np.nan, np.float32), 0.0, False, False, {}
         reward = np.ones(2) if self.fault == "vector" else float(action)
         return self.look(), reward, False, self.fault == "limit" and self.time == 4, {}
 
@@ -107,6 +109,8 @@ def test_rewards_of_several_numbers_are_refused_and_crashes_keep_their_traceback
         played("vector")
     with pytest.raises(WorkerError, match="ZeroDivisionError"):
         played("crash")
+    with pytest.raises(SpecError, match="env: environment 0 returned the observation nan"):
+        played("nan")
 
 
 def test_colour_pictures_are_not_taken_for_codes() -> None:
