@@ -66,10 +66,8 @@ class QPolicy:
             )
         q, allowed = self.values(observation.obs), allowed_actions(observation)
         q = q if allowed is None else mask(allowed)(q)
-        if mode is Mode.EVALUATE:
+        if mode is Mode.EVALUATE or self.softmax is None:
             return ActorOutput(q.argmax(1), {}, {})
-        if self.softmax is None:
-            raise ValueError("a policy without a softmax always takes the best action: use Mode.EVALUATE")
         return ActorOutput(self.softmax.draw(q, rng.random(len(q))), {}, {})
 
     def explore(
