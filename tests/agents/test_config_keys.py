@@ -106,6 +106,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "features.network.normalisation": ["weight_mean_batch"],
     "features.network.activation": ["leaky_relu"],
     "bonus.alpha": [0.9],
+    "bonus.anneal.end": [0.9],
     # h-DQN
     "goals.name": [f"{WORLD}:Sides"],
     "goals.kwargs": [{"places": (2, 5)}],

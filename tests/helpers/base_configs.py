@@ -47,7 +47,10 @@ BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
     "pixels": ("image", {"features": {"type": "pixels", "side": 5}, "hash": {"type": "simhash", "bits": 6}}),
     "bass": ("image", {"features": {"type": "bass", "cell": 3, "bins": 8}}),
     "bytes": ("number", {"features": {"type": "bytes", "bytes": BYTES, "source": "memory"}}),
-    "episodic": ("number", {"beta": 0.4, "count_of": "successor", "episodic": "first"}),
+    "episodic": (
+        "number",
+        {"beta": 0.4, "count_of": "successor", "episodic": "first", "anneal": {"steps": 50, "end": 0.1}},
+    ),
     "noveld": (
         "image",
         {

@@ -59,6 +59,12 @@ class CountBonus(Bonus):
         self._metrics: dict[str, float] = {}
 
     @property
+    def beta(self) -> float:
+        """The beta of now."""
+        anneal = self._config.anneal
+        return self._config.beta * (1.0 if anneal is None else anneal.factor(self.visits.env_steps))
+
+    @property
     def actor(self) -> Actor | None:
         return self._optimism
 
@@ -121,13 +127,13 @@ class CountBonus(Bonus):
 
     def _lifelong(self, number: NDArray[np.int64], digest: Any) -> NDArray[np.float32]:
         """beta times the lifelong factor for n; digest: of the states before the steps, for "noveld"."""
-        config = self._config
+        config, beta = self._config, self.beta
         if config.lifelong == "none":
-            return np.full(number.shape, config.beta, np.float32)
-        bonus = config.beta / np.sqrt(np.maximum(number, 1))
+            return np.full(number.shape, beta, np.float32)
+        bonus = beta / np.sqrt(np.maximum(number, 1))
         if config.lifelong == "noveld":
             before = self.visits.states.look_up(digest)[..., 0]
-            bonus = np.maximum(bonus - config.novelty_alpha * config.beta / np.sqrt(np.maximum(before, 1)), 0.0)
+            bonus = np.maximum(bonus - config.novelty_alpha * beta / np.sqrt(np.maximum(before, 1)), 0.0)
         return bonus.astype(np.float32)
 
     def _measure(self, bonus: NDArray[np.float32], new: float, visit: Visit) -> None:
@@ -201,7 +207,7 @@ class CountBonus(Bonus):
     def _looked_up(self, window: Window) -> Tensor:
         """(B, n) beta times the lifelong factors of a window."""
         if self._config.lifelong == "none":
-            return torch.full_like(window.reward, self._config.beta)
+            return torch.full_like(window.reward, self.beta)
         if self._config.timing == "insert":
             return torch.as_tensor(window.extras["bonus"])
         action = window.action.cpu().numpy() if self._config.count_of == "pair" else None
@@ -215,6 +221,8 @@ class CountBonus(Bonus):
         states, pairs = self.visits.states, self.visits.pairs
         counts = pairs if self._config.count_of == "pair" and pairs is not None else states
         readings: dict[str, Any] = {"explore/distinct_codes": float(states.distinct)}
+        if self._config.anneal is not None:
+            readings["explore/beta"] = self.beta
         if states.distinct:  # not in the warm-up: TensorBoard refuses an empty histogram
             readings["explore/counts"] = Histogram(counts.values())
         if isinstance(counts, SketchCounts):

@@ -40,8 +40,14 @@ class Counts(Protocol):
     def load_state_dict(self, state: State) -> None: ...
 
 
+CODE_BYTES = 150  # of bookkeeping for each distinct digest of an exact table
+
+
 class ExactCounts:
-    """A growing table: for each distinct digest 8 bytes per column and about 150 bytes of bookkeeping."""
+    """A growing table: for each distinct digest 8 bytes per column and about 150 bytes of bookkeeping.
+
+    Raises CapacityError when it would grow beyond the memory that is available.
+    """
 
     def __init__(self, columns: int = 1) -> None:
         self._row: dict[int, int] = {}  # digest → row
@@ -63,6 +69,8 @@ class ExactCounts:
         rows = [self._row.setdefault(code, len(self._row) + 1) for code in digest.tolist()]
         if len(self._row) >= len(self._counts):
             size = 2 * (len(self._row) + 1)
+            what = f'counting {size:,} codes exactly (bonus.counts; type = "sketch" takes a fixed amount)'
+            require_memory(size * (CODE_BYTES + 8 * self._width), what, torch.device("cpu"))
             self._counts = np.concatenate((self._counts, np.zeros((size - len(self._counts), self._width), np.int64)))
         return rows
 

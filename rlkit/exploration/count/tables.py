@@ -90,6 +90,19 @@ def _vector_unless_said(features: Any) -> Any:
     return {"type": "vector", **features} if isinstance(features, dict) else features
 
 
+class AnnealConfig(Model):
+    """The table `anneal`: beta falls linearly, so that the bonus does not outweigh rewards in the long run."""
+
+    steps: int = Field(ge=1, description="Environment steps, over all environments, until the final value.")
+    end: float = Field(
+        0.0, ge=0.0, le=1.0, description="The final value as a fraction of beta. 0: no bonus from there."
+    )
+
+    def factor(self, env_steps: int) -> float:
+        """The factor of beta after `env_steps` steps."""
+        return 1.0 + (self.end - 1.0) * min(env_steps / self.steps, 1.0)
+
+
 class EpisodicConfig(Model):
     """The table `episodic_codes`: what counts as the same state within an episode, if that differs."""
 
@@ -120,6 +133,9 @@ class CountTable(BonusConfig):
         ge=0.0,
         description="The bonus of a first visit, in units of (clipped) reward (Tang et al.: 0.01). 0: no bonus; too "
         "large: the agent prefers exploring to the goal.",
+    )
+    anneal: Annotated[AnnealConfig | None, SWITCH] = Field(
+        None, description="Linear decay of beta; false or left out: beta is constant."
     )
     count_of: Literal["state", "successor", "pair"] = Field(
         "state",
@@ -240,7 +256,10 @@ class CountTable(BonusConfig):
             "none": "",
         }[self.lifelong]
         episodic = {"none": "", "first": ", first visits of an episode", "count": " / sqrt(n_e)"}[self.episodic]
-        return f"{self.beta:g}{lifelong}{episodic} of the {self.count_of}"
+        falling = (
+            "" if self.anneal is None else f", falling to {self.anneal.end:g} of it in {self.anneal.steps:,} steps"
+        )
+        return f"{self.beta:g}{lifelong}{episodic} of the {self.count_of}{falling}"
 
     @property
     def novelty_alpha(self) -> float:

@@ -50,7 +50,7 @@ class VisitCounter:
         self.states, self.pairs = states, pairs
         self.num_envs = num_envs
         self._warm_up = warm_up
-        self._env_steps = 0
+        self.env_steps = 0
         self._waiting: list[Moment] = []
         self.newest: NDArray[Any] = np.zeros((num_envs, features.size))  # features of the newest observations
         self.latest = np.zeros(num_envs, np.int64)  # (N,) their digests
@@ -79,7 +79,7 @@ class VisitCounter:
 
     def observe(self, step: StepBatch) -> Visit | None:
         """The step as digests, not yet counted; None if it is kept for the first fit."""
-        self._env_steps += len(step.action)
+        self.env_steps += len(step.action)
         first = step.before.first
         moment = Moment(first, self._begun(step.before), self.features(step.after), step.action, step.ended)
         self.newest = moment.after
@@ -109,12 +109,12 @@ class VisitCounter:
     @property
     def due(self) -> bool:
         """Whether the hash is to be fitted now."""
-        after_warm_up = self._env_steps - self._warm_up
+        after_warm_up = self.env_steps - self._warm_up
         return after_warm_up >= 0 and self.hash.due(after_warm_up)
 
     def learn(self) -> Metrics:
         """Makes the hash's scheduled updates."""
-        return self.hash.learn(self._env_steps)
+        return self.hash.learn(self.env_steps)
 
     def fit(self) -> tuple[Metrics, Sequence[Visit]]:
         """Refits the hash. Returns its metrics, and the steps of the warm-up as digests, not yet counted."""
@@ -131,7 +131,7 @@ class VisitCounter:
             "states": self.states.state_dict(),
             "pairs": None if self.pairs is None else self.pairs.state_dict(),
             "waiting": pack(self._waiting),
-            "env_steps": self._env_steps,
+            "env_steps": self.env_steps,
             "newest": self.newest,
             "latest": self.latest,
         }
@@ -142,7 +142,7 @@ class VisitCounter:
         if self.pairs is not None:
             self.pairs.load_state_dict(state["pairs"])
         self._waiting = unpack(state["waiting"])
-        self._env_steps = int(state["env_steps"])
+        self.env_steps = int(state["env_steps"])
         self.newest, self.latest = state["newest"].copy(), state["latest"].copy()
 
 

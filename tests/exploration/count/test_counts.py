@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlkit import memory
+from rlkit.errors import CapacityError
 from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, SketchCounts
 
 SMALL = (7, 11, 13)  # so small that everything collides
@@ -54,6 +56,14 @@ def test_an_exact_table_grows_past_its_first_size() -> None:
     for _ in range(2):
         table.add(codes, codes % 2)
     np.testing.assert_array_equal(table.look_up(codes), 2 * np.eye(2, dtype=np.int64)[codes % 2])
+
+
+def test_an_exact_table_that_outgrows_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = ExactCounts()
+    table.add(np.arange(60), np.zeros(60, np.int64))
+    monkeypatch.setattr(memory, "available_memory", lambda device: 10_000)
+    with pytest.raises(CapacityError, match=r"counting 130 codes exactly .*sketch"):
+        table.add(np.arange(64), np.zeros(64, np.int64))
 
 
 @settings(max_examples=100)

@@ -136,6 +136,16 @@ def test_episodes_may_have_codes_of_their_own(hashing: dict[str, Any]) -> None:
     np.testing.assert_allclose(stored(run, 3), paid(run, chosen, codes, own), rtol=1e-6)
 
 
+def test_beta_falls_linearly() -> None:
+    run = Run(config(anneal={"steps": 400, "end": 0.2}), LAKE, 1)
+    window = run.agent.replay.window(run.agent.replay.sampleable())
+    states, _ = run.recount()
+    n = [states[run.key(step.before.obs[0])] for step in run.steps]
+    bonus = run.bonus.add(torch.zeros_like(window.reward), window)[:, 0].numpy()
+    np.testing.assert_allclose(bonus, BETA * 0.6 / np.sqrt(n), rtol=1e-6)  # after 200 of 400 steps
+    assert run.bonus.gauges()["explore/beta"] == pytest.approx(BETA * 0.6)
+
+
 @pytest.mark.parametrize(
     ("bonus", "message"),
     [
