@@ -75,9 +75,9 @@ def make_worlds(config: MiniGridConfig, num_envs: int) -> Worlds:
         register_ids(path)
     layouts = Layouts(config.id, config.kwargs)
     limit = config.max_episode_steps
-    if limit is not None and limit > layouts.env.max_steps:
+    if limit is not None and limit > layouts.limit:
         raise ConfigError(
-            f"env.max_episode_steps: {limit} exceeds the environment's own limit of {layouts.env.max_steps} steps; set "
+            f"env.max_episode_steps: {limit} exceeds the environment's own limit of {layouts.limit} steps; set "
             "max_steps in env.kwargs, or a smaller number here"
         )
     return Worlds(layouts, num_envs, config.layout_seed, limit)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from envs.minigrid_vector import signals
 from envs.minigrid_vector.worlds import Worlds
-from rlkit.errors import WorkerError
+from rlkit.errors import SpecError, WorkerError
 from rlkit.types import ArraySpec, EnvSpec, Observation, RawStep
 
 
@@ -62,6 +62,8 @@ class MiniGridEnvironments:
         wanted = [None if seed < 0 else seed for seed in seeds[mask].tolist()]
         try:
             self._worlds.reset(which, wanted)
+        except SpecError:
+            raise
         except Exception as error:  # the package's generators may fail by chance
             raise WorkerError(f"{self._worlds.layouts.env_id}: no layout in a reset: {error}") from error
         return self._observation(mask.copy())

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import minigrid  # noqa: F401  registers the ids
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from minigrid.core.grid import Grid
 from minigrid.minigrid_env import MiniGridEnv
 from numpy.typing import NDArray
@@ -20,7 +21,8 @@ from rlkit import plugins
 from rlkit.errors import ConfigError, SpecError
 
 INSTEAD = 'use name = "gymnasium", which steps the package\'s own environment'
-ORIGINAL = ("reset", "gen_obs", "gen_obs_grid", "_reward")  # methods that no class may replace
+ORIGINAL = ("reset", "gen_obs", "gen_obs_grid", "get_view_exts", "dir_vec", "front_pos", "_reward")
+"""Methods that no class may replace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,19 @@ class Layouts:
 
     def __init__(self, env_id: str, kwargs: Mapping[str, Any]) -> None:
         self.env_id = env_id
-        self.env = _made(env_id, kwargs)
+        spec = _spec(env_id)
+        self.env = _made(spec, kwargs)
         self.task = _task(self.env, env_id)
+        self.limit = min(self.env.max_steps, spec.max_episode_steps or self.env.max_steps)
         self.margin = self.env.agent_view_size - 1
         self.shape = self.env.width + 2 * self.margin, self.env.height + 2 * self.margin
-        self._try_out()
+        first = self._try_out()
+        self.num_places, self.num_codes = len(first.places), len(first.codes)
 
-    def _try_out(self) -> None:
-        """Raises ConfigError where no layout can be made, for example because a dependency is missing."""
+    def _try_out(self) -> Layout:
+        """A layout. Raises ConfigError if none can be made, for example because a dependency is missing."""
         try:
-            self.generate(np.random.default_rng(0))
+            return self.generate(np.random.default_rng(0))
         except ConfigError:
             raise
         except Exception as error:
@@ -105,20 +110,25 @@ class Layouts:
         return picture
 
 
-def _made(env_id: str, kwargs: Mapping[str, Any]) -> MiniGridEnv:
-    """The environment without wrappers."""
+def _spec(env_id: str) -> EnvSpec:
     try:
-        spec = gym.spec(env_id)
+        return gym.spec(env_id)
     except (gym.error.Error, ImportError) as error:
         known = [name for name in gym.registry if name.startswith("MiniGrid-")]
         hint = plugins.nearest(env_id, known) or "; does env.register name the package that adds it?"
         raise ConfigError(f"env.id: no registered environment {env_id!r}{hint}") from error
+
+
+def _made(spec: EnvSpec, kwargs: Mapping[str, Any]) -> MiniGridEnv:
+    """The environment without wrappers."""
+    if spec.additional_wrappers:
+        raise SpecError(f"env.id: {spec.id} is not supported: it is registered with wrappers; {INSTEAD}")
     try:
         env: gym.Env[Any, Any] = spec.make(disable_env_checker=True, **kwargs).unwrapped
     except Exception as error:
-        raise ConfigError(f"env: cannot make {env_id} with {dict(kwargs)}: {error}") from error
+        raise ConfigError(f"env: cannot make {spec.id} with {dict(kwargs)}: {error}") from error
     if not isinstance(env, MiniGridEnv):
-        raise SpecError(f'env.id: {env_id} is not an environment of MiniGrid; use name = "gymnasium"')
+        raise SpecError(f'env.id: {spec.id} is not an environment of MiniGrid; use name = "gymnasium"')
     return env
 
 

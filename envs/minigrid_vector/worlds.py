@@ -16,6 +16,7 @@ from envs.minigrid_vector.layouts import Layout, Layouts
 from envs.minigrid_vector.moving import move_obstacles
 from envs.minigrid_vector.sight import Sight
 from envs.minigrid_vector.tasks import Step
+from rlkit.errors import SpecError
 
 AGENT = OBJECT_TO_IDX["agent"], COLOR_TO_IDX["red"]
 TURNS = np.array([[(before + turn) % 4 for before in range(4)] for turn in (-1, 1, 0, 0, 0, 0, 0)]).ravel()
@@ -26,7 +27,7 @@ class Worlds:
     """The state of N worlds: that of N environments of the package with the same seeds and actions.
 
     layout_seed: every episode has the layout of this seed, whatever the seeds of `reset`; None: layouts differ.
-    limit: steps after which an episode is truncated, at most the environment's own `max_steps`; None: `max_steps`.
+    limit: steps after which an episode is truncated, at most `layouts.limit`; None: `layouts.limit`.
 
     Reset all worlds before the first step, and those that ended before the next one.
     """
@@ -40,7 +41,7 @@ class Worlds:
         self.num_actions = int(env.action_space.n)  # type: ignore[attr-defined]
         self._layout_seed = layout_seed
         self._max_steps = env.max_steps
-        self.limit = env.max_steps if limit is None else limit
+        self.limit = layouts.limit if limit is None else limit
         self._task = layouts.task
         self._sight = Sight(env.agent_view_size, layouts.column, env.see_through_walls)
         self._ahead = np.array([x * layouts.column + y for x, y in DIR_TO_VEC], np.int64)  # by direction
@@ -53,8 +54,8 @@ class Worlds:
         self.carried = np.zeros(num_envs, np.int64)  # a code; EMPTY for nothing
         self.won = np.zeros(num_envs, np.bool_)  # whether the latest step completed the task
         self._age = np.zeros(num_envs, np.int64)  # steps of the episode
-        self._places = np.zeros((num_envs, 0), np.int64)  # of the task, indices into the flat cells
-        self._codes = np.zeros((num_envs, 0), np.int64)  # of the task
+        self._places = np.zeros((num_envs, layouts.num_places), np.int64)  # of the task, indices into the flat cells
+        self._codes = np.zeros((num_envs, layouts.num_codes), np.int64)  # of the task
 
     def reset(self, which: Iterable[int], seeds: Iterable[int | None]) -> None:
         """Begins an episode in the worlds `which`. The generator of a world without a seed continues."""
@@ -73,9 +74,8 @@ class Worlds:
         self.carried[index] = EMPTY
         self.won[index] = False
         self._age[index] = 0
-        if self._places.shape[1] != len(layout.places) or self._codes.shape[1] != len(layout.codes):
-            self._places = np.zeros((self.num_envs, len(layout.places)), np.int64)
-            self._codes = np.zeros((self.num_envs, len(layout.codes)), np.int64)
+        if len(layout.places) != self.layouts.num_places:
+            raise SpecError(f"env.id: {self.layouts.env_id} is not supported: its number of obstacles varies")
         self._places[index] = np.array(layout.places, np.int64) + base
         self._codes[index] = layout.codes
 

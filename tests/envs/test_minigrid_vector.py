@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from minigrid.core.actions import Actions
+from minigrid.core.constants import DIR_TO_VEC, OBJECT_TO_IDX
 from minigrid.core.world_object import Ball, Box, Door, Goal, Key, Lava, Wall
 from minigrid.wrappers import FullyObsWrapper, ImgObsWrapper
 from numpy.typing import NDArray
 
 from envs import minigrid as single
 from envs.minigrid_vector import MiniGridConfig, plugin
+from envs.minigrid_vector.codes import EMPTY, LOOKS, WALL
 from envs.minigrid_vector.draws import Draws, draws
 from envs.minigrid_vector.layouts import Layouts
 from envs.minigrid_vector.sight import Sight
@@ -80,8 +82,26 @@ class Twin:
         full = np.stack([FullyObsWrapper(env).observation({})["image"] for env in self.envs])
         assert (self.worlds.full_image() == full).all()
 
+    def jump(self, rng: np.random.Generator) -> None:
+        """Moves each agent to a random cell in front of a thing, which random steps would rarely reach."""
+        for index, env in enumerate(self.envs):
+            cells, world = self.worlds.cells[index], env.unwrapped
+            room = cells[1:-1, 1:-1] == EMPTY
+            if (cells == EMPTY).sum() > room.sum():  # GoToDoor: no walls around a smaller room
+                return
+            kind = LOOKS[cells, 0]
+            things = (kind != OBJECT_TO_IDX["wall"]) & (cells != EMPTY)
+            ahead = [things[1 + x : cells.shape[0] - 1 + x, 1 + y : cells.shape[1] - 1 + y] for x, y in DIR_TO_VEC]
+            if len(spots := np.argwhere(np.stack(ahead) & room)):
+                direction, x, y = (int(number) for number in rng.choice(spots))
+                world.agent_pos, world.agent_dir = (x + 1, y + 1), direction
+                self.worlds.agent[index] = index * int(np.prod(self.worlds.layouts.shape)) + self.worlds.layouts.place(
+                    (x + 1, y + 1)
+                )
+                self.worlds.direction[index] = direction
+
     def walk(self, steps: int, seed: int = 0) -> tuple[int, int]:
-        """Random steps, more of them forward than not; returns the numbers of rewards and ends."""
+        """Random steps and jumps; returns the numbers of rewards and ends."""
         rng = np.random.default_rng(seed)
         weights = np.array([2, 2, 5, 3, 1, 2, 0.5])[: self.worlds.num_actions]
         rewards = ends = 0
@@ -90,6 +110,8 @@ class Twin:
             rewards, ends = rewards + int((reward != 0).sum()), ends + int(ended.sum())
             if number % 20 == 0:
                 self.compare_state()
+            if number % 4 == 0:
+                self.jump(rng)
         return rewards, ends
 
 
@@ -125,7 +147,7 @@ def test_numbers_one_by_one_are_numpys() -> None:
     ours, theirs = draws(np.random.default_rng(5)), np.random.default_rng(5)
     assert isinstance(ours, Draws)
     plan = np.random.default_rng(0)
-    for _ in range(3000):
+    for _ in range(1500):
         low, span = int(plan.integers(-5, 5)), int(plan.choice([1, 2, 3, 6, 25, 3 * 2**30, 2**32, 2**40]))
         if plan.random() < 0.9:
             assert ours.integers(low, low + span) == theirs.integers(low, low + span)
@@ -219,7 +241,7 @@ def test_signals_are_those_of_single_environments(env_id: str) -> None:
     everyone, rng = np.ones(1, np.bool_), np.random.default_rng(0)
     found = environments.reset(everyone, np.array([4])).signals
     env.reset(seed=4)
-    for _ in range(600):
+    for _ in range(300):
         assert {name: (value.shape[1:], value.dtype) for name, value in found.items()} == {
             name: (spec.shape, spec.dtype) for name, spec in environments.spec.signals.items()
         }
@@ -271,11 +293,11 @@ def test_more_doors_than_fit_are_refused() -> None:
     ["MiniGrid-KeyCorridorS3R1-v0", "MiniGrid-LavaGapS5-v0", "test/Clutter-v0"],
 )
 def test_pictures_are_the_packages(pictured: str) -> None:
-    twin = Twin(pictured, seed=1, num_envs=2)
+    twin = Twin(pictured, seed=1, num_envs=2, tile_size=8)
     rng = np.random.default_rng(0)
     for _ in range(12):
         for index, env in enumerate(twin.envs):
-            assert (twin.worlds.picture(index) == env.unwrapped.get_frame(highlight=True)).all()
+            assert (twin.worlds.picture(index) == env.unwrapped.get_frame(tile_size=8)).all()
         twin.step(rng.integers(0, 7, 2))
 
 
@@ -317,6 +339,7 @@ def test_time_limits() -> None:
         ends.append(bool(environments.receive().truncated[0]))
     assert ends == [False, False, True]
     assert plugin.protocol(config("MiniGrid-Empty-5x5-v0", max_episode_steps=3))["time limit"] == "3 steps"
+    assert plugin.protocol(config("test/Short-v0"))["time limit"] == "5 steps"  # of its registration
     with pytest.raises(ConfigError, match=r"max_episode_steps: 101 exceeds .* limit of 100 steps; set max_steps"):
         plugin.make(config("MiniGrid-Empty-5x5-v0", max_episode_steps=101), 1, Purpose.TRAIN)
 
@@ -351,6 +374,8 @@ gym.register("test/Slippery-v0", entry_point=Slippery)
 gym.register("test/Noisy-v0", entry_point=Noisy)
 gym.register("test/Museum-v0", entry_point=Museum)
 gym.register("test/Nested-v0", entry_point=Nested)
+gym.register("test/Short-v0", entry_point=Clutter, max_episode_steps=5)
+gym.register("test/Wrapped-v0", entry_point=Clutter, additional_wrappers=(ImgObsWrapper.wrapper_spec(),))
 
 
 @pytest.mark.parametrize(
@@ -361,6 +386,7 @@ gym.register("test/Nested-v0", entry_point=Nested)
         ("test/Noisy-v0", {}, "test/Noisy-v0 is not supported: Noisy has its own gen_obs"),
         ("test/Museum-v0", {}, "test/Museum-v0 is not supported: it contains a Statue, which"),
         ("test/Nested-v0", {}, "test/Nested-v0 is not supported: it contains a Box with a Box inside"),
+        ("test/Wrapped-v0", {}, "test/Wrapped-v0 is not supported: it is registered with wrappers"),
         ("CartPole-v1", {}, 'CartPole-v1 is not an environment of MiniGrid; use name = "gymnasium"'),
         ("none:My-v0", {}, "no registered environment 'none:My-v0'; does env.register name the package"),
         ("MiniGrid-DoorKey-7x7-v0", {}, r"no registered environment .* \(did you mean MiniGrid-DoorKey-.x.-v0"),
@@ -447,8 +473,6 @@ def test_the_vector_environment_refuses_wrong_use() -> None:
 def test_sight_of_every_row() -> None:
     """The table of rows against the package's loop, for random walls in a 7 x 7 view."""
     from minigrid.core.grid import Grid
-
-    from envs.minigrid_vector.codes import EMPTY, WALL
 
     rng = np.random.default_rng(0)
     sight = Sight(7, column=7, through_walls=False)
