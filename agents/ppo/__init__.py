@@ -24,8 +24,6 @@ from rlkit.types import EnvSpec, LayerSummary
 
 __all__ = ["PPOAgent", "PPOConfig", "PPOPolicy", "plugin"]
 
-ACTED = {"log_probability": Column((), np.float32), "value": Column((), np.float32)}  # stored when acting
-
 
 class PPOPlugin:
     """How the engine makes a PPO agent."""
@@ -61,7 +59,7 @@ class PPOPlugin:
         rollouts, sizes = env_steps // steps, sorted({steps // parts, -(-steps // parts)})
         return {
             "input": describe_input(spec.observation_space, config.network.input_kind, steps, config.network.layout),
-            "network": describe_actor_critic(network, spec.num_actions),
+            "network": describe_actor_critic(network, spec.num_actions, config.num_values),
             "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
             **bonus,
             "updates": f"{rollouts * config.epochs * parts:,} of {' or '.join(map(str, sizes))} steps: {rollouts:,} "
@@ -80,14 +78,17 @@ def _policy(config: PPOConfig, spec: EnvSpec, device: torch.device, seed: int) -
             config.network,
             spec.observation_space,
             spec.num_actions,
+            config.num_values,
             separate=config.separate_networks,
             orthogonal=config.initialisation == "orthogonal",
         )
-    return PPOPolicy(network.to(device), device)
+    return PPOPolicy(network.to(device), spec.num_actions, device)
 
 
 def _columns(config: PPOConfig) -> dict[str, Column]:
-    return {**ACTED, **bonus_columns(config.bonus)}
+    """The columns of a trajectory: what acting computes, and what the bonus needs."""
+    acted = {"log_probability": Column((), np.float32), "value": Column((config.num_values,), np.float32)}
+    return {**acted, **bonus_columns(config.bonus)}
 
 
 def _minibatches(config: PPOConfig, spec: EnvSpec) -> int:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from agents.ppo.config import PPOConfig
-from agents.ppo.learner import PPOLearner, Samples
+from agents.ppo.learner import PPOLearner
 from agents.ppo.policy import PPOPolicy
 from rlkit.exploration.bonus import Bonus
+from rlkit.learning.policy_losses import PolicySteps
 from rlkit.learning.returns import clip_reward, gae
 from rlkit.replay import Trajectory, TrajectoryBatch
 from rlkit.types import ActorOutput, ActorState, Metrics, Mode, Observation, State, StepBatch
@@ -51,33 +52,52 @@ class PPOAgent:
         if not self.trajectory.full:
             return counted
         batch = self.trajectory.take()
-        samples = self._samples(batch)
-        value, returns = samples.columns[:, 3], samples.columns[:, 2]
-        measured = {"value/mean": value.mean(), "value/explained_variance": explained_variance(value, returns)}
-        return {**counted, **measured, **self.learner.learn(samples, self._factors(self._env_steps - value.numel()))}
+        obs, steps = batch.obs.flatten(0, 1), self._steps(batch)
+        learned = self.learner.learn(obs, steps, self._factors(self._env_steps - len(obs)))
+        return {**counted, **value_metrics(steps), **learned}
 
-    def _samples(self, batch: TrajectoryBatch) -> Samples:
-        """The rollout with advantages and returns; before the first update the network is initialised from it."""
-        config, obs = self._config, batch.obs.flatten(0, 1)
+    def _steps(self, batch: TrajectoryBatch) -> PolicySteps:
+        """All steps with advantages and returns; before the first update the network is initialised from them."""
+        obs = batch.obs.flatten(0, 1)
         values, log_probability = (torch.as_tensor(batch.extras[name]) for name in ("value", "log_probability"))
         if not self.updates and self.learner.initialise(obs):
             values = self._values(obs).view_as(values)  # those of the network before its initialisation mean nothing
-        next_values = batch.next_values(values, self._values(batch.successors))
-        reward, gamma, lambda_ = self._rewards(batch), config.discount, config.gae_lambda
-        advantage = gae(reward, batch.discount, batch.ended, values, next_values, gamma, lambda_)  # (T, N)
-        columns = torch.stack((log_probability, advantage, advantage + values, values), 2)  # (T, N, 4)
-        return Samples(obs, batch.action.flatten(), columns.flatten(0, 1))
+        advantage, advantages = self._advantages(batch, values, self._values(batch.successors))
+        returns = (advantages + values).flatten(0, 1)  # (T * N, V)
+        return PolicySteps(
+            batch.action.flatten(), log_probability.flatten(), advantage.flatten(), returns, values.flatten(0, 1)
+        )
 
-    def _rewards(self, batch: TrajectoryBatch) -> Tensor:
-        """(T, N) rewards, clipped, with the bonus of each step."""
-        reward = clip_reward(batch.reward, self._config.reward_clip)
+    def _advantages(self, batch: TrajectoryBatch, values: Tensor, successors: Tensor) -> tuple[Tensor, Tensor]:
+        """Advantages (T, N) for the policy, and those by each value (T, N, V).
+
+        values (T, N, V) of the observations, successors (N + K, V) of `batch.successors`.
+        """
+        config, own = self._config, self._config.bonus_value
+        reward, bonus = clip_reward(batch.reward, config.reward_clip), self._bonus(batch)
+        if bonus is not None and own is None:
+            reward, bonus = reward + bonus, None
+        following = batch.next_values(values, successors)
+        discount, ended, gamma, lambda_ = batch.discount, batch.ended, config.discount, config.gae_lambda
+        advantage = gae(reward, discount, ended, values[..., 0], following[..., 0], gamma, lambda_)
+        if bonus is None or own is None:
+            return advantage, advantage.unsqueeze(2)
+        if not own.episodic:  # the next episode follows; its first observation is not known after the last step
+            discount, ended = torch.ones_like(discount), torch.zeros_like(ended)
+            following = torch.cat((values[1:], following[-1:]))
+        of_bonus = gae(bonus, discount, ended, values[..., 1], following[..., 1], own.discount, lambda_)
+        return advantage + own.weight * of_bonus, torch.stack((advantage, of_bonus), 2)
+
+    def _bonus(self, batch: TrajectoryBatch) -> Tensor | None:
+        """(T, N) the bonus of each step; None if there is no bonus."""
         if self._config.bonus is None:
-            return reward
-        return self.bonus.add(reward.view(-1, 1), batch.windows()).view_as(reward)
+            return None
+        nothing = torch.zeros_like(batch.reward)
+        return self.bonus.add(nothing.view(-1, 1), batch.windows()).view_as(nothing)
 
     def _values(self, obs: Tensor) -> Tensor:
-        """(B,) values of observations (B, *O)."""
-        return self.learner.gradient.evaluate(obs)[:, -1]
+        """(B, V) values of observations (B, *O)."""
+        return self.learner.gradient.evaluate(obs)[:, -self._config.num_values :]
 
     def _factors(self, env_steps: int) -> tuple[float, float]:
         """The factors of learning rate and clip range for a rollout that began after `env_steps` steps."""
@@ -111,6 +131,16 @@ class PPOAgent:
 
     def load_policy_state(self, state: State) -> None:
         self.policy.load_policy_state(state)
+
+
+def value_metrics(steps: PolicySteps) -> dict[str, Tensor]:
+    """The mean of each value, and how well it predicts its returns."""
+    metrics = {}
+    for number, group in zip(range(steps.value.shape[1]), ("value", "bonus_value"), strict=False):
+        value, returns = steps.value[:, number], steps.returns[:, number]
+        metrics[f"{group}/mean"] = value.mean()
+        metrics[f"{group}/explained_variance"] = explained_variance(value, returns)
+    return metrics
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:

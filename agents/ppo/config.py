@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rlkit.config.model import Model, PluginConfig
+from rlkit.config.model import SWITCH, Model, PluginConfig
 from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import BonusTable
 from rlkit.learning.gradient import GradientConfig, GradientSettings
@@ -41,6 +41,25 @@ class AnnealConfig(Model):
         """The factors of learning rate and clip range for the rollout that begins after `env_steps` steps."""
         done = min(env_steps / self.steps, 1.0)
         return 1.0 + (self.learning_rate - 1.0) * done, 1.0 + (self.clip - 1.0) * done
+
+
+class BonusValueConfig(Model):
+    """The table `bonus_value`: a value of its own for the bonus (Burda et al. 2019, section 2.3)."""
+
+    discount: float = Field(
+        0.99, ge=0.0, le=1.0, description="gamma of bonuses (Burda et al.: 0.99, with 0.999 for rewards)."
+    )
+    weight: float = Field(
+        0.5,
+        ge=0.0,
+        description="Weight of the bonuses' advantages beside the rewards' (Burda et al.: 1 beside 2). 0: no effect on "
+        "the policy.",
+    )
+    episodic: bool = Field(
+        False,
+        description="Whether returns of bonuses end with the episode. false: they continue in the next one, so that an "
+        "early end of an episode is no loss.",
+    )
 
 
 class PPOConfig(PluginConfig, GradientConfig):
@@ -158,6 +177,18 @@ class PPOConfig(PluginConfig, GradientConfig):
         "its defaults.",
     )
 
+    bonus_value: Annotated[BonusValueConfig | None, SWITCH] = Field(
+        None,
+        description="A second value, of bonuses alone; false or left out: one value of the sum of rewards and bonuses, "
+        "true: with its defaults.",
+    )
+
+    @model_validator(mode="after")
+    def _values_a_bonus(self) -> Self:
+        if self.bonus_value is not None and self.bonus is None:
+            raise ValueError("bonus_value needs a bonus to value: add the table bonus, or leave it out")
+        return self
+
     @model_validator(mode="after")
     def _one_number_of_minibatches(self) -> Self:
         if self.minibatches is not None and self.minibatch_size is not None:
@@ -197,6 +228,11 @@ class PPOConfig(PluginConfig, GradientConfig):
         except ValueError as error:
             raise ConfigError(str(error)) from error
         return count
+
+    @property
+    def num_values(self) -> int:
+        """V, the number of values of a state."""
+        return 1 if self.bonus_value is None else 2
 
     def gradient_settings(self) -> GradientSettings:
         """The settings of the optimizer steps."""

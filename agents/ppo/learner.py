@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,6 @@ from rlkit.nn.actor_critic import ActorCritic
 from rlkit.types import State
 
 LEAST_DEVIATION = 1e-8  # added to the advantages' deviation before dividing by it, as in the authors' code
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """All S = T * N steps of a rollout."""
-
-    obs: Tensor  # (S, *O)
-    action: Tensor  # (S,) int64
-    columns: Tensor  # (S, 4) float32: log-probability, advantage, return, value
 
 
 class PPOLearner:
@@ -61,10 +52,10 @@ class PPOLearner:
             self.gradient.initialise((obs.index_select(0, to_device(rows, obs.device)),))
         return self._inputs.measures or bool(size)
 
-    def learn(self, samples: Samples, factors: tuple[float, float]) -> dict[str, Tensor | float]:
+    def learn(self, obs: Tensor, steps: PolicySteps, factors: tuple[float, float]) -> dict[str, Tensor | float]:
         """Makes the epochs of a rollout; returns the measurements of the last update.
 
-        factors: of the learning rate and of the clip range.
+        obs: (S, *O) of all S = T * N steps. factors: of the learning rate and of the clip range.
         """
         config = self._config
         loss = self._loss
@@ -72,10 +63,10 @@ class PPOLearner:
             self.gradient.set_learning_rate(config.learning_rate * factors[0])
             loss = replace(loss, clip=config.clip * factors[1])
         if config.normalise_advantages == "rollout":
-            samples.columns[:, 1] = normalised(samples.columns[:, 1])
+            steps = replace(steps, advantage=normalised(steps.advantage))
         metrics: dict[str, Tensor | float] = {}
         for epoch in range(1, config.epochs + 1):
-            readings, divergence = self._epoch(samples, loss)
+            readings, divergence = self._epoch(obs, steps, loss)
             metrics |= readings
             if config.max_kl is not None:
                 metrics["policy/epochs"] = float(epoch)
@@ -83,29 +74,29 @@ class PPOLearner:
                     break
         return metrics
 
-    def _epoch(self, samples: Samples, loss: ClippedSurrogate) -> tuple[dict[str, Tensor], float]:
+    def _epoch(self, obs: Tensor, steps: PolicySteps, loss: ClippedSurrogate) -> tuple[dict[str, Tensor], float]:
         """One pass over the rollout: measurements of its last update, and the mean KL divergence if it is limited."""
         divergences = []
-        for obs, steps in self._minibatches(samples):
+        for rows, batch in self._minibatches(steps):
+            inputs = obs.index_select(0, rows)
             with self.gradient.shared_weights():
-                output = self.gradient.forward(obs)
-            found = loss(output.detach(), steps)
-            norm, readings = self.gradient.step(output, found.grad, (obs,))
+                output = self.gradient.forward(inputs)
+            found = loss(output.detach(), batch)
+            norm, readings = self.gradient.step(output, found.grad, (inputs,))
             if self._config.max_kl is not None:
                 divergences.append(approximate_kl(found.log_ratio))
         metrics = {**found.metrics(), "gradient/norm": norm, **readings}
         return metrics, float(torch.stack(divergences).mean()) if divergences else 0.0
 
-    def _minibatches(self, samples: Samples) -> Iterator[tuple[Tensor, PolicySteps]]:
-        """All steps in random order, in parts that differ by at most one step."""
-        order = to_device(self._rng.permutation(len(samples.action)), samples.action.device)
-        action, columns = samples.action.index_select(0, order), samples.columns.index_select(0, order)
-        parts = (tensor.tensor_split(self._parts) for tensor in (order, action, columns))
-        for rows, actions, part in zip(*parts, strict=True):
-            log_probability, advantage, returns, value = part.unbind(1)
+    def _minibatches(self, steps: PolicySteps) -> Iterator[tuple[Tensor, PolicySteps]]:
+        """Rows (B,) and steps of each minibatch: all in random order, in parts that differ by at most one step."""
+        order = to_device(self._rng.permutation(len(steps.action)), steps.action.device)
+        shuffled = [getattr(steps, field.name).index_select(0, order) for field in fields(steps)]
+        for rows, *part in zip(*(tensor.tensor_split(self._parts) for tensor in (order, *shuffled)), strict=True):
+            batch = PolicySteps(*part)
             if self._config.normalise_advantages == "minibatch":
-                advantage = normalised(advantage)
-            yield samples.obs.index_select(0, rows), PolicySteps(actions, log_probability, advantage, returns, value)
+                batch = replace(batch, advantage=normalised(batch.advantage))
+            yield rows, batch
 
     def state_dict(self) -> dict[str, Any]:
         """Optimizer, counter and random stream; the network's parameters are saved by its policy."""

@@ -18,8 +18,9 @@ from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 class PPOPolicy:
     """Samples from the softmax of the logits; Mode.EVALUATE takes the likeliest action, the lowest of equals."""
 
-    def __init__(self, network: ActorCritic, device: torch.device) -> None:
+    def __init__(self, network: ActorCritic, num_actions: int, device: torch.device) -> None:
         self.network = network
+        self._num_actions = num_actions
         self._device = device
         self._host = HostNetwork.of(network)
 
@@ -27,25 +28,27 @@ class PPOPolicy:
         return {}
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
-        output = self._output(observation.obs)  # (N, A + 1)
-        logits = output[:, :-1]
+        output = self._output(observation.obs)  # (N, A + V)
+        logits = output[:, : self._num_actions]
         if mode is Mode.EVALUATE:
             return ActorOutput(logits.argmax(1), {}, {})
         action, log_probability = sample(logits, rng)
         if mode is Mode.SAMPLE:
             return ActorOutput(action, {}, {})
-        return ActorOutput(action, {}, {"log_probability": log_probability, "value": output[:, -1].copy()})
+        value = output[:, self._num_actions :].copy()
+        return ActorOutput(action, {}, {"log_probability": log_probability, "value": value})
 
     def action_probabilities(
         self, observation: Observation, state: ActorState
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (N, A) and state values (N,), for display."""
+        """Probabilities (N, A) and state values (N,), for display; with `bonus_value` the values of rewards."""
         output = self._output(observation.obs)
-        weights = np.exp(output[:, :-1] - output[:, :-1].max(1, keepdims=True))
-        return weights / weights.sum(1, keepdims=True), output[:, -1]
+        logits, value = output[:, : self._num_actions], output[:, self._num_actions]
+        weights = np.exp(logits - logits.max(1, keepdims=True))
+        return weights / weights.sum(1, keepdims=True), value
 
     def _output(self, obs: NDArray[Any]) -> NDArray[np.float32]:
-        """(N, A + 1)"""
+        """(N, A + V)"""
         if self._host is not None and self._host.supports(len(obs)):
             return self._host(obs)
         with torch.inference_mode():

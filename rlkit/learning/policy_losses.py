@@ -1,4 +1,4 @@
-"""Losses of policies with a state value, as pure functions with their gradients.
+"""Losses of policies with state values, as pure functions with their gradients.
 
 The gradient with respect to the network's output is computed by hand rather than by autograd, which takes half the time
 for a small network.
@@ -22,15 +22,15 @@ class PolicySteps:
     action: Tensor  # (B,) int64
     log_probability: Tensor  # (B,) float32, of the action, by the policy that acted
     advantage: Tensor  # (B,) float32, normalised if at all
-    returns: Tensor  # (B,) float32, what values should be
-    value: Tensor  # (B,) float32, the value before the update
+    returns: Tensor  # (B, V) float32, what values should be
+    value: Tensor  # (B, V) float32, the values before the update
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyLoss:
     """The gradient of one batch's mean loss with respect to the network's output, and measurements."""
 
-    grad: Tensor  # (B, A + 1)
+    grad: Tensor  # (B, A + V)
     log_ratio: Tensor  # (B,) log(new probability / old probability) of the actions
     metrics: Callable[[], dict[str, Tensor]]  # computes 0-dim tensors; not called at every update
 
@@ -40,7 +40,7 @@ class ClippedSurrogate:
     """The loss of PPO (Schulman et al. 2017, equations 7 and 9), to be minimised, mean over the batch of
 
         -min(ratio * advantage, clip(ratio, 1 - clip, 1 + clip) * advantage)
-        - entropy * H(policy) + value * (v - returns)^2 / 2
+        - entropy * H(policy) + value * sum over values of (v - returns)^2 / 2
 
     With value_clip > 0 the squared error is the larger one of v and of v clipped to within value_clip of the value
     before the update, as in the authors' code.
@@ -53,11 +53,13 @@ class ClippedSurrogate:
 
     @torch.no_grad()
     def __call__(self, output: Tensor, steps: PolicySteps) -> PolicyLoss:
-        """The loss of an output (B, A + 1): logits of the actions, then the value."""
-        check_shapes("ClippedSurrogate", advantage=(steps.advantage, 1), action=(steps.action, 1))
-        check_shapes("ClippedSurrogate", advantage=(steps.advantage, 1), returns=(steps.returns, 1))
+        """The loss of an output (B, A + V): logits of the actions, then the values."""
+        num_values = steps.returns.shape[-1]
+        logits, values = output[:, :-num_values], output[:, -num_values:]  # (B, A), (B, V)
+        check_shapes("ClippedSurrogate", values=(values, 2), returns=(steps.returns, 2), value=(steps.value, 2))
+        check_shapes("ClippedSurrogate", action=(steps.action, 1), advantage=(steps.advantage, 1))
         index, count = steps.action.unsqueeze(1), len(output)
-        log_policy = output[:, :-1].log_softmax(1)  # (B, A)
+        log_policy = logits.log_softmax(1)  # (B, A)
         policy = log_policy.exp()
         log_ratio = log_policy.gather(1, index).squeeze(1) - steps.log_probability  # (B,)
         ratio = log_ratio.exp()
@@ -65,18 +67,18 @@ class ClippedSurrogate:
         clipped = ratio.clamp(1.0 - self.clip, 1.0 + self.clip) * steps.advantage
         slope = torch.where(gain <= clipped, gain, 0.0) / count  # of minus the loss by the action's log-probability
         grad = torch.empty_like(output)
-        toward = grad[:, :-1]
+        toward = grad[:, :-num_values]
         torch.mul(policy, slope.unsqueeze(1), out=toward)
         if self.entropy:
             plogp = policy * log_policy  # (B, A), its sum over actions is -H
             toward += (self.entropy / count) * (plogp - policy * plogp.sum(1, keepdim=True))
         toward.scatter_add_(1, index, -slope.unsqueeze(1))
-        grad[:, -1] = (self.value / count) * self._value_slope(output[:, -1], steps)
+        torch.mul(self._value_slope(values, steps), self.value / count, out=grad[:, -num_values:])
 
         def metrics() -> dict[str, Tensor]:
             return {
                 "loss/policy": -torch.minimum(gain, clipped).mean(),
-                "loss/value": self._value_loss(output[:, -1].detach(), steps).mean(),
+                "loss/value": self._value_loss(values, steps).sum(1).mean(),
                 "policy/entropy": -(policy * log_policy).sum(1).mean(),
                 "policy/kl": approximate_kl(log_ratio),
                 "policy/clip_fraction": ((ratio - 1.0).abs() > self.clip).float().mean(),
@@ -85,14 +87,14 @@ class ClippedSurrogate:
         return PolicyLoss(grad, log_ratio, metrics)
 
     def _value_slope(self, value: Tensor, steps: PolicySteps) -> Tensor:
-        """(B,) the derivative of the value's loss."""
+        """(B, V) the derivative of the values' loss."""
         error = value - steps.returns
         if not self.value_clip:
             return error
         return torch.where(error.abs() >= (self._clipped(value, steps) - steps.returns).abs(), error, 0.0)
 
     def _value_loss(self, value: Tensor, steps: PolicySteps) -> Tensor:
-        """(B,) half the squared error, the larger one if values are clipped."""
+        """(B, V) half the squared error, the larger one if values are clipped."""
         loss = (value - steps.returns).square()
         if self.value_clip:
             loss = torch.maximum(loss, (self._clipped(value, steps) - steps.returns).square())

@@ -1,4 +1,4 @@
-"""A policy over discrete actions and a state value from one config: one network for both, or two."""
+"""A policy over discrete actions and state values from one config: one network for both, or two."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ POLICY_GAIN, VALUE_GAIN, HIDDEN_GAIN = 0.01, 1.0, math.sqrt(2.0)  # of orthogona
 
 
 class ActorCritic(nn.Module):
-    """Maps raw observations (B, *O) to (B, A + 1): the logits of the actions, then the state's value.
+    """Maps raw observations (B, *O) to (B, A + V): the logits of the A actions, then V values of the state.
 
-    bodies: one network with A + 1 outputs, or a policy with A and a value with 1.
+    V is 1, or more if rewards of several kinds have values of their own. bodies: one network with A + V outputs, or one
+    for the policy with A and one for the values with V.
     """
 
     def __init__(self, inputs: InputLayer, bodies: Sequence[nn.Sequential]) -> None:
@@ -51,12 +52,12 @@ class ActorCritic(nn.Module):
 
 
 def build_actor_critic(
-    config: NetworkConfig, space: gym.Space[Any], num_actions: int, *, separate: bool, orthogonal: bool
+    config: NetworkConfig, space: gym.Space[Any], num_actions: int, num_values: int, *, separate: bool, orthogonal: bool
 ) -> ActorCritic:
     """A network with fresh parameters from torch's global generator (use `seeding.torch_seeded` around it).
 
-    separate: policy and value share no layers. orthogonal: orthogonal weights with gain sqrt(2), 0.01 for the logits
-    and 1 for the value, unless weights are normalised, which have an initialisation of their own. The network is in
+    separate: policy and values share no layers. orthogonal: orthogonal weights with gain sqrt(2), 0.01 for the logits
+    and 1 for the values, unless weights are normalised, which have an initialisation of their own. The network is in
     evaluation mode. Raises SpecError if the space does not fit the input or the encoder, ConfigError for an unusable
     encoder or normalisation, and for `dueling`.
     """
@@ -66,16 +67,16 @@ def build_actor_critic(
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     refuse_idle(config, hidden)
     bodies = []
-    for units in (num_actions, 1) if separate else (num_actions + 1,):
+    for units in (num_actions, num_values) if separate else (num_actions + num_values,):
         encoder = build_encoder(config.encoder, inputs.shape, factory)
         bodies.append(nn.Sequential(encoder, *dense(output_size(encoder), hidden, units, factory)))
     if orthogonal and not config.weights_are_normalised:
         for body in bodies:
             initialise_orthogonally(body)
         weights = [body[-1].get_parameter("weight") for body in bodies]
-        logits, value = weights if separate else (weights[0][:-1], weights[0][-1:])
+        logits, values = weights if separate else weights[0].tensor_split([num_actions])
         nn.init.orthogonal_(logits, POLICY_GAIN)
-        nn.init.orthogonal_(value, VALUE_GAIN)
+        nn.init.orthogonal_(values, VALUE_GAIN)
     return ActorCritic(inputs, bodies).eval()
 
 
@@ -91,6 +92,7 @@ def initialise_orthogonally(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def describe_actor_critic(network: ActorCritic, num_actions: int) -> str:
+def describe_actor_critic(network: ActorCritic, num_actions: int, num_values: int) -> str:
     """One line: input shape, layers with parameters, and the number of parameters."""
-    return one_line(network, network.inputs.shape, f"{num_actions} logits and a value")
+    values = "a value" if num_values == 1 else f"{num_values} values"
+    return one_line(network, network.inputs.shape, f"{num_actions} logits and {values}")

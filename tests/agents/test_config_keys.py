@@ -63,6 +63,8 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "value_weight": [0.1],
     "value_clip": [0.3],
     "max_kl": [10.0],
+    "bonus_value.discount": [0.3],
+    "bonus_value.weight": [2.0],
     "anneal.steps": [20],
     "anneal.learning_rate": [0.5],
     "anneal.clip": [0.1],

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agents.ppo import PPOAgent, plugin
-from agents.ppo.learner import PPOLearner, Samples
+from agents.ppo.learner import PPOLearner
 from agents.ppo.policy import sample
 from envs.gymnasium import plugin as gymnasium
 from helpers.line_world import Line, line_spec, live
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
+from rlkit.learning.policy_losses import PolicySteps
 from rlkit.seeding import Streams
 from rlkit.testing import agent_checks
 from rlkit.testing.states import snapshot
@@ -37,6 +38,7 @@ CHECKED: dict[str, dict[str, Any]] = {
         "value_clip": 0.2,
         "reward_clip": 1.0,
         "bonus": {"hash": {"type": "simhash", "bits": 8}, "count_of": "pair"},
+        "bonus_value": {},
         "network": {"hidden": (8,), "normalisation": "weight", "weight_norm": {"initial_batch": 9}},
     },
 }
@@ -56,41 +58,42 @@ def ppo(spec: EnvSpec, seed: int = 0, **config: Any) -> PPOAgent:
     return plugin.agent(plugin.config(name="ppo", **config), spec, AgentContext(Streams(seed), torch.device("cpu")))
 
 
-def watched(patch: pytest.MonkeyPatch) -> list[Samples]:
-    """What agents learn from, as copies."""
-    seen: list[Samples] = []
+Rollout = tuple[torch.Tensor, PolicySteps]
+
+
+def watched(patch: pytest.MonkeyPatch) -> list[Rollout]:
+    """The observations and steps that agents learn from."""
+    seen: list[Rollout] = []
     learn = PPOLearner.learn
 
-    def spy(self: PPOLearner, samples: Samples, factors: tuple[float, float]) -> Any:
-        seen.append(Samples(*(getattr(samples, name).clone() for name in Samples.__slots__)))
-        return learn(self, samples, factors)
+    def spy(self: PPOLearner, obs: torch.Tensor, steps: PolicySteps, factors: tuple[float, float]) -> Any:
+        seen.append((obs, steps))
+        return learn(self, obs, steps, factors)
 
     patch.setattr(PPOLearner, "learn", spy)
     return seen
 
 
 @pytest.fixture
-def rollouts(monkeypatch: pytest.MonkeyPatch) -> list[Samples]:
+def rollouts(monkeypatch: pytest.MonkeyPatch) -> list[Rollout]:
     return watched(monkeypatch)
 
 
 TABLE = {"network": {"hidden": ()}, "epochs": 1, "minibatches": 1}
 
 
-def set_values(agent: PPOAgent, values: list[float]) -> None:
+def set_values(agent: PPOAgent, *values: list[float]) -> None:
     """The values of a table; its policy is uniform."""
     state = snapshot(agent.state_dict()["policy"])
     weight = np.zeros_like(state["network"]["bodies.0.1.weight"])
-    weight[-1] = values
+    weight[-len(values) :] = values
     state["network"] |= {"bodies.0.1.weight": weight, "bodies.0.1.bias": np.zeros(len(weight), np.float32)}
     agent.load_policy_state(state)
 
 
-def test_a_truncation_bootstraps_from_its_own_successor(rollouts: list[Samples]) -> None:
-    """By hand, gamma = lambda = 1/2, V(s) = 10 s, rewards 1: environment 0 is truncated at its second step, where the
-    value of its own successor 3 counts and not that of 5, where the next episode begins; environment 1 terminates."""
-    agent = ppo(EnvSpec(Discrete(8), 2, 2), rollout_steps=3, discount=0.5, gae_lambda=0.5, **TABLE)
-    set_values(agent, [10.0 * place for place in range(8)])
+def play_three_steps(agent: PPOAgent) -> None:
+    """Places 1, 2, 5 with successors 2, 3, 6 in environment 0, which is truncated at its second step, and 2, 3, 6 with
+    3, 4, 7 in environment 1, which terminates there; all rewards are 1."""
     before, after = [[1, 2], [2, 3], [5, 6]], [[2, 3], [3, 4], [6, 7]]
     no, ones, rng = np.zeros(2, np.bool_), np.ones(2, np.float32), np.random.default_rng(0)
     for number in range(3):
@@ -103,20 +106,49 @@ def test_a_truncation_bootstraps_from_its_own_successor(rollouts: list[Samples])
             StepBatch(seen, output.action, ones, ones - terminated, terminated, truncated, following, output.extras)
         )
     agent.learn()
-    (samples,) = rollouts
-    ends = [1 + 15 - 20, 1 - 30]  # 1 + 30 / 2 - 20 of the truncated step; 1 - 30 of the terminated one
-    expected = [
-        [1 + 10 - 10 + ends[0] / 4, 1 + 15 - 20 + ends[1] / 4],
-        ends,
-        [1 + 30 - 50, 1 + 35 - 60],
-    ]
-    _, advantage, returns, values = (column.view(3, 2).tolist() for column in samples.columns.unbind(1))
-    assert values == [[10, 20], [20, 30], [50, 60]]
-    assert advantage == expected
-    assert returns == (np.array(expected) + values).tolist()
 
 
-def test_the_probabilities_learned_with_are_those_of_the_policy_that_acted(rollouts: list[Samples]) -> None:
+# By hand, gamma = lambda = 1/2, V(s) = 10 s: at its truncated step environment 0 bootstraps from its own successor 3,
+# not from 5, where the next episode begins
+ENDS = [1 + 15 - 20, 1 - 30]
+ADVANTAGES = [[1 + 10 - 10 + ENDS[0] / 4, 1 + 15 - 20 + ENDS[1] / 4], ENDS, [1 + 30 - 50, 1 + 35 - 60]]
+VALUES = [[10, 20], [20, 30], [50, 60]]
+
+
+def test_a_truncation_bootstraps_from_its_own_successor(rollouts: list[Rollout]) -> None:
+    agent = ppo(EnvSpec(Discrete(8), 2, 2), rollout_steps=3, discount=0.5, gae_lambda=0.5, **TABLE)
+    set_values(agent, [10.0 * place for place in range(8)])
+    play_three_steps(agent)
+    ((_, steps),) = rollouts
+    assert steps.value.view(3, 2).tolist() == VALUES
+    assert steps.advantage.view(3, 2).tolist() == ADVANTAGES
+    assert steps.returns.view(3, 2).tolist() == (np.array(ADVANTAGES) + VALUES).tolist()
+
+
+@pytest.mark.parametrize(
+    ("episodic", "advantages"),
+    [
+        (True, [[1.125, 0.0], [0.5, -2.0], [-1.0, -1.5]]),
+        # beyond the ends the next episodes follow, from 5 and 6: 1 + 5 / 2 - 2 - 1 / 4, and 1 + 6 / 2 - 3 - 1.5 / 4
+        (False, [[1.3125, 0.65625], [1.25, 0.625], [-1.0, -1.5]]),
+    ],
+)
+def test_a_value_of_bonuses(episodic: bool, advantages: list[list[float]], rollouts: list[Rollout]) -> None:
+    """By hand, all bonuses 1 and their V(s) = s, gamma = lambda = 1/2; rewards as above, whose values do not change."""
+    own = {"discount": 0.5, "weight": 2.0, "episodic": episodic}
+    config = {"discount": 0.5, "gae_lambda": 0.5, "bonus": True, "bonus_value": own}
+    agent = ppo(EnvSpec(Discrete(8), 2, 2), rollout_steps=3, **config, **TABLE)
+    set_values(agent, [10.0 * place for place in range(8)], [float(place) for place in range(8)])
+    agent.bonus.add = lambda reward, window: reward + 1.0  # type: ignore[method-assign]
+    play_three_steps(agent)
+    ((_, steps),) = rollouts
+    of_bonuses, values = steps.returns[:, 1].view(3, 2), steps.value[:, 1].view(3, 2)
+    assert (of_bonuses - values).tolist() == advantages
+    assert steps.returns[:, 0].view(3, 2).tolist() == (np.array(ADVANTAGES) + VALUES).tolist()
+    assert steps.advantage.view(3, 2).tolist() == (np.array(ADVANTAGES) + 2 * np.array(advantages)).tolist()
+
+
+def test_the_probabilities_learned_with_are_those_of_the_policy_that_acted(rollouts: list[Rollout]) -> None:
     """Also of the step in flight during an update, the first of the next rollout; each step is learned from once."""
     line = Line(line_spec("vector"))
     agent = ppo(line.spec, rollout_steps=4, learning_rate=0.3, network={"input": "raw"})
@@ -132,11 +164,13 @@ def test_the_probabilities_learned_with_are_those_of_the_policy_that_acted(rollo
         agent.observe(step)
         acted.append((seen.obs, output.action, output.extras))
     assert len(rollouts) == 3
-    obs, action, columns = (torch.cat([getattr(one, name) for one in rollouts]) for name in Samples.__slots__)
-    np.testing.assert_array_equal(obs, np.concatenate([one[0] for one in acted[:12]]))
-    np.testing.assert_array_equal(action, np.concatenate([one[1] for one in acted[:12]]))
-    for column, name in ((0, "log_probability"), (3, "value")):
-        np.testing.assert_array_equal(columns[:, column], np.concatenate([one[2][name] for one in acted[:12]]))
+    np.testing.assert_array_equal(
+        torch.cat([obs for obs, _ in rollouts]), np.concatenate([one[0] for one in acted[:12]])
+    )
+    learned = {name: torch.cat([getattr(steps, name) for _, steps in rollouts]) for name in PolicySteps.__slots__}
+    np.testing.assert_array_equal(learned["action"], np.concatenate([one[1] for one in acted[:12]]))
+    for name in ("log_probability", "value"):
+        np.testing.assert_array_equal(learned[name], np.concatenate([one[2][name] for one in acted[:12]]))
 
 
 @pytest.mark.parametrize(("limit", "epochs"), [(None, 5), (1e-6, 2), (100.0, 5)])
@@ -182,7 +216,7 @@ def test_each_step_is_counted_once_and_paid(seed: int, shown: str, hashing: str,
                     reward + ([0.5 / np.sqrt(counts[row.tobytes()]) for row in after] if now else paid)
                     for reward, after, paid in rollout
                 ]
-                np.testing.assert_allclose(seen[-1].columns[:, 2], np.concatenate(expected), rtol=1e-5)
+                np.testing.assert_allclose(seen[-1][1].returns[:, 0], np.concatenate(expected), rtol=1e-5)
                 rollout = []
     assert sorted(counts.values()) == sorted(agent.bonus.visits.states.values())  # type: ignore[attr-defined]
 
@@ -254,6 +288,7 @@ def test_annealing_by_hand() -> None:
     ("config", "says"),
     [
         ({"minibatches": 2, "minibatch_size": 3}, "minibatches and minibatch_size both set the size"),
+        ({"bonus_value": {}}, "bonus_value needs a bonus"),
         ({"network": {"dueling": True}}, "network.dueling applies to action values"),
         ({"adjustable_clip": 0.1, "anneal": {"steps": 9}}, "adjustable_clip needs a constant learning rate"),
     ],

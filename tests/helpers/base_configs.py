@@ -192,6 +192,7 @@ BASES: dict[str, dict[str, Base]] = {
             name: ppo_base(shown, bonus={key: value for key, value in bonus.items() if key != "optimism"})
             for name, (shown, bonus) in BONUSES.items()
         },
+        "bonus value": ppo_base(bonus=True, bonus_value={"discount": 0.8}),
     },
     "hdqn": {
         "plain": hdqn_base(controller={"hindsight": {"share": 0.6}}),

@@ -20,17 +20,18 @@ def t(values: list) -> Tensor:
 
 def slow_loss(loss: ClippedSurrogate, output: Tensor, steps: PolicySteps) -> Tensor:
     """The formulas of the paper, with autograd."""
-    policy = torch.distributions.Categorical(logits=output[:, :-1])
+    policy = torch.distributions.Categorical(logits=output[:, : -steps.returns.shape[1]])
     ratio = (policy.log_prob(steps.action) - steps.log_probability).exp()
     surrogate = torch.min(
         ratio * steps.advantage, torch.clamp(ratio, 1 - loss.clip, 1 + loss.clip) * steps.advantage
     ).mean()
-    value = output[:, -1]
+    values = steps.returns.shape[1]
+    value = output[:, -values:]
     errors = (value - steps.returns) ** 2
     if loss.value_clip:
         near = steps.value + torch.clamp(value - steps.value, -loss.value_clip, loss.value_clip)
         errors = torch.max(errors, (near - steps.returns) ** 2)
-    return -surrogate - loss.entropy * policy.entropy().mean() + loss.value * 0.5 * errors.mean()
+    return -surrogate - loss.entropy * policy.entropy().mean() + loss.value * 0.5 * errors.sum(1).mean()
 
 
 @settings(deadline=None)
@@ -40,15 +41,20 @@ def slow_loss(loss: ClippedSurrogate, output: Tensor, steps: PolicySteps) -> Ten
     entropy=st.sampled_from([0.0, 0.01, 1.0]),
     value_clip=st.sampled_from([0.0, 0.2]),
     actions=st.integers(1, 4),
+    values=st.integers(1, 2),
 )
-def test_the_gradient_is_autograds(seed: int, clip: float, entropy: float, value_clip: float, actions: int) -> None:
+def test_the_gradient_is_autograds(
+    seed: int, clip: float, entropy: float, value_clip: float, actions: int, values: int
+) -> None:
     rng, count = np.random.default_rng(seed), 7
     loss = ClippedSurrogate(clip, entropy, 0.5, value_clip)
-    output = torch.from_numpy(rng.normal(size=(count, actions + 1)).astype(np.float32)).requires_grad_()
+    output = torch.from_numpy(rng.normal(size=(count, actions + values)).astype(np.float32)).requires_grad_()
     action = torch.from_numpy(rng.integers(0, actions, count))
-    new = output[:, :-1].log_softmax(1).detach().gather(1, action[:, None])[:, 0]
-    drawn = [torch.from_numpy(rng.normal(size=count).astype(np.float32)) for _ in range(4)]
-    steps = PolicySteps(action, new - 0.3 * drawn[0], drawn[1], drawn[2], output[:, -1].detach() - 0.3 * drawn[3])
+    new = output[:, :actions].log_softmax(1).detach().gather(1, action[:, None])[:, 0]
+    drawn = [torch.from_numpy(rng.normal(size=count).astype(np.float32)) for _ in range(2)]
+    returns, moved = (torch.from_numpy(rng.normal(size=(count, values)).astype(np.float32)) for _ in range(2))
+    value = output[:, actions:].detach() - 0.3 * moved
+    steps = PolicySteps(action, new - 0.3 * drawn[0], drawn[1], returns, value)
     slow = slow_loss(loss, output, steps)
     (expected,) = torch.autograd.grad(slow, output)
     found = loss(output, steps)
@@ -70,7 +76,7 @@ def test_the_gradient_is_autograds(seed: int, clip: float, entropy: float, value
 )
 def test_where_the_surrogate_is_clipped(ratio: float, advantage: float, surrogate: float, pulls: bool) -> None:
     """Two equally likely actions, clip 0.2: the derivative by the action's own logit is -ratio * advantage / 2."""
-    steps = PolicySteps(torch.tensor([1]), t([math.log(0.5 / ratio)]), t([advantage]), t([3.0]), t([0.0]))
+    steps = PolicySteps(torch.tensor([1]), t([math.log(0.5 / ratio)]), t([advantage]), t([[3.0]]), t([[0.0]]))
     loss = ClippedSurrogate(0.2, 0.0, 0.5)(t([[0.0, 0.0, 1.0]]), steps)
     slope = ratio * advantage / 2 if pulls else 0.0
     torch.testing.assert_close(loss.grad, t([[slope, -slope, 0.5 * (1.0 - 3.0)]]))
@@ -90,7 +96,7 @@ def test_where_the_surrogate_is_clipped(ratio: float, advantage: float, surrogat
     ],
 )
 def test_where_values_are_clipped(value: float, slope: float, loss: float) -> None:
-    steps = PolicySteps(torch.tensor([0]), t([0.0]), t([0.0]), t([3.0]), t([1.0]))
+    steps = PolicySteps(torch.tensor([0]), t([0.0]), t([0.0]), t([[3.0]]), t([[1.0]]))
     found = ClippedSurrogate(0.2, 0.0, 1.0, 0.2)(t([[0.0, value]]), steps)
     assert found.grad[0, -1].item() == pytest.approx(slope)
     assert found.metrics()["loss/value"].item() == pytest.approx(loss)
@@ -107,5 +113,5 @@ def test_the_divergence_of_equal_policies_is_zero_and_of_others_is_estimated() -
 def test_broadcast_shapes_are_refused() -> None:
     row = torch.zeros(2)
     steps = PolicySteps(torch.zeros(2, dtype=torch.int64), row, row, torch.zeros(2, 1), row)
-    with pytest.raises(ValueError, match=r"ClippedSurrogate: returns has shape \(2, 1\), expected \(2,\)"):
+    with pytest.raises(ValueError, match=r"ClippedSurrogate: value has shape \(2,\), expected \(2, 1\)"):
         ClippedSurrogate(0.2, 0.0, 0.5)(torch.zeros(2, 3), steps)

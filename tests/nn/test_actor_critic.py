@@ -21,10 +21,10 @@ IMAGE = gym.spaces.Box(0, 255, (4, 36, 36), np.uint8)
 
 
 def build(
-    space: gym.Space[Any] = RAW, *, separate: bool = False, orthogonal: bool = True, **config: Any
+    space: gym.Space[Any] = RAW, *, separate: bool = False, orthogonal: bool = True, values: int = 1, **config: Any
 ) -> ActorCritic:
     with torch_seeded(1):
-        return build_actor_critic(NetworkConfig(**config), space, 3, separate=separate, orthogonal=orthogonal)
+        return build_actor_critic(NetworkConfig(**config), space, 3, values, separate=separate, orthogonal=orthogonal)
 
 
 @pytest.mark.parametrize("separate", [False, True])
@@ -33,10 +33,10 @@ def build(
     [(RAW, {"normalisation": "weight"}), (IMAGE, {"encoder": "nature"}), (RAW, {"normalisation": "batch"})],
 )
 def test_logits_and_a_value(space: gym.Space[Any], config: dict[str, Any], separate: bool) -> None:
-    network = build(space, separate=separate, **config)
+    network = build(space, separate=separate, values=2, **config)
     obs = torch.from_numpy(np.stack([space.sample() for _ in range(5)]))
     output = network(obs)
-    assert output.shape == (5, 4)
+    assert output.shape == (5, 5)
     torch.testing.assert_close(output, network.forward_with_hooks(obs))
     output.sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
