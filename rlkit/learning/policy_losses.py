@@ -91,7 +91,9 @@ class ClippedSurrogate:
         error = value - steps.returns
         if not self.value_clip:
             return error
-        return torch.where(error.abs() >= (self._clipped(value, steps) - steps.returns).abs(), error, 0.0)
+        within = (value - steps.value).abs() <= self.value_clip  # there the errors differ by rounding alone
+        larger = error.abs() >= (self._clipped(value, steps) - steps.returns).abs()
+        return torch.where(within | larger, error, 0.0)
 
     def _value_loss(self, value: Tensor, steps: PolicySteps) -> Tensor:
         """(B, V) half the squared error, the larger one if values are clipped."""

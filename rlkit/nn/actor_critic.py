@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from rlkit.errors import ConfigError
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
+from rlkit.nn.fused import FusedNetworks
 from rlkit.nn.heads import dense
 from rlkit.nn.inputs import InputLayer, build_input
 from rlkit.nn.layers import LayerFactory
@@ -35,9 +36,12 @@ class ActorCritic(nn.Module):
         self.inputs = inputs
         self.bodies = nn.ModuleList(bodies)
         self._calls = [list(forward_calls(body)) for body in bodies]
+        self._fused = FusedNetworks.of(bodies)
 
     def forward(self, obs: Tensor) -> Tensor:
         inputs, outputs = self.inputs(obs), []
+        if self._fused is not None and self._fused.supports(inputs):
+            return self._fused(inputs)
         for calls in self._calls:
             values = inputs
             for call in calls:

@@ -102,6 +102,16 @@ def test_where_values_are_clipped(value: float, slope: float, loss: float) -> No
     assert found.metrics()["loss/value"].item() == pytest.approx(loss)
 
 
+def test_values_within_the_clip_learn_whatever_rounding_does() -> None:
+    """v + (w - v) is often not w in floats; the smaller error of the two must not count as clipped."""
+    before, moved, returns = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 500, 1)).astype(np.float32))
+    value = before + moved.clamp(-0.19, 0.19)
+    zeros = torch.zeros(500)
+    steps = PolicySteps(torch.zeros(500, dtype=torch.int64), zeros, zeros, returns, before)
+    loss = ClippedSurrogate(0.2, 0.0, 500.0, 0.2)(torch.cat((torch.zeros(500, 1), value), 1), steps)
+    torch.testing.assert_close(loss.grad[:, 1:], value - returns)
+
+
 def test_the_divergence_of_equal_policies_is_zero_and_of_others_is_estimated() -> None:
     assert approximate_kl(torch.zeros(3)).item() == 0.0
     old, new = t([0.5, 0.5]), t([0.8, 0.2])

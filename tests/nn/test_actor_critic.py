@@ -12,6 +12,7 @@ import torch
 from rlkit.errors import ConfigError
 from rlkit.nn.actor_critic import ActorCritic, build_actor_critic
 from rlkit.nn.config import NetworkConfig
+from rlkit.nn.fused import FusedNetworks
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.parameters import flatten_parameters
 from rlkit.seeding import torch_seeded
@@ -80,6 +81,28 @@ def test_by_numpy_it_is_the_same_function(separate: bool, activation: str) -> No
     np.testing.assert_allclose(host(obs), expected, rtol=1e-5, atol=1e-5)
     assert HostNetwork.of(build(activation="elu")) is None
     assert HostNetwork.of(build(separate=separate, normalisation="weight")) is None
+
+
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("hidden", [(8,), (8, 6, 5)])
+def test_fused_layers_have_the_gradients_of_single_ones(
+    separate: bool, activation: str, hidden: tuple[int, ...]
+) -> None:
+    network = build(separate=separate, activation=activation, hidden=hidden, orthogonal=False)
+    obs, grad = torch.randn(7, 4, requires_grad=True), torch.randn(7, 4)
+    fused = network(obs)
+    assert type(fused.grad_fn).__name__ == "_NetworksBackward"
+    found = torch.autograd.grad(fused, [obs, *network.parameters()], grad)
+    single = network.forward_with_hooks(obs)
+    torch.testing.assert_close(fused, single)
+    torch.testing.assert_close(found, torch.autograd.grad(single, [obs, *network.parameters()], grad))
+
+
+@pytest.mark.parametrize("config", [{"activation": "elu"}, {"normalisation": "layer"}, {"normalisation": "weight"}])
+def test_other_layers_are_not_fused(config: dict[str, Any]) -> None:
+    assert FusedNetworks.of(list(build(**config).bodies)) is None
+    assert FusedNetworks.of(list(build().bodies)) is not None
 
 
 def test_action_values_in_streams_are_refused() -> None:
