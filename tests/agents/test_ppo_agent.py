@@ -224,6 +224,7 @@ def test_each_step_is_counted_once_and_paid(seed: int, shown: str, hashing: str,
 def test_normalised_weights_are_initialised_from_the_first_rollout() -> None:
     line, steps = Line(line_spec("vector")), 60
     network = {"hidden": (16,), "normalisation": "weight", "weight_norm": {"initial_batch": 2 * steps}}
+    network["input"] = "standardise"
     agent = ppo(line.spec, rollout_steps=steps, learning_rate=1e-9, network=network)
     rng, seen = np.random.default_rng(0), []
     for _ in range(steps + 1):
