@@ -271,7 +271,7 @@ def test_evaluation_takes_the_likeliest_action_or_samples() -> None:
     assert set(actions[Mode.EVALUATE].action) == {counts.argmax()}
     probabilities, values = agent.policy.action_probabilities(seen, {})
     np.testing.assert_allclose(counts / 500, probabilities[0], atol=0.07)
-    np.testing.assert_array_equal(values, actions[Mode.EXPLORE].extras["value"])
+    np.testing.assert_array_equal(values, actions[Mode.EXPLORE].extras["value"][:, 0])
     assert [len(actions[mode].extras) for mode in (Mode.EXPLORE, Mode.SAMPLE, Mode.EVALUATE)] == [2, 0, 0]
 
 
