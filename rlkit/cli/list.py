@@ -15,7 +15,6 @@ from rlkit.cli.console import console
 from rlkit.config.load import models_in, packaged
 from rlkit.config.tables import EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
-from rlkit.exploration.bonus import BonusConfig
 
 GROUPS = {
     "agents": plugins.AGENTS,
@@ -93,6 +92,8 @@ def _titled(table: str, model: type[BaseModel], all_models: Sequence[type[BaseMo
 
 def tables_in(model: type[BaseModel], key: str) -> list[type[BaseModel]]:
     """The models that the value of a key may be; those of all installed bonuses for a table of any bonus."""
+    from rlkit.exploration.bonus import BonusConfig  # imports torch
+
     found = models_in(model.model_fields[key].annotation)
     if BonusConfig in found:
         return [point.load() for point in plugins.installed(plugins.BONUSES).values()]

@@ -57,7 +57,7 @@ def outliving(env: gym.Env) -> dict[str, Any]:
 @pytest.mark.parametrize(("signals", "code"), [("envs.deep_sea:state", 0), (f"{__name__}:outliving", 1)])
 def test_thorough_checks_run_the_conformance_suite(signals: str, code: int) -> None:
     settings = ("env.kwargs.size=3", f"env.signals={signals}", "agent.bonus=false", "train.visits=false")
-    done = call("check", "quickstart", "--thorough", *(word for setting in settings for word in ("--set", setting)))
+    done = call("check", "deep-sea", "--thorough", *(word for setting in settings for word in ("--set", setting)))
     assert done.exit_code == code, done.output
     assert "passed  description" in done.output
     assert ("failed  seeded_reset: " in done.output) == bool(code)

@@ -173,11 +173,11 @@ def test_other_text_is_refused_with_what_to_write(value: str, instead: str) -> N
 )
 def test_values_from_python_that_toml_lacks_are_refused(value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load("quickstart", {"env.kwargs.size": value})
+        load("deep-sea", {"env.kwargs.size": value})
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    assert load("quickstart", {"env.kwargs.size": np.int64(5)}).env.kwargs == {"size": 5}  # type: ignore[attr-defined]
+    assert load("deep-sea", {"env.kwargs.size": np.int64(5)}).env.kwargs == {"size": 5}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -198,21 +198,21 @@ def test_keys_of_other_places_and_libraries_get_a_suggestion(key: str, hint: str
 
 def test_false_unsets_inherited_keys_and_tables() -> None:
     keys = ("train.visits", "evaluation.stop", "env.signals", "agent.bonus", "agent.network.hidden")
-    tables = load("quickstart", dict.fromkeys(keys, False)).tables()
+    tables = load("deep-sea", dict.fromkeys(keys, False)).tables()
     assert not {"visits"} & tables["train"].keys() | {"stop"} & tables["evaluation"].keys()
     assert "signals" not in tables["env"]
     assert "bonus" not in tables["agent"]
     with pytest.raises(ConfigError, match=r"train\.steps"):
-        load("quickstart", {"train.steps": False})
+        load("deep-sea", {"train.steps": False})
 
 
 def test_another_agent_over_a_base_inherits_none_of_its_keys(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
-    path.write_text('base = "quickstart"\n[agent]\nname = "random"\n')
-    for config in (load(path), load("quickstart", {"agent.name": "random"})):
+    path.write_text('base = "deep-sea"\n[agent]\nname = "random"\n')
+    for config in (load(path), load("deep-sea", {"agent.name": "random"})):
         assert config.tables()["agent"] == {"name": "random"}
-        assert config.tables()["env"] == load("quickstart").tables()["env"]
-    assert load("quickstart", {"agent.name": "dqn"}) == load("quickstart")
+        assert config.tables()["env"] == load("deep-sea").tables()["env"]
+    assert load("deep-sea", {"agent.name": "dqn"}) == load("deep-sea")
 
 
 def test_a_base_beside_the_config_needs_no_suffix(tmp_path: Path) -> None:
