@@ -10,7 +10,6 @@ import torch
 from agents.dqn.agent import DQNAgent
 from agents.dqn.config import DQNConfig
 from rlkit.agent import AgentContext
-from rlkit.errors import SpecError
 from rlkit.exploration.action_mask import mask_columns
 from rlkit.exploration.bonus import Actor, bonus_columns, build_actor, build_bonus
 from rlkit.exploration.q_policy import QPolicy
@@ -23,7 +22,7 @@ from rlkit.nn.summary import summarise
 from rlkit.pacing import Ratio
 from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_memory, size_text
 from rlkit.seeding import torch_seeded
-from rlkit.types import ACTION_MASK, EnvSpec, LayerSummary
+from rlkit.types import EnvSpec, LayerSummary
 
 __all__ = ["DQNAgent", "DQNConfig", "plugin"]
 
@@ -41,8 +40,6 @@ class DQNPlugin:
         return _policy(config, spec, device, 0, build_actor(config.bonus, spec))
 
     def agent(self, config: DQNConfig, spec: EnvSpec, context: AgentContext) -> DQNAgent:
-        if config.softmax is not None and ACTION_MASK in spec.signals:
-            raise SpecError("agent.softmax does not support action masks; leave it out, or set env.action_mask = false")
         priorities = _priorities(config)
         extras = {**bonus_columns(config.bonus), **mask_columns(spec)}
         size = replay_bytes(config.replay_capacity, spec, extras, priorities)

@@ -31,8 +31,8 @@ class EpsilonConfig(Model):
     steps: int = Field(
         10_000,
         ge=0,
-        description="Length of the decay in environment steps, over all environments, from learning_starts on. 0: "
-        "epsilon is `end` from there.",
+        description="Length of the decay in environment steps, over all environments, from learning_starts on (pqn: "
+        "from the first step). 0: epsilon is `end` from there.",
     )
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlkit.learning.returns import check_shapes
-from rlkit.learning.softmax import Softmax
+from rlkit.learning.softmax import Softmax, expectation
 from rlkit.learning.value_loss import LossOutput, Networks, Transitions
 
 
@@ -52,7 +52,7 @@ def expected_sarsa(q_tm1: Tensor, a_tm1: Tensor, r_t: Tensor, discount_t: Tensor
     """
     check_shapes("expected_sarsa", q_tm1=(q_tm1, 2), q_t=(q_t, 2), pi_t=(pi_t, 2))
     check_shapes("expected_sarsa", q_tm1=(q_tm1, 2), a_tm1=(a_tm1, 1), r_t=(r_t, 1), discount_t=(discount_t, 1))
-    target = r_t + discount_t * (pi_t * q_t).sum(1)
+    target = r_t + discount_t * expectation(pi_t, q_t)
     return target.detach() - select(q_tm1, a_tm1)
 
 

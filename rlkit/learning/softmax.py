@@ -15,7 +15,7 @@ from rlkit.errors import ConfigError
 from rlkit.types import Metrics, State
 
 MEASUREMENTS = 100  # over which the scale is averaged
-LEAST = 1e-20  # of tau: equal values have a scale of 0
+LEAST, UNKNOWN = 1e-20, 1e20  # tau if all values are equal, and the scale before it is measured
 
 
 class SoftmaxConfig(Model):
@@ -34,12 +34,12 @@ class Softmax:
 
     The scale is the running mean of the standard deviation of Q over the states and actions of the batches learned
     from, so rewards times a constant, or plus a constant, lead to the same distribution. Before the first measurement
-    tau is infinite: all actions are equally likely.
+    all actions are equally likely. A value of -inf (a masked action) has probability 0.
     """
 
     def __init__(self, config: SoftmaxConfig, device: torch.device) -> None:
         self._temperature = config.temperature
-        self._scale = torch.full((), torch.inf, device=device)
+        self._scale = torch.full((), UNKNOWN, device=device)
         self._measurements = 0
 
     @property
@@ -89,7 +89,12 @@ def state_values(q: Tensor, softmax: Softmax | None) -> Tensor:
 
     softmax None: max_a q(a), as in Q-learning; else sum_a pi(a) q(a), as in expected Sarsa (van Seijen et al. 2009).
     """
-    return q.max(1).values if softmax is None else (softmax.probabilities(q) * q).sum(1)
+    return q.max(1).values if softmax is None else expectation(softmax.probabilities(q), q)
+
+
+def expectation(pi: Tensor, q: Tensor) -> Tensor:
+    """sum_a pi(a) q(a), (B,), of (B, A) each; actions of probability 0 may have the value -inf."""
+    return torch.where(pi > 0, pi * q, 0.0).sum(1)
 
 
 def draw(logits: NDArray[np.float32], coins: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -101,7 +101,8 @@ def refuse_idle(config: NetworkConfig, hidden: tuple[int, ...]) -> None:
     )
     if config.normalisation and not config.weights_are_normalised and not hidden and not convolutions:
         raise ConfigError(
-            f'network.normalisation = "{config.normalisation}" has no layer to act on: network.hidden is empty'
+            f'network.normalisation = "{config.normalisation}" has no layer to act on: network.hidden is empty; '
+            'use network.normalisation = "none"'
         )
 
 

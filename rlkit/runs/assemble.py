@@ -138,7 +138,7 @@ def make_agent(config: Config, environments: Environments, device: torch.device)
     plugin = plugins.load(plugins.AGENTS, config.agent.name)
     if ACTION_MASK in environments.spec.signals and not getattr(plugin, "respects_action_masks", False):
         raise SpecError(
-            f'agent "{config.agent.name}" would ignore the environment\'s action mask; dqn respects it, and '
+            f'agent "{config.agent.name}" would ignore the environment\'s action mask; dqn and pqn respect it, and '
             "env.action_mask = false leaves it out"
         )
     agent: Agent = plugin.agent(config.agent, environments.spec, AgentContext(streams.child("agent"), device))

@@ -52,7 +52,8 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "prioritised.beta": [0.9],
     "prioritised.beta_updates": [3],
     "prioritised.eps": [0.5],
-    # PPO
+    # PPO and PQN
+    "q_lambda": [0.2],
     "gae_lambda": [0.5],
     "rollout_steps": [4],
     "epochs": [2],
@@ -131,6 +132,7 @@ UNSEEN: dict[str, str] = {
     "DQNConfig.name": "says which plug-in it is",
     "HDQNConfig.name": "says which plug-in it is",
     "PPOConfig.name": "says which plug-in it is",
+    "PQNConfig.name": "says which plug-in it is",
     "RandomConfig.name": "says which plug-in it is",
     "bonus.type": "says which kind it is; every kind stands in a config here",
     "network.weight_norm": "left out it needs 500 random steps; its own keys make a difference",
@@ -147,7 +149,10 @@ UNSEEN: dict[str, str] = {
 """Why a key makes no difference here, by an end of its path."""
 
 
-REFUSED_BY: dict[str, set[str]] = {"ppo": {"network.dueling", "LearnedConfig", "OptimismConfig"}}
+REFUSED_BY: dict[str, set[str]] = {
+    "ppo": {"network.dueling", "LearnedConfig", "OptimismConfig"},
+    "pqn": {"LearnedConfig", "NetworkConfig"},  # the latter is of learned codes
+}
 """Keys, by path, and tables that an agent refuses: they belong to action values, or to a replay."""
 
 

@@ -74,11 +74,13 @@ def _registered() -> None:
         {"env.action_mask": True},
         {"env.action_mask": True, "env.kwargs.masks": "method", "env.mode": "async"},
         {"env.action_mask": True, "agent.bonus": {"optimism": {"scale": 0.1}}, "agent.double": True},
+        {"env.action_mask": True, "agent.softmax": True, "agent.epsilon.steps": 40},
+        {"env.action_mask": True, "agent": {"name": "agents.pqn:plugin", "rollout_steps": 10, "softmax": {}}},
         {"env.action_mask": True, "agent": {"name": "random"}},
         {"env.kwargs.space": "start"},
         {"env.kwargs.space": "joint"},
     ],
-    ids=["info", "method", "optimism", "random", "start", "joint"],
+    ids=["info", "method", "optimism", "soft", "pqn", "random", "start", "joint"],
 )
 def test_only_actions_that_exist_and_are_allowed_are_taken(changes: dict[str, Any], tmp_path: Path) -> None:
     run = rlkit.train(resolve("test", override(TABLES, changes)), run=tmp_path / "run")

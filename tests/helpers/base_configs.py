@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
-from agents import dqn, hdqn, ppo, random
+from agents import dqn, hdqn, ppo, pqn, random
 from helpers.line_world import Line, line_spec, live
 from rlkit.agent import AgentContext, AgentPlugin
 from rlkit.seeding import Streams
@@ -134,6 +134,14 @@ def ppo_base(shown: str = "vector", **changes: Any) -> Base:
     return Base(ppo.plugin, line_spec(shown), ppo.PPOConfig(name="ppo", **(values | changes)))
 
 
+def pqn_base(shown: str = "vector", **changes: Any) -> Base:
+    """PQN, with rollouts long enough that lambda makes a difference."""
+    values = {"rollout_steps": 5, "learning_rate": 0.05, "minibatches": 2, "epochs": 3, "reward_clip": 2.0}
+    network = {"normalisation": "none"} if shown == "number" else {}
+    values |= {"max_grad_norm": 0.1, "network": {**network, **SHALLOW[shown]}, "epsilon": EPSILON}
+    return Base(pqn.plugin, line_spec(shown), pqn.PQNConfig(name="pqn", **(values | changes)))
+
+
 def hdqn_base(
     shown: str = "vector", num_envs: int = 2, controller: Any = None, meta: Any = None, **changes: Any
 ) -> Base:
@@ -193,6 +201,15 @@ BASES: dict[str, dict[str, Base]] = {
             for name, (shown, bonus) in BONUSES.items()
         },
         "bonus value": ppo_base(bonus=True, bonus_value={"discount": 0.8}),
+    },
+    "pqn": {
+        "plain": pqn_base(anneal={"steps": 60}),
+        "soft": pqn_base(softmax={}, minibatches=None),
+        "rmsprop": pqn_base(optimizer={"type": "rmsprop"}),
+        "sgd": pqn_base(optimizer={"type": "sgd"}),
+        "weight": pqn_base(network=WEIGHT),
+        "impala": pqn_base("image", network=IMPALA, epochs=1),
+        **{name: pqn_base(shown, bonus=bonus) for name, (shown, bonus) in BONUSES.items()},
     },
     "hdqn": {
         "plain": hdqn_base(controller={"hindsight": {"share": 0.6}}),

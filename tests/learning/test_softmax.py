@@ -56,6 +56,17 @@ def test_before_a_measurement_all_actions_are_equally_likely() -> None:
     assert made.draw(Q.numpy(), np.array([0.49, 0.51])).tolist() == [0, 1]
 
 
+def test_masked_actions_have_probability_0() -> None:
+    masked = torch.tensor([[1.0, -torch.inf, 3.0]])
+    for made in (softmax(0.5), softmax(0.5, [[0.0, 4.0]])):
+        pi = made.probabilities(masked)
+        assert pi[0, 1] == 0
+        torch.testing.assert_close(state_values(masked, made), pi[:, 0] + 3 * pi[:, 2])
+        with np.errstate(all="raise", under="ignore"):
+            drawn = made.draw(masked.numpy().repeat(100, 0), np.arange(100) / 100)
+        assert set(drawn) == {0, 2}
+
+
 def test_equal_values_have_no_scale_and_leave_no_choice_among_others() -> None:
     made = softmax(0.1, [[2.0, 2.0]])
     assert made.tau.item() == pytest.approx(LEAST)

@@ -33,6 +33,7 @@ FORKS.set_forkserver_preload(
         "agents.dqn",
         "agents.hdqn",
         "agents.ppo",
+        "agents.pqn",
         "envs.gymnasium",
         "envs.atari",
         "torch._dynamo",
@@ -202,13 +203,20 @@ count_of = "successor"
 """,
 )
 
+PQN = (
+    PPO.replace("agents.ppo", "agents.pqn")
+    .replace(", clip = 0.5", "")
+    .replace("[agent.network]", "softmax = true\nepsilon = { steps = 300 }\n[agent.network]")
+)
+WORLDS["pqn-cartpole"] = (PQN, CARTPOLE)
+
 
 def write_config(folder: Path, world: str) -> Path:
     part, env = WORLDS[world]
     path = folder / f"{world}.toml"
     if world.startswith("hdqn"):
         base = OPTIONS.replace("GOALS", part) + BASE[BASE.index("[train]") :]
-    elif world.startswith("ppo"):
+    elif world.startswith(("ppo", "pqn")):
         base = part + BASE[BASE.index("[train]") :]
     else:
         base = BASE.replace("ENCODER", part)

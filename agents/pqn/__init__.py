@@ -1,0 +1,86 @@
+"""PQN: Q(lambda) from rollouts, without a replay and a target network. README.md beside this file describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from agents.pqn.agent import PQNAgent
+from agents.pqn.config import PQNConfig
+from agents.pqn.learner import PQNLearner
+from rlkit.agent import AgentContext, Pacing
+from rlkit.exploration.action_mask import mask_columns
+from rlkit.exploration.bonus import Actor, bonus_columns, build_actor, build_bonus
+from rlkit.exploration.q_policy import QPolicy
+from rlkit.learning.softmax import build_softmax
+from rlkit.nn.inputs import describe_input
+from rlkit.nn.modes import refuse_single
+from rlkit.nn.qnetwork import build_q_network, describe_network
+from rlkit.nn.summary import summarise
+from rlkit.replay import Column, Trajectory, size_text, trajectory_bytes
+from rlkit.seeding import torch_seeded
+from rlkit.types import EnvSpec, LayerSummary
+
+__all__ = ["PQNAgent", "PQNConfig", "plugin"]
+
+
+class PQNPlugin:
+    """How the engine makes a PQN agent."""
+
+    config = PQNConfig
+    pacing: Pacing = "rollouts"
+    respects_action_masks = True
+
+    def samples(self, config: PQNConfig) -> bool:
+        return config.softmax is not None
+
+    def policy(self, config: PQNConfig, spec: EnvSpec, device: torch.device) -> QPolicy:
+        return _policy(config, spec, device, 0, build_actor(config.bonus, spec))
+
+    def agent(self, config: PQNConfig, spec: EnvSpec, context: AgentContext) -> PQNAgent:
+        parts = config.parts(spec.num_envs)
+        streams, device = context.streams, context.device
+        trajectory = Trajectory(config.rollout_steps, spec, extras=_columns(config, spec), device=device)
+        steps = config.rollout_steps * spec.num_envs
+        bonus = build_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
+        policy = _policy(config, spec, device, streams.seed("network"), bonus.actor)
+        refuse_single(policy.network, steps // parts)
+        learner = PQNLearner(config, policy.network, policy.softmax, parts, streams.generator("minibatches"))
+        return PQNAgent(config, policy, learner, trajectory, bonus)
+
+    def describe(self, config: PQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
+        parts, steps = config.parts(spec.num_envs), config.rollout_steps * spec.num_envs
+        network = _policy(config, spec, torch.device("cpu"), 0, None).network
+        bonus = {}
+        if config.bonus is not None:
+            config.bonus.validate_for(spec, steps)
+            bonus = {"bonus": config.bonus.summary()}
+        size = size_text(trajectory_bytes(config.rollout_steps, spec, _columns(config, spec)))
+        return {
+            "input": describe_input(spec.observation_space, config.network.input_kind, steps, config.network.layout),
+            "network": describe_network(network, spec.num_actions),
+            "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
+            **bonus,
+            "updates": config.updates_text(spec.num_envs, env_steps, parts),
+        }
+
+    def networks(self, config: PQNConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
+        network = _policy(config, spec, torch.device("cpu"), 0, None).network
+        return {"Q-network": summarise(network, torch.as_tensor(np.asarray(spec.observation_space.sample()))[None])}
+
+
+def _policy(config: PQNConfig, spec: EnvSpec, device: torch.device, seed: int, actor: Actor | None) -> QPolicy:
+    with torch_seeded(seed):
+        network = build_q_network(config.network.plain(), spec.observation_space, spec.num_actions)
+    softmax = build_softmax(config.softmax, device)
+    return QPolicy(network.to(device), spec.num_actions, device, actor, softmax, tells_values=True)
+
+
+def _columns(config: PQNConfig, spec: EnvSpec) -> dict[str, Column]:
+    """What is stored with each step: the action values when acting, and the columns of bonus and action mask."""
+    return {"values": Column((spec.num_actions,), np.float32), **bonus_columns(config.bonus), **mask_columns(spec)}
+
+
+plugin = PQNPlugin()
