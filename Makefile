@@ -7,6 +7,7 @@
 #                 names the ten slowest tests
 # make soak       kill hundreds of training processes and compare what they leave with uninterrupted runs (an hour; may be
 #                 interrupted and started again)
+# make fuzz       12,500 bad inputs: configs, command lines, files of runs, results (an hour)
 # make results    write the tables and draw the pictures of README and docs anew, from the committed result files
 # make test-lowest  the fast tests on the lowest versions that pyproject.toml allows
 # make clean      remove the virtual environments
@@ -29,7 +30,7 @@ FAST := $(PYTEST) -m "not slow"
 EXTRAS := dev,worlds,report,video
 OTHER_EXTRAS := benchmarks
 
-.PHONY: soak train test test-slow test-extras check results format lint test-lowest install clean
+.PHONY: fuzz soak train test test-slow test-extras check results format lint test-lowest install clean
 
 train: $(STAMP)
 	$(BIN)/rlkit train quickstart_plain
@@ -51,6 +52,9 @@ test-extras: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python tests/helpers/soak.py
+
+fuzz: $(STAMP)
+	FUZZ=2500 $(BIN)/$(PYTEST) tests/test_fuzz.py
 
 check: lint
 	$(BIN)/$(FAST) --durations=10

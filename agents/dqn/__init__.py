@@ -20,7 +20,7 @@ from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_q_network, describe_network
 from rlkit.nn.summary import summarise
 from rlkit.pacing import Ratio
-from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_memory, size_text
+from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_capacity, require_memory, size_text
 from rlkit.seeding import torch_seeded
 from rlkit.types import EnvSpec, LayerSummary
 
@@ -62,6 +62,7 @@ class DQNPlugin:
 
     def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         network = _policy(config, spec, torch.device("cpu"), 0, None).network
+        require_capacity(config.replay_capacity, spec, config.n_step)
         extras = {**bonus_columns(config.bonus), **mask_columns(spec)}
         size = replay_bytes(config.replay_capacity, spec, extras, _priorities(config))
         bonus = {}

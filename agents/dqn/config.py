@@ -67,6 +67,7 @@ class DQNConfig(PluginConfig, GradientConfig):
     updates_per_step: float = Field(
         0.25,
         gt=0.0,
+        le=1000,
         description="Updates per environment step, counted over all environments, as an exact decimal (Mnih et al.: "
         "0.25). Larger values learn more from the same data, take longer, and can overfit early data.",
     )

@@ -31,6 +31,7 @@ from rlkit.replay import (
     option_bytes,
     placed,
     replay_bytes,
+    require_capacity,
     require_memory,
     size_text,
 )
@@ -78,6 +79,7 @@ class HDQNPlugin:
         policy = _policy(config, spec, torch.device("cpu"), (0, 0), None)
         names = policy.goals.names
         extras, columns = _extras(config, len(names)), _columns(config, len(names))
+        require_capacity(config.controller.replay_capacity, spec, config.controller.n_step)
         size = replay_bytes(config.controller.replay_capacity, spec, extras, hindsight=_hindsight(config))
         options = _option_bytes(config, spec, columns)
         bonuses = {}

@@ -91,6 +91,7 @@ class ControllerConfig(LevelConfig):
     updates_per_step: float = Field(
         0.25,
         gt=0.0,
+        le=1000,
         description="Updates per environment step, as an exact decimal (the authors' code: 0.25).",
     )
     learning_starts: int = Field(

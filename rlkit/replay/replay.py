@@ -42,6 +42,17 @@ def replay_bytes(
     return capacity * (marks + sum(column.row_bytes for column in columns)) + layout.frame.row_bytes + tree
 
 
+def require_capacity(capacity: int, spec: EnvSpec, steps: int) -> None:
+    """Raises ConfigError if `capacity` rows are too few for the rings of all environments and windows of `steps`."""
+    stacks = FrameLayout(spec).size
+    smallest = spec.num_envs * (stacks + steps + 2)
+    if steps < 1 or capacity < smallest:
+        raise ConfigError(
+            f"replay_capacity: {capacity:,} with windows of {steps} steps; {spec.num_envs} environments with "
+            f"stacks of {stacks} need steps >= 1 and a capacity of at least {smallest:,}"
+        )
+
+
 class Replay:
     """Steps of N environments, a ring for each, every frame stored once; sampled as windows of up to `steps` steps.
 
@@ -77,12 +88,7 @@ class Replay:
     ) -> None:
         layout = FrameLayout(spec)
         self._num_envs = spec.num_envs
-        smallest = self._num_envs * (layout.size + steps + 2)
-        if steps < 1 or capacity < smallest:
-            raise ConfigError(
-                f"replay: capacity {capacity:,} with windows of {steps} steps; {self._num_envs} environments with "
-                f"stacks of {layout.size} need steps >= 1 and a capacity of at least {smallest:,}"
-            )
+        require_capacity(capacity, spec, steps)
         self._capacity = capacity - capacity % self._num_envs
         num_bytes = replay_bytes(self._capacity, spec, extras, prioritised, hindsight)
         home = placed(num_bytes, device)

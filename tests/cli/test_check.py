@@ -62,3 +62,10 @@ def test_thorough_checks_run_the_conformance_suite(signals: str, code: int) -> N
     assert "passed  description" in done.output
     assert ("failed  seeded_reset: " in done.output) == bool(code)
     assert ("Error: " in done.output) == bool(code)
+
+
+@pytest.mark.parametrize(("name", "key"), [("cartpole", "agent"), ("hdqn/chain", "agent.controller")])
+def test_check_refuses_a_replay_that_training_would_refuse(name: str, key: str) -> None:
+    done = call("check", name, "--set", f"{key}.replay_capacity=40", "--set", "train.num_envs=20")
+    assert done.exit_code == 2
+    assert "replay_capacity: 40 with windows of" in done.output

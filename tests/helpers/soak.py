@@ -3,10 +3,10 @@
     python tests/helpers/soak.py [--world NAME]... [--minutes M] [--folder runs/soak]
 
 A case is one run, killed by SIGKILL and resumed until it ends; every file of it must then be the uninterrupted run's.
-"operation" kills before the n-th change to the run's files, resumes, kills before a random one, and resumes to the end;
-every second case of it runs all processes under one process id, as in a container. "moment" kills at random times until
-the run is finished. Finished cases are lines of FOLDER/cases.jsonl and are not repeated, so that a soak may be made in
-pieces; `--table` prints them as the table of docs/results/reliability.md.
+"operation" kills before the n-th change to the run's files, then up to five times before a random one, and resumes to
+the end; every second case of it runs all processes under one process id, as in a container. "moment" kills at random
+times until the run is finished. Finished cases are lines of FOLDER/cases.jsonl and are not repeated, so that a soak may
+be made in pieces; `--table` prints them as the table of docs/results/reliability.md.
 """
 
 from __future__ import annotations
@@ -146,6 +146,7 @@ def session(world: str, run: Path, deadly: int, one_pid: bool, count: Path | Non
     if one_pid:
         os.getpid = lambda: ONE_PID
     sys.addaudithook(watch)
+    multiprocessing.set_start_method("fork", force=True)  # of worker processes, as from the command line
     log = os.open(f"{run}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 2)
     if list(run.glob("checkpoints/[0-9]*")):
@@ -179,6 +180,7 @@ class World:
 
     name: str
     folder: Path
+    kills: int = 6  # at most, of a case of "operation"
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -208,7 +210,8 @@ class World:
     def _at_operations(self, run: Path, number: int, rng: np.random.Generator) -> int:
         one_pid = number % 2 == 0
         kills = int(not finished(run, started(self.name, run, number, one_pid)))
-        kills += not finished(run, started(self.name, run, int(rng.integers(1, 60)), one_pid)) if kills else 0
+        while kills < self.kills and not (run / "result.json").exists():
+            kills += not finished(run, started(self.name, run, int(rng.integers(1, 50)), one_pid))
         if not (run / "result.json").exists():
             assert finished(run, started(self.name, run, 0, one_pid))
         return kills
