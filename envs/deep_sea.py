@@ -12,7 +12,8 @@ paid. A step taken in the lower left or lower right corner adds N(0, 1) to its r
 
 Differences from bsuite:
 1. Mapping. bsuite uses RandomState(mapping_seed). This module uses the top bits of the raw words of
-   PCG64(mapping_seed), which are the same in every version of NumPy. The default of 42 is the seed of bsuite's sweep.
+   PCG64(mapping_seed), which are the same in every version of NumPy. The default of 42 is the seed of bsuite's
+   deep_sea; its deep_sea_stochastic has 0.
    A seed of None is not supported, because its mapping could not be reproduced.
 2. Observation. bsuite returns float32. This module returns the same zeros and ones as int8 (MultiBinary), which takes a
    quarter of the memory in a replay.

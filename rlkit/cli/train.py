@@ -12,7 +12,22 @@ from rlkit.cli.options import CONFIG, DATA, JOBS, SET
 from rlkit.cli.progress import progress_bar
 from rlkit.cli.scores import show_finished
 from rlkit.config.load import load, parse_override
+from rlkit.config.tables import Config
 from rlkit.errors import ConfigError
+
+LONG = 1_000_000  # steps from which on the cost of a run is said before it starts
+MEASURED = 1.0  # seconds of learning for it
+
+
+def _cost(config: Config) -> str:
+    """How long a run takes on this machine, and the memory of its replay."""
+    from rlkit.runs.assemble import describe
+    from rlkit.runs.cost import duration, learning_speed
+
+    speed = learning_speed(config, MEASURED)
+    took = "its time is not known" if speed is None else f"about {duration(config.train.steps / speed)} on this machine"
+    replay = describe(config).get("replay")
+    return f"{config.train.steps:,} steps: {took}" + (f"; replay: {replay}" if replay else "")
 
 
 @click.command()
@@ -63,6 +78,8 @@ def train(
     resolved = load(config, overrides)
     if run is None and (taken := api.default_run(resolved)).exists():
         say(f"{taken} exists ('rlkit resume {taken}' continues it); this run is written to {free_name(taken)}")
+    if resolved.train.steps >= LONG:
+        say(_cost(resolved))
     with progress_bar(resolved.train.steps) as show:
         finished = api.train(resolved, run=run, on_progress=show)
     show_finished(finished)

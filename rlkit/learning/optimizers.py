@@ -12,6 +12,7 @@ from torch import nn
 
 from rlkit.config.model import Model
 from rlkit.errors import ConfigError
+from rlkit.learning.rmsprop import CentredRMSProp
 from rlkit.types import State
 
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -50,8 +51,8 @@ class OptimizerConfig(Model):
     )
     centered: bool | None = Field(
         None,
-        description="Divide by the gradient's standard deviation instead of its root mean square (rmsprop); Mnih et "
-        "al. 2015 did. Left out: false.",
+        description="Divide by the gradient's standard deviation instead of its root mean square, with eps inside the "
+        "root (rmsprop); Mnih et al. 2015 did. Left out: false.",
     )
     momentum: float | None = Field(
         None, ge=0.0, lt=1.0, description="Decay of the accumulated step (rmsprop, sgd). Left out: 0, no momentum."
@@ -88,13 +89,14 @@ def build_optimizer(
     if config.type == "sgd":
         return torch.optim.SGD(parameters, learning_rate, momentum=momentum, fused=True)
     decay = 0.95 if config.decay is None else config.decay
+    if config.centered:
+        return CentredRMSProp(parameters, learning_rate, alpha=decay, eps=eps, momentum=momentum)
     return torch.optim.RMSprop(
         parameters,
         learning_rate,
         alpha=decay,
         eps=eps,
         momentum=momentum,
-        centered=bool(config.centered),
         foreach=on_gpu,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,14 @@ def test_a_run_is_never_overwritten(small_run: Path, small_config: Path) -> None
     assert done.exit_code == 2
     assert f"rlkit resume {small_run}" in done.output
     assert (small_run / "result.json").read_text() == before
+
+
+def test_the_cost_of_a_long_run_is_said_before_it_starts(
+    small_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["rlkit.cli.train"], "LONG", 60)
+    output = call("train", small_config, "--steps", 60, "--run", tmp_path / "run").output
+    assert "60 steps: about 1 seconds on this machine; replay: 50,000 steps, " in " ".join(output.split())
 
 
 def test_default_names_are_free_ones(small_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,12 +59,25 @@ def test_every_key_is_among_these() -> None:
 
 def test_steps_by_hand() -> None:
     assert stepped(*built(type="sgd", rate=0.5)) == pytest.approx([-0.5 * (1.0 - 0.5 + 0.1 + 0.3 - 0.2 + 0.4)])
-    # rmsprop, centered: g / (sqrt(v - m^2) + eps), with v and m the running means of g^2 and g
+    # rmsprop, centered: g / sqrt(v - m^2 + eps), with v and m the running means of g^2 and g
     m = v = w = 0.0
     for gradient in (1.0, -0.5, 0.1, 0.3, -0.2, 0.4):
         m, v = 0.5 * m + 0.5 * gradient, 0.5 * v + 0.5 * gradient**2
-        w -= 0.1 * gradient / ((v - m**2) ** 0.5 + 0.25)
+        w -= 0.1 * gradient / (v - m**2 + 0.25) ** 0.5
     assert stepped(*built(type="rmsprop", centered=True, decay=0.5, eps=0.25)) == pytest.approx([w])
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_centered_rmsprop_survives_a_constant_gradient(momentum: float) -> None:
+    """Its variance is 0, and less than 0 by rounding."""
+    vector = torch.nn.Parameter(torch.zeros(3000))
+    config = OptimizerConfig(type="rmsprop", centered=True, momentum=momentum)
+    optimizer = build_optimizer(config, 1e-3, [vector])
+    gradient = torch.linspace(-1, 1, 3000)
+    for _ in range(300):
+        vector.grad = gradient.clone()
+        optimizer.step()
+    assert vector.isfinite().all()
 
 
 @pytest.mark.parametrize("kind", list(DEFAULTS))
