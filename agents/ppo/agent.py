@@ -107,10 +107,8 @@ class PPOAgent:
         readings = {"rollout/fill": len(self.trajectory) / self._config.rollout_steps, **self.bonus.gauges()}
         if self._config.anneal is not None:
             rate, clip = self._factors(self._env_steps)
-            readings["policy/learning_rate"], readings["policy/clip"] = (
-                self._config.learning_rate * rate,
-                self._config.clip * clip,
-            )
+            readings["policy/learning_rate"] = self._config.learning_rate * rate
+            readings["policy/clip"] = self._config.clip * clip
         return readings
 
     def state_dict(self) -> dict[str, Any]:
@@ -144,8 +142,10 @@ def value_metrics(steps: PolicySteps) -> dict[str, Tensor]:
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> Tensor:
-    """1 - Var(returns - values) / Var(returns), of all steps; () tensor. 1: perfect; 0: as a constant; 0 if returns
-    do not vary."""
+    """1 - Var(returns - values) / Var(returns) over all steps, (). 1: perfect; 0: no better than a constant.
+
+    0 if returns do not vary.
+    """
     variance = returns.var(correction=0)
     share = 1.0 - (returns - values).var(correction=0) / variance
     return torch.where(variance > 0, share, 0.0)

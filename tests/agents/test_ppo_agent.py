@@ -221,7 +221,7 @@ def test_each_step_is_counted_once_and_paid(seed: int, shown: str, hashing: str,
     assert sorted(counts.values()) == sorted(agent.bonus.visits.states.values())  # type: ignore[attr-defined]
 
 
-def test_normalised_weights_are_initialised_from_the_first_rollout() -> None:
+def test_normalised_weights_are_initialised_from_the_first_rollout(rollouts: list[Rollout]) -> None:
     line, steps = Line(line_spec("vector")), 60
     network = {"hidden": (16,), "normalisation": "weight", "weight_norm": {"initial_batch": 2 * steps}}
     network["input"] = "standardise"
@@ -236,9 +236,9 @@ def test_normalised_weights_are_initialised_from_the_first_rollout() -> None:
     assert agent.updates == 16
     rows = agent.policy.network.inputs(torch.from_numpy(np.concatenate(seen[:steps])))  # before the weights
     torch.testing.assert_close(rows.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
-    deviation, mean = torch.std_mean(
-        agent.learner.gradient.evaluate(torch.from_numpy(np.concatenate(seen[:steps]))), 0, correction=0
-    )
+    output = agent.learner.gradient.evaluate(torch.from_numpy(np.concatenate(seen[:steps])))
+    torch.testing.assert_close(rollouts[0][1].value, output[:, -1:], atol=1e-4, rtol=0)  # not those it had acted with
+    deviation, mean = torch.std_mean(output, 0, correction=0)
     torch.testing.assert_close(mean, torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(deviation, torch.full((4,), 0.1), atol=1e-4, rtol=0)
 
@@ -273,6 +273,14 @@ def test_evaluation_takes_the_likeliest_action_or_samples() -> None:
     np.testing.assert_allclose(counts / 500, probabilities[0], atol=0.07)
     np.testing.assert_array_equal(values, actions[Mode.EXPLORE].extras["value"][:, 0])
     assert [len(actions[mode].extras) for mode in (Mode.EXPLORE, Mode.SAMPLE, Mode.EVALUATE)] == [2, 0, 0]
+
+
+def test_annealing_begins_with_the_first_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[float, float]] = []
+    monkeypatch.setattr(PPOLearner, "learn", lambda self, obs, steps, factors: seen.append(factors) or {})
+    line = Line(line_spec("vector"))
+    live(ppo(line.spec, rollout_steps=5, anneal={"steps": 20}), line, 15)
+    assert seen == [(1.0, 1.0), (0.5, 1.0), (0.0, 1.0)]
 
 
 def test_annealing_by_hand() -> None:
