@@ -109,6 +109,10 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "features.network.normalisation": ["weight_mean_batch"],
     "features.network.activation": ["leaky_relu"],
     "bonus.alpha": [0.9],
+    "RNDConfig.share": [0.2],
+    "RNDConfig.outputs": [2],
+    "RNDConfig.hidden": [(6,)],
+    "RNDConfig.encoder": [f"{WORLD}:Doubled"],
     "bonus.anneal.end": [0.9],
     # h-DQN
     "goals.name": [f"{WORLD}:Sides"],

@@ -66,6 +66,19 @@ BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
             },
         },
     ),
+    "rnd": (
+        "vector",
+        {
+            "type": "rnd",
+            "beta": 0.4,
+            "discount": 0.9,
+            "outputs": 5,
+            "batch_size": 4,
+            "share": 0.7,
+            "learning_rate": 0.05,
+            "hidden": (4,),
+        },
+    ),
     "function": ("vector", {"features": {"type": "function", "function": f"{WORLD}:tenths"}}),
 }
 LEARNING = {
