@@ -338,6 +338,12 @@ def test_time_limits() -> None:
         environments.send(np.zeros(1, np.int64))
         ends.append(bool(environments.receive().truncated[0]))
     assert ends == [False, False, True]
+    environments = plugin.make(config("MiniGrid-Empty-5x5-v0", max_episode_steps=5), 1, Purpose.TRAIN)
+    environments.reset(np.ones(1, np.bool_), np.zeros(1, np.int64))
+    for action in (FORWARD, FORWARD, RIGHT, FORWARD, FORWARD):
+        environments.send(np.array([action]))
+        step = environments.receive()
+    assert (step.reward, step.terminated, step.truncated) == (np.float32(1 - 0.9 * 5 / 100), True, True)
     assert plugin.protocol(config("MiniGrid-Empty-5x5-v0", max_episode_steps=3))["time limit"] == "3 steps"
     assert plugin.protocol(config("test/Short-v0"))["time limit"] == "5 steps"  # of its registration
     with pytest.raises(ConfigError, match=r"max_episode_steps: 101 exceeds .* limit of 100 steps; set max_steps"):
