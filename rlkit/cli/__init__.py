@@ -11,6 +11,7 @@ from rlkit.cli.describe import describe
 from rlkit.cli.evaluate import evaluate
 from rlkit.cli.group import Group
 from rlkit.cli.list import list_
+from rlkit.cli.pack import pack
 from rlkit.cli.plot import plot
 from rlkit.cli.resume import resume
 from rlkit.cli.sweep import sweep
@@ -18,7 +19,7 @@ from rlkit.cli.train import train
 from rlkit.cli.view import view
 from rlkit.plugins import add_working_folder
 
-COMMANDS = (train, sweep, resume, evaluate, compare, plot, view, list_, check, describe)  # as --help lists them
+COMMANDS = (train, sweep, resume, evaluate, pack, compare, plot, view, list_, check, describe)  # as --help lists them
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

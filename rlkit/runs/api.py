@@ -29,6 +29,7 @@ from rlkit.runs.directory import RunDirectory, free_name, machine, today, versio
 from rlkit.runs.earlier import upgraded
 from rlkit.runs.identity import differences, digest, of_checkpoint, understood
 from rlkit.runs.policy import load_policy
+from rlkit.runs.progress import progress_lines
 from rlkit.runs.trial import trial
 from rlkit.runs.trust import named_modules
 from rlkit.runs.video import Recording, VideoFile, frames_per_second
@@ -90,7 +91,7 @@ def train(
     overrides: Mapping[str, Any] | None = None,
     *,
     run: str | Path | None = None,
-    on_progress: Progress = lambda trainer: None,
+    on_progress: Progress | None = None,
     on_step: OnStep | None = None,
     on_evaluation: OnEvaluation | None = None,
 ) -> RunDirectory:
@@ -100,9 +101,10 @@ def train(
     next free name. Plays some random steps first, and warns of what it sees. Raises ConfigError before anything is
     written, Stopped after a signal.
 
-    on_step(trainer, step) is called after each step of all environments, on_evaluation(trainer, scores) after each
-    evaluation during training; if one returns true, training ends there, with the final evaluation. Both may log:
-    `trainer.meters.add({"mine/speed": 3.0})`.
+    on_progress(trainer) is called whenever metrics are logged; by default a line is written every few seconds if the
+    standard error is a terminal. on_step(trainer, step) is called after each step of all environments,
+    on_evaluation(trainer, scores) after each evaluation during training; if one returns true, training ends there, with
+    the final evaluation. Both may log: `trainer.meters.add({"mine/speed": 3.0})`.
     """
     if not isinstance(config, Config):
         config = load(config, overrides)
@@ -121,7 +123,7 @@ def train(
             info = {**run_info(config, device), "follows_seeds": follows_seeds}
             return held.enter_context(RunDirectory.created(path, config, info))
 
-        hooks = Hooks(on_progress, on_step, on_evaluation)
+        hooks = Hooks(on_progress or progress_lines(config.train.steps), on_step, on_evaluation)
         session = assemble(config, create, stop=stop, hooks=hooks, follows_seeds=follows_seeds)
         try:
             session.trainer.start()
@@ -156,7 +158,7 @@ def resume(
     steps: int | None = None,
     *,
     device: str | None = None,
-    on_progress: Progress = lambda trainer: None,
+    on_progress: Progress | None = None,
     on_step: OnStep | None = None,
     on_evaluation: OnEvaluation | None = None,
 ) -> RunDirectory:
@@ -180,7 +182,7 @@ def resume(
                 lambda device: run,
                 resumed_at=env_steps,
                 stop=stop,
-                hooks=Hooks(on_progress, on_step, on_evaluation),
+                hooks=Hooks(on_progress or progress_lines(config.train.steps), on_step, on_evaluation),
                 follows_seeds=_follows_seeds(run.path),
             )
             try:

@@ -161,6 +161,17 @@ class RunDirectory:
         path = self.path / "result.json"
         return _checked(path, RESULT) if path.is_file() else None
 
+    @property
+    def score(self) -> float | None:
+        """The interquartile mean of the final evaluation's returns; None while unfinished."""
+        result = self.result()
+        if result is None:
+            return None
+        returns = sorted(result["final"]["returns"])
+        cut = len(returns) // 4
+        middle = returns[cut : len(returns) - cut]
+        return float(sum(middle) / len(middle))
+
     def finished_result(self, steps: int, stop: StopConfig | None) -> dict[str, Any] | None:
         """The result if the run reached `steps` or `stop`: not that of a shorter run that was extended since."""
         result = self.result()
