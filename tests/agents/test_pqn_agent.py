@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
 from rlkit.seeding import Streams
 from rlkit.testing import agent_checks
-from rlkit.types import EnvSpec, Mode, Observation, StepBatch
+from rlkit.types import ACTION_MASK, ArraySpec, EnvSpec, Mode, Observation, StepBatch
 
 CARTPOLE = gymnasium.config(name="gymnasium", id="CartPole-v1", max_episode_steps=15)
 SMALL = {"rollout_steps": 12, "epochs": 2, "minibatches": 3, "network": {"hidden": (8,)}, "epsilon": {"steps": 60}}
@@ -146,6 +147,19 @@ def test_one_target(config: dict[str, Any], expected: float, rollouts: list[Samp
     agent.observe(step(0, 1, 1, reward=9.0, first=True, extras=output.extras))
     agent.learn()
     assert rollouts[0].target.tolist() == pytest.approx([expected])
+
+
+def test_actions_that_are_not_allowed_are_neither_taken_nor_valued(rollouts: list[Samples]) -> None:
+    allowed = {ACTION_MASK: np.array([[True, False]])}
+    spec = EnvSpec(Discrete(3), 2, 1, signals={ACTION_MASK: ArraySpec((2,), np.bool_)})
+    agent = pqn(spec, rollout_steps=1, epsilon={"start": 0.0, "end": 0.0}, **TABLE)
+    with_values(agent, {NETWORK: [[0, 1], [3, 7], [0, 0]]})
+    output = agent.act(replace(see([0], first=True), signals=allowed), {}, np.random.default_rng(0), Mode.EXPLORE)
+    assert output.action.tolist() == [0]
+    done = step(0, 0, 1, reward=9.0, first=True, extras=output.extras)
+    agent.observe(replace(done, after=replace(done.after, signals=allowed)))
+    agent.learn()
+    assert rollouts[0].target.tolist() == [9 + 3 / 2]
 
 
 @pytest.mark.parametrize("hashing", ["exact", "simhash"])

@@ -45,6 +45,12 @@ def test_cartpole_is_learned_by_ppo(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_cartpole_is_learned_by_pqn(tmp_path: Path) -> None:
+    config = load("pqn/cartpole", {"evaluation.every": 0})
+    assert final_mean(rlkit.train(config, run=tmp_path / "run").path) >= 450
+
+
+@pytest.mark.slow
 def test_dqn_learns_minatar_breakout(tmp_path: Path) -> None:
     """A random policy scores about 0.5, 300,000 steps about 6."""
     config = load("minatar/breakout", {"train.steps": 120_000, "evaluation.every": 0})
@@ -89,6 +95,16 @@ def test_hdqn_learns_a_short_chain(tmp_path: Path) -> None:
 def test_a_network_without_hidden_layers_is_a_table(tmp_path: Path) -> None:
     """Q-learning on the one-hot state finds the goal of FrozenLake, deterministic, from the start: return 1."""
     assert final_mean(rlkit.train(resolve("lake", FROZEN_LAKE), run=tmp_path / "run").path) == 1
+
+
+@pytest.mark.parametrize(("softmax", "epsilon"), [(False, 0.7), (True, 0.0)])
+def test_pqn_finds_the_goal_of_frozen_lake(softmax: bool, epsilon: float, tmp_path: Path) -> None:
+    """With a table, by random actions or soft ones."""
+    agent = {"name": "pqn", "learning_rate": 0.05, "rollout_steps": 16, "minibatches": 2, "anneal": {"steps": 5_000}}
+    agent |= {"softmax": softmax, "epsilon": {"end": epsilon, "steps": 2_000}}
+    agent |= {"network": {"hidden": [], "normalisation": "none"}}
+    config = resolve("lake", {**FROZEN_LAKE, "agent": agent})
+    assert final_mean(rlkit.train(config, run=tmp_path / "run").path) == 1
 
 
 @pytest.mark.parametrize("name", ["cartpole", "minatar/breakout", "minatar/space_invaders", "hdqn/doorkey"])
