@@ -56,14 +56,12 @@ class PPOPlugin:
             config.bonus.validate_for(spec, steps)
             bonus = {"bonus": config.bonus.summary()}
         size = size_text(trajectory_bytes(config.rollout_steps, spec, _columns(config)))
-        rollouts, sizes = env_steps // steps, sorted({steps // parts, -(-steps // parts)})
         return {
             "input": describe_input(spec.observation_space, config.network.input_kind, steps, config.network.layout),
             "network": describe_actor_critic(network, spec.num_actions, config.num_values),
             "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
             **bonus,
-            "updates": f"{rollouts * config.epochs * parts:,} of {' or '.join(map(str, sizes))} steps: {rollouts:,} "
-            f"rollouts, {config.epochs} epochs, {parts} minibatches",
+            "updates": config.updates_text(spec.num_envs, env_steps, parts),
         }
 
     def networks(self, config: PPOConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:

@@ -9,27 +9,16 @@ from pydantic import Field, model_validator
 from rlkit.config.model import SWITCH, Model, PluginConfig
 from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import BonusTable
-from rlkit.learning.gradient import GradientConfig, GradientSettings
+from rlkit.learning.gradient import GradientSettings
 from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.learning.policy_losses import ClippedSurrogate
+from rlkit.learning.rollouts import AnnealConfig, RolloutConfig
 from rlkit.nn.config import NetworkConfig
 
-MINIBATCHES = 4  # of each epoch, by default
 
-
-class AnnealConfig(Model):
+class PPOAnnealConfig(AnnealConfig):
     """The table `anneal`: learning rate and clip range fall linearly over the run."""
 
-    steps: int = Field(
-        ge=1,
-        description="Environment steps, over all environments, until the final values; usually train.steps.",
-    )
-    learning_rate: float = Field(
-        0.0,
-        ge=0.0,
-        le=1.0,
-        description="Final learning rate as a fraction of learning_rate (Schulman et al. 2017, Atari: 0). 1: constant.",
-    )
     clip: float = Field(
         1.0,
         gt=0.0,
@@ -39,8 +28,7 @@ class AnnealConfig(Model):
 
     def factors(self, env_steps: int) -> tuple[float, float]:
         """The factors of learning rate and clip range for the rollout that begins after `env_steps` steps."""
-        done = min(env_steps / self.steps, 1.0)
-        return 1.0 + (self.learning_rate - 1.0) * done, 1.0 + (self.clip - 1.0) * done
+        return self.factor(env_steps, self.learning_rate), self.factor(env_steps, self.clip)
 
 
 class BonusValueConfig(Model):
@@ -62,7 +50,7 @@ class BonusValueConfig(Model):
     )
 
 
-class PPOConfig(PluginConfig, GradientConfig):
+class PPOConfig(PluginConfig, RolloutConfig):
     """Proximal policy optimisation. The defaults suit small environments; the README lists the papers' values."""
 
     learning_rate: float = Field(
@@ -81,29 +69,6 @@ class PPOConfig(PluginConfig, GradientConfig):
         le=1.0,
         description="lambda of generalised advantage estimation (Schulman et al. 2016). 0: one-step advantages, with "
         "the bias of the values; 1: sums of rewards to the end of the episode or rollout, with their variance.",
-    )
-    rollout_steps: int = Field(
-        128,
-        ge=1,
-        description="Steps of each environment between two rounds of updates (Atari: 128 in 8 environments). Small: "
-        "frequent updates from few steps; large: advantages look further ahead.",
-    )
-    epochs: int = Field(
-        4,
-        ge=1,
-        description="Passes over each rollout (Atari: 3). Many use data longer, but move the policy far from the one "
-        "that acted.",
-    )
-    minibatches: int | None = Field(
-        None,
-        ge=1,
-        description="Updates per epoch, each from an equal part of the rollout. Left out: 4, or by minibatch_size.",
-    )
-    minibatch_size: int | None = Field(
-        None,
-        ge=1,
-        description="Steps per update, instead of minibatches. If it does not divide the rollout, minibatches are made "
-        "slightly smaller, and differ by at most one step. Small: many updates, noisy gradients.",
     )
     clip: float = Field(
         0.2,
@@ -168,7 +133,7 @@ class PPOConfig(PluginConfig, GradientConfig):
     )
     network: NetworkConfig = Field(NetworkConfig(), description="The network, or both networks.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(eps=1e-5), description="The gradient step.")
-    anneal: AnnealConfig | None = Field(
+    anneal: PPOAnnealConfig | None = Field(
         None, description="Linear decay of learning rate and clip range; left out: both are constant."
     )
     bonus: BonusTable = Field(
@@ -190,20 +155,6 @@ class PPOConfig(PluginConfig, GradientConfig):
         return self
 
     @model_validator(mode="after")
-    def _one_number_of_minibatches(self) -> Self:
-        if self.minibatches is not None and self.minibatch_size is not None:
-            raise ValueError("minibatches and minibatch_size both set the size of minibatches; give one")
-        return self
-
-    @model_validator(mode="after")
-    def _constant_rate(self) -> Self:
-        if self.adjustable_clip is not None and self.anneal is not None and self.anneal.learning_rate < 1.0:
-            raise ValueError(
-                "adjustable_clip needs a constant learning rate: set anneal.learning_rate = 1, or leave either out"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _network_suits(self) -> Self:
         if self.network.dueling:
             raise ValueError("network.dueling applies to action values, which PPO does not learn; leave it out")
@@ -211,22 +162,13 @@ class PPOConfig(PluginConfig, GradientConfig):
 
     def parts(self, num_envs: int) -> int:
         """The number of minibatches of an epoch. Raises ConfigError if they are too small for this config."""
-        steps = self.rollout_steps * num_envs
-        size = self.minibatch_size
-        count = self.minibatches or MINIBATCHES if size is None else -(-steps // size)
-        rollout = f"a rollout of {self.rollout_steps} steps (rollout_steps) of {num_envs} environments (train.num_envs)"
-        if count > steps:
-            raise ConfigError(f"{rollout} is too short for {count} minibatches; lower minibatches, or raise either")
+        count, steps = self.minibatch_count(num_envs, self.network), self.rollout_steps * num_envs
         smallest = {"minibatch": steps // count, "rollout": steps, "none": 2}[self.normalise_advantages]
         if smallest < 2:
             raise ConfigError(
-                f'normalise_advantages = "{self.normalise_advantages}" needs 2 steps or more at once, but {rollout} in '
-                f'{count} minibatches has {smallest}; use larger ones, or "none"'
+                f'normalise_advantages = "{self.normalise_advantages}" needs 2 steps or more at once, but '
+                f'{self.rollout_text(num_envs)} in {count} minibatches has {smallest}; use larger ones, or "none"'
             )
-        try:
-            self.network.validate_sizes(steps // count, steps, steps="rollout_steps * train.num_envs")
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
         return count
 
     @property

@@ -14,6 +14,7 @@ from agents.ppo.config import PPOConfig
 from rlkit.devices import to_device
 from rlkit.learning.gradient import Gradient
 from rlkit.learning.policy_losses import ClippedSurrogate, PolicySteps, approximate_kl
+from rlkit.learning.rollouts import shuffled
 from rlkit.nn.actor_critic import ActorCritic
 from rlkit.types import State
 
@@ -90,9 +91,8 @@ class PPOLearner:
 
     def _minibatches(self, steps: PolicySteps) -> Iterator[tuple[Tensor, PolicySteps]]:
         """Rows (B,) and steps of each minibatch: all in random order, in parts that differ by at most one step."""
-        order = to_device(self._rng.permutation(len(steps.action)), steps.action.device)
-        shuffled = [getattr(steps, field.name).index_select(0, order) for field in fields(steps)]
-        for rows, *part in zip(*(tensor.tensor_split(self._parts) for tensor in (order, *shuffled)), strict=True):
+        columns = [getattr(steps, field.name) for field in fields(steps)]
+        for rows, *part in shuffled(columns, self._parts, self._rng):
             batch = PolicySteps(*part)
             if self._config.normalise_advantages == "minibatch":
                 batch = replace(batch, advantage=normalised(batch.advantage))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rlkit.learning.softmax import draw
 from rlkit.nn.actor_critic import ActorCritic
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
@@ -32,7 +33,7 @@ class PPOPolicy:
         logits = output[:, : self._num_actions]
         if mode is Mode.EVALUATE:
             return ActorOutput(logits.argmax(1), {}, {})
-        action, log_probability = sample(logits, rng)
+        action, log_probability = draw(logits, rng.random(len(logits)))
         if mode is Mode.SAMPLE:
             return ActorOutput(action, {}, {})
         value = output[:, self._num_actions :].copy()
@@ -60,12 +61,3 @@ class PPOPolicy:
 
     def load_policy_state(self, state: State) -> None:
         load_parameters(self.network, state["network"], "the policy's state")
-
-
-def sample(logits: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Actions (N,) drawn from the softmax of logits (N, A), and the logarithms of their probabilities, (N,) float32."""
-    shifted = logits - logits.max(1, keepdims=True)
-    totals = np.exp(shifted).cumsum(1)  # (N, A)
-    drawn = rng.random(len(logits)) * totals[:, -1]
-    action = (totals[:, :-1] <= drawn[:, None]).sum(1)
-    return action, shifted[np.arange(len(action)), action] - np.log(totals[:, -1])

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from agents.ppo import PPOAgent, plugin
 from agents.ppo.learner import PPOLearner
-from agents.ppo.policy import sample
 from envs.gymnasium import plugin as gymnasium
 from helpers.line_world import Line, line_spec, live
 from rlkit.agent import AgentContext
@@ -251,14 +250,6 @@ def test_minibatches_are_equal_parts_of_the_rollout(size: int | None, sizes: lis
     agent.learner.gradient.forward = lambda obs: (seen.append(len(obs)), forward(obs))[1]  # type: ignore[method-assign]
     live(agent, line, 5)
     assert seen == sizes * 2
-
-
-def test_actions_are_drawn_by_their_probabilities() -> None:
-    logits = np.log(np.array([[0.5, 0.125, 0.375, 1e-30]], np.float32)).repeat(4000, 0) + np.float32(7)
-    action, log_probability = sample(logits, np.random.default_rng(0))
-    np.testing.assert_allclose(np.bincount(action, minlength=4) / 4000, [0.5, 0.125, 0.375, 0], atol=0.02)
-    np.testing.assert_allclose(log_probability, np.log([0.5, 0.125, 0.375])[action], rtol=1e-5)
-    assert (action.dtype, log_probability.dtype) == (np.int64, np.float32)
 
 
 def test_evaluation_takes_the_likeliest_action_or_samples() -> None:
