@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ every = 200
 episodes = 2
 final_episodes = 5
 """
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _short_measurements() -> None:
+    """`rlkit check` measures the speed of learning for a moment only."""
+    sys.modules["rlkit.cli.check"].MEASURED = 0.3  # type: ignore[attr-defined]
+    sys.modules["rlkit.cli.train"].MEASURED = 0.3  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

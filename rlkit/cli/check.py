@@ -16,7 +16,7 @@ from rlkit.errors import RlkitError
 
 STEPS = 200  # random steps, played twice
 PATIENCE = 10.0  # seconds for them
-MEASURED = 2.0  # seconds of learning
+MEASURED = 1.0  # seconds of learning
 
 
 @click.command()

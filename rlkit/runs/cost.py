@@ -25,6 +25,8 @@ RANDOM_STEPS = 200  # before the first update of a measurement
 def learning_speed(config: Config, seconds: float) -> float | None:
     """Environment steps a second while the agent learns, measured for about `seconds`; None if it made no update.
 
+    Waits up to three times as long for the updates between which it measures.
+
     Builds the agent with its whole replay, on the device of the config. Raises ConfigError as training would.
     """
     sooner = replace(config, agent=_learns_soon(config.agent))
@@ -37,7 +39,7 @@ def learning_speed(config: Config, seconds: float) -> float | None:
         rollout.start(agent)
         began, steps, updates = time.perf_counter(), 0, 0
         marks: list[tuple[float, int]] = []  # (seconds, steps) whenever there were updates
-        while time.perf_counter() < began + seconds or (len(marks) == 1 and time.perf_counter() < began + 2 * seconds):
+        while (spent := time.perf_counter() - began) < seconds or (len(marks) < 2 and spent < 3 * seconds):
             rollout.act(agent)
             rollout.send()
             agent.learn()
