@@ -255,11 +255,12 @@ class CountTable(BonusConfig):
             "noveld": f" * max(1 / sqrt(n) - {self.novelty_alpha:g} / sqrt(n before), 0)",
             "none": "",
         }[self.lifelong]
-        episodic = {"none": "", "first": ", first visits of an episode", "count": " / sqrt(n_e)"}[self.episodic]
+        often = " / sqrt(n_e)" if self.episodic == "count" else ""
+        first = ", at its first visit in an episode" if self.episodic == "first" else ""
         falling = (
             "" if self.anneal is None else f", falling to {self.anneal.end:g} of it in {self.anneal.steps:,} steps"
         )
-        return f"{self.beta:g}{lifelong}{episodic} of the {self.count_of}{falling}"
+        return f"{self.beta:g}{lifelong}{often} of the {self.count_of}{first}{falling}"
 
     @property
     def novelty_alpha(self) -> float:
