@@ -233,6 +233,9 @@ def cases(worlds: list[str]) -> Iterator[tuple[str, str, int]]:
 
 def soak(folder: Path, worlds: list[str], minutes: float, say: Callable[[str], None]) -> None:
     PROCESSES.set_forkserver_preload(MODULES)
+    first = PROCESSES.Process(target=int)  # imports everything, so that no run seems to take as long
+    first.start()
+    first.join()
     log = folder / "cases.jsonl"
     done = {(row["world"], row["kind"], row["number"]) for row in rows(folder)}
     made: dict[str, World] = {}
