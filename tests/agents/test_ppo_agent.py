@@ -181,7 +181,7 @@ def test_the_divergence_stops_the_epochs(limit: float | None, epochs: int) -> No
     assert agent.updates == epochs
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     shown=st.sampled_from(["number", "vector"]),
