@@ -193,7 +193,7 @@ class CountBonus(Bonus):
             assert self._episodes is not None
             assert self._replay is not None
             env, first = index % self.visits.num_envs, self._replay.begins(index)
-            visited = self._episodes.recount(env, first, columns["digest"], columns["next_digest"])
+            visited = self._episodes.count(env, first, columns["digest"], columns["next_digest"])
             columns["episodic"] = self._episodic_factor(*visited)
         before = columns.get("digest", columns[paid])
         return {**columns, "visited": columns[paid], "before": before, "action": action}

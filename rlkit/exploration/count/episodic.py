@@ -28,33 +28,24 @@ class EpisodeCounts:
 
     def add(self, visit: Visit) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Counts one step of all N environments; returns n_e of the states before and after it, (N,) each."""
-        return self._add(np.arange(len(self._counts)), visit.first, visit.before, visit.after)
-
-    def recount(
-        self,
-        env: NDArray[np.int64],
-        first: NDArray[np.bool_],
-        before: NDArray[np.int64],
-        after: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Counts stored steps (K,), in the order in which they were made, after codes changed; returns as `add`.
-
-        Call `clear` before the first of several calls. An episode whose beginning is no longer stored begins with its
-        oldest step.
-        """
-        return self._add(env, first, before, after)
+        return self.count(np.arange(len(self._counts)), visit.first, visit.before, visit.after)
 
     def clear(self) -> None:
         """Forgets all counts."""
         self._counts = [{} for _ in self._counts]
 
-    def _add(
+    def count(
         self,
         env: NDArray[np.int64],
         first: NDArray[np.bool_],
         before: NDArray[np.int64],
         after: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Counts steps (K,) of the environments `env`, in the order in which they were made; returns as `add`.
+
+        To count stored steps anew, `clear` first: an episode whose beginning is no longer stored then begins with its
+        oldest step.
+        """
         visits: list[tuple[int, int]] = []
         rows = zip(env.tolist(), first.tolist(), before.tolist(), after.tolist(), strict=True)
         latest = self._latest.tolist()
