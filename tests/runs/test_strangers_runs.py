@@ -80,9 +80,10 @@ def test_linked_folders(run: Path, outside: Path, name: str, command: str) -> No
     assert content(outside) == before
 
 
-@pytest.mark.parametrize("name", ["lock", "metrics.jsonl", "metrics.tmp", f".run.json.{os.getpid()}", "result.json"])
+@pytest.mark.parametrize("name", ["lock", "metrics.jsonl", "metrics.tmp", ".run.json.PROCESS", "result.json"])
 def test_linked_files(run: Path, outside: Path, name: str) -> None:
     before = content(outside)
+    name = name.replace("PROCESS", str(os.getpid()))
     (run / name).unlink(missing_ok=True)
     (run / name).symlink_to(outside / "text")
     done = call("resume", run, "--steps", 500)
