@@ -46,8 +46,7 @@ def test_cartpole_is_learned_by_ppo(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_cartpole_is_learned_by_pqn(tmp_path: Path) -> None:
-    config = load("pqn/cartpole", {"evaluation.every": 0})
-    assert final_mean(rlkit.train(config, run=tmp_path / "run").path) >= 450
+    assert final_mean(rlkit.train(load("pqn/cartpole"), run=tmp_path / "run").path) >= 450
 
 
 @pytest.mark.slow

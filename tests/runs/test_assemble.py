@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from envs.gymnasium import GymnasiumPlugin
 from rlkit.config.load import resolve
 from rlkit.errors import ConfigError, SpecError
 from rlkit.runs.api import run_info
-from rlkit.runs.assemble import Session, assemble
+from rlkit.runs.assemble import Session, assemble, evaluation_mode
 from rlkit.runs.directory import RunDirectory
 from rlkit.types import ActorOutput, Mode, Observation, Purpose, StepBatch
 
@@ -98,3 +99,14 @@ def test_environments_are_told_what_they_are_for(tmp_path: Path, monkeypatch: py
 def test_a_greedy_agent_cannot_be_sampled(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'evaluation.sample: agent "dqn" always takes the best action'):
         assembled(tmp_path, {"sample": True})
+
+
+@pytest.mark.parametrize("name", ["dqn", "pqn"])
+def test_a_soft_agent_can_be_sampled(name: str) -> None:
+    tables = {"env": {"name": "gymnasium", "id": "CartPole-v1"}, "train": {"steps": 100}}
+    for softmax, mode in (({}, Mode.SAMPLE), (False, None)):
+        config = resolve(
+            "test", {**tables, "agent": {"name": name, "softmax": softmax}, "evaluation": {"sample": True}}
+        )
+        with nullcontext() if mode else pytest.raises(ConfigError, match=f'agent "{name}" always takes the best'):
+            assert evaluation_mode(config) is mode
