@@ -62,6 +62,8 @@ class PPOAgent:
         values, log_probability = (torch.as_tensor(batch.extras[name]) for name in ("value", "log_probability"))
         if not self.updates and self.learner.initialise(obs):
             values = self._values(obs).view_as(values)  # those of the network before its initialisation mean nothing
+        elif self.learner.initialises:  # nor does that of the step which was in flight meanwhile
+            values = torch.cat((self._values(batch.obs[0]).view_as(values[:1]), values[1:]))
         advantage, advantages = self._advantages(batch, values, self._values(batch.successors))
         returns = (advantages + values).flatten(0, 1)  # (T * N, V)
         return PolicySteps(

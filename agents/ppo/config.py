@@ -129,7 +129,8 @@ class PPOConfig(PluginConfig, RolloutConfig):
     initialisation: Literal["orthogonal", "uniform"] = Field(
         "orthogonal",
         description="orthogonal: gain sqrt(2), 0.01 for the policy's outputs, 1 for the value, biases 0 (authors' "
-        "code); uniform: PyTorch's default. Normalised weights are initialised from the first rollout instead.",
+        "code), except of your own encoder; uniform: PyTorch's default. Normalised weights are initialised from the "
+        "first rollout instead.",
     )
     network: NetworkConfig = Field(NetworkConfig(), description="The network, or both networks.")
     optimizer: OptimizerConfig = Field(OptimizerConfig(eps=1e-5), description="The gradient step.")

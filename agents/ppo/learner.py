@@ -40,6 +40,11 @@ class PPOLearner:
         """Gradient steps so far."""
         return self.gradient.updates
 
+    @property
+    def initialises(self) -> bool:
+        """Whether `initialise` changes the network."""
+        return self._inputs.measures or bool(self._config.network.initial_batch)
+
     def initialise(self, obs: Tensor) -> bool:
         """Data-dependent initialisation of inputs and weights from a rollout's observations (S, *O), if there is any.
 
@@ -51,7 +56,7 @@ class PPOLearner:
         if size:
             rows = self._rng.choice(len(obs), size, replace=False)
             self.gradient.initialise((obs.index_select(0, to_device(rows, obs.device)),))
-        return self._inputs.measures or bool(size)
+        return self.initialises
 
     def learn(self, obs: Tensor, steps: PolicySteps, factors: tuple[float, float]) -> dict[str, Tensor | float]:
         """Makes the epochs of a rollout; returns the measurements of the last update.

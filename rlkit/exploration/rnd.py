@@ -1,8 +1,7 @@
 """Random network distillation (Burda et al. 2019): a bonus for observations that a predictor does not know yet.
 
-The predictor learns the outputs of a network with random parameters on the observations that the agent meets; its error
-is small where there were many. Needs no hash and no counts, but forgets nothing on purpose and cannot tell why an
-observation is new: noise stays interesting as long as the predictor cannot learn the random network there.
+The predictor learns the outputs of a network with random parameters on the observations that the agent meets. Its error
+is small for observations like those seen often. Noise that the predictor cannot learn keeps its bonus.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import dense
-from rlkit.nn.inputs import InputLayer, build_input
+from rlkit.nn.inputs import InputLayer, Layout, build_input, to_tensor
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.replay import Column, Replay, Trajectory
@@ -41,8 +40,9 @@ class RNDConfig(BonusConfig):
     beta: float = Field(
         0.1,
         ge=0.0,
-        description="The bonus of an error of one deviation of the discounted sums of errors, in units of (clipped) "
-        "reward (Burda et al.: 0.5, with values of its own). 0: no bonus; too large: the agent prefers exploring.",
+        description="The bonus where the error equals its unit, the standard deviation of discounted sums of errors, "
+        "in units of (clipped) reward (Burda et al.: 0.5, with values of its own). 0: no bonus; too large: the agent "
+        "prefers exploring.",
     )
     discount: float = Field(
         0.99,
@@ -64,6 +64,7 @@ class RNDConfig(BonusConfig):
         description="Share of the steps that the predictor learns from (Burda et al.: 0.25 of those of 128 "
         "environments, in 4 epochs). Small: states stay interesting for longer.",
     )
+    layout: Layout = Field("auto", description="Where images have their channels, as network.layout of an agent.")
     encoder: str = Field(
         "mlp",
         description="The layers before the fully connected ones, as network.encoder of an agent. Inputs are "
@@ -94,7 +95,8 @@ class RNDConfig(BonusConfig):
                 f'bonus: type = "rnd" needs observations of numbers (Box), not {spec.observation_space}, whose states '
                 'can be counted: use type = "count"'
             )
-        self._networks(spec)
+        with torch_seeded(0):
+            self._networks(spec)
 
     def summary(self) -> str:
         return f"{self.beta:g} * error of random network distillation; {self.outputs} outputs"
@@ -108,7 +110,7 @@ class RNDConfig(BonusConfig):
     def _networks(self, spec: EnvSpec) -> tuple[InputLayer, nn.Module, nn.Module]:
         """Input layer, random network and predictor, with fresh parameters from torch's global generator."""
         config = self._network
-        inputs = build_input(spec.observation_space, config.input_kind)
+        inputs = build_input(spec.observation_space, config.input_kind, self.layout)
         hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
         networks = []
         for units in (hidden, (*hidden, *hidden[-1:], *hidden[-1:])):
@@ -148,7 +150,7 @@ class RNDBonus(Bonus):
     def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
         obs = step.after.obs
         if self._moments is not None:
-            self._moments.update(self._inputs(torch.as_tensor(obs)).numpy())
+            self._moments.update(self._inputs(to_tensor(obs, torch.device("cpu"))).numpy())
         with torch.inference_mode():
             x = self._standardised(obs)
             error = (self._predictor(x) - self._target(x)).square().mean(1).numpy()  # (N,)
@@ -160,7 +162,7 @@ class RNDBonus(Bonus):
 
     def _standardised(self, obs: NDArray[Any]) -> Tensor:
         """The networks' inputs (K, *shape) of observations (K, *O)."""
-        x: Tensor = self._inputs(torch.as_tensor(obs))
+        x: Tensor = self._inputs(to_tensor(obs, torch.device("cpu")))
         if self._moments is None:
             return x
         mean, deviation = (

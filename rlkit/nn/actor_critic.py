@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from rlkit.errors import ConfigError
 from rlkit.nn.config import NetworkConfig
-from rlkit.nn.encoders import build_encoder, default_hidden, output_size
+from rlkit.nn.encoders import ENCODERS, build_encoder, default_hidden, output_size
 from rlkit.nn.fused import FusedNetworks
 from rlkit.nn.heads import dense
 from rlkit.nn.inputs import InputLayer, build_input
@@ -61,7 +61,8 @@ def build_actor_critic(
     """A network with fresh parameters from torch's global generator (use `seeding.torch_seeded` around it).
 
     separate: policy and values share no layers. orthogonal: orthogonal weights with gain sqrt(2), 0.01 for the logits
-    and 1 for the values, unless weights are normalised, which have an initialisation of their own. The network is in
+    and 1 for the values, unless weights are normalised, which have an initialisation of their own. A user's encoder
+    keeps its parameters. The network is in
     evaluation mode. Raises SpecError if the space does not fit the input or the encoder, ConfigError for an unusable
     encoder or normalisation, and for `dueling`.
     """
@@ -75,8 +76,9 @@ def build_actor_critic(
         encoder = build_encoder(config.encoder, inputs.shape, factory)
         bodies.append(nn.Sequential(encoder, *dense(output_size(encoder), hidden, units, factory)))
     if orthogonal and not config.weights_are_normalised:
-        for body in bodies:
-            initialise_orthogonally(body)
+        own = config.encoder not in ENCODERS  # a user's encoder keeps its parameters, which may be trained
+        for encoder, *layers in bodies:
+            initialise_orthogonally(nn.ModuleList(layers if own else (encoder, *layers)))
         weights = [body[-1].get_parameter("weight") for body in bodies]
         logits, values = weights if separate else weights[0].tensor_split([num_actions])
         nn.init.orthogonal_(logits, POLICY_GAIN)

@@ -179,7 +179,7 @@ def beside(
         pen.text((12, y), name, colour, font)
         if values is not None:
             share = (values[number] - values.min()) / max(np.ptp(values), 1e-12)
-            bar = (128, y + 2, 130 + int(60 * share), y + height - 4)
+            bar = (128, y + 2, 130 + int(60 * share), max(y + 2, y + height - 4))
             pen.rectangle(bar, fill=CHOSEN if number == action else FAINT)
             pen.text((PANEL - 12, y), f"{values[number]:.2f}", colour, font, anchor="ra")
     return np.concatenate([screen, np.asarray(panel)], axis=1)

@@ -195,7 +195,14 @@ class Trainer:
         self._clock_steps, self._clock_updates = self.env_steps, self.agent.updates
 
     def evaluate_now(self) -> None:
-        paused = time.perf_counter()
+        clock, processor = time.perf_counter(), time.process_time()
+        try:
+            self._evaluate()
+        finally:  # the time of training is without evaluations
+            self._clock += time.perf_counter() - clock
+            self._processor_clock += time.process_time() - processor
+
+    def _evaluate(self) -> None:
         self._require_sound()
         try:
             summary = self.evaluate(self.evaluation.episodes).summary()
@@ -210,7 +217,6 @@ class Trainer:
             self.store.save_policy("best", self.agent.state_dict()["policy"], self.env_steps)
         if self.on_evaluation is not None and self.on_evaluation(self, summary):
             self.ended = True
-        self._clock += time.perf_counter() - paused
 
     def finish(self) -> Scores | None:
         """Exports the policy and evaluates it; the row includes the measurements since the last log.

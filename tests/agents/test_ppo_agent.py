@@ -242,6 +242,25 @@ def test_normalised_weights_are_initialised_from_the_first_rollout(rollouts: lis
     torch.testing.assert_close(deviation, torch.full((4,), 0.1), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "network", [{"input": "standardise"}, {"normalisation": "weight", "weight_norm": {"initial_batch": 5}}]
+)
+def test_values_are_those_of_the_network_before_its_update(network: dict[str, Any]) -> None:
+    """Also those of the step that was in flight while the network was initialised from the first rollout."""
+    line, errors = Line(line_spec("vector")), []
+    agent = ppo(line.spec, rollout_steps=60, epochs=1, network={"hidden": (8,), **network})
+    learn = agent.learner.learn
+
+    def recorded(obs: torch.Tensor, steps: Any, factors: Any) -> Any:
+        errors.append((steps.value - agent.learner.gradient.evaluate(obs)[:, -1:]).abs().max().item())
+        return learn(obs, steps, factors)
+
+    agent.learner.learn = recorded  # type: ignore[method-assign]
+    live(agent, line, 125)
+    assert len(errors) == 2
+    assert max(errors) < 1e-4
+
+
 @pytest.mark.parametrize(("size", "sizes"), [(4, [4, 3, 3]), (5, [5, 5]), (100, [10]), (None, [3, 3, 2, 2])])
 def test_minibatches_are_equal_parts_of_the_rollout(size: int | None, sizes: list[int]) -> None:
     line = Line(line_spec("number"))

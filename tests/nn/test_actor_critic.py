@@ -108,3 +108,25 @@ def test_other_layers_are_not_fused(config: dict[str, Any]) -> None:
 def test_action_values_in_streams_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"network\.dueling splits action values"):
         build(dueling=True)
+
+
+def test_an_own_encoder_keeps_its_parameters() -> None:
+    network = build(separate=True, encoder="nn.test_actor_critic:Sevens", hidden=(4,))
+    for encoder, hidden, *_ in network.bodies:
+        assert (encoder.layer.weight == 7.0).all()
+        torch.testing.assert_close(hidden.weight @ hidden.weight.T, 2.0 * torch.eye(4))
+
+
+class Sevens(torch.nn.Module):
+    """An encoder whose weights are known."""
+
+    output_size = 5
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(shape[0], 5)
+        torch.nn.init.constant_(self.layer.weight, 7.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        values: torch.Tensor = self.layer(x)
+        return values

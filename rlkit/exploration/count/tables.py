@@ -146,7 +146,7 @@ class CountTable(BonusConfig):
         "count",
         description="The factor of the visits in the whole run. count: 1 / sqrt(n); noveld: max(1 / sqrt(n of the "
         "successor) - alpha / sqrt(n of the state before), 0), which pays at the border of what is known (Zhang et al. "
-        "2021, with counts for novelty); none: 1.",
+        "2021, with counts for novelty); none: 1, and the counts serve metrics and optimism only.",
     )
     alpha: float | None = Field(
         None,
@@ -203,6 +203,8 @@ class CountTable(BonusConfig):
 
     @model_validator(mode="after")
     def _applies(self) -> Self:
+        if self.timing == "insert" and self.lifelong == "none":
+            raise ValueError('bonus.timing applies to the lifelong factor, which bonus.lifelong = "none" leaves out')
         if not self.count_first and self.lifelong != "count":
             raise ValueError('bonus.count_first = false applies with bonus.lifelong = "count" only')
         if not self.count_first and self.timing == "sample":

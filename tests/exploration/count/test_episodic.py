@@ -155,6 +155,7 @@ def test_beta_falls_linearly() -> None:
         ({"lifelong": "noveld", "count_of": "successor", "alpha": 1.5}, ".alpha: .*less than or equal to 1"),
         ({"alpha": 0.5}, "bonus.alpha applies with"),
         ({"lifelong": "none"}, "else nothing is counted"),
+        ({"lifelong": "none", "episodic": "first", "timing": "insert"}, "bonus.timing applies to the lifelong factor"),
         (
             {"lifelong": "noveld", "count_of": "successor", "count_first": False, "timing": "insert"},
             'applies with bonus.lifelong = "count" only',
