@@ -20,6 +20,10 @@ def _absent(value: Any) -> Any:
     return None if value == "none" else value
 
 
+def _guessed(value: Any) -> Any:
+    return None if value == "auto" else value
+
+
 class WeightNormConfig(Model):
     """The table `weight_norm`: w = g v / ||v|| (Salimans and Kingma 2016), for normalisation = "weight..."."""
 
@@ -56,10 +60,10 @@ class NetworkConfig(Model):
         "by mean and deviation of those steps; auto: by the space alone, as in 0.1.0; pixels divides by 255; codes "
         "makes MiniGrid's codes one-hot; bounds scales to [-1, 1]; raw changes nothing.",
     )
-    layout: Layout = Field(
-        "auto",
+    layout: Annotated[Layout | None, BeforeValidator(_guessed)] = Field(
+        None,
         description="Where observations of rank 3 have their channels: channels_first is (c, h, w), channels_last "
-        "(h, w, c). auto: the axis besides two equal ones, or else the last if no other is smaller (rlkit check).",
+        '(h, w, c). "auto" or left out: the axis besides two equal ones, or else the last if no other is smaller.',
     )
     encoder: str = Field(
         "mlp",

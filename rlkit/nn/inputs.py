@@ -118,13 +118,13 @@ class InputLayer(nn.Module):
         return values.unsqueeze(1) if self._add_channel else values
 
 
-def build_input(space: gym.Space[Any], kind: InputKind = "auto", layout: Layout = "auto") -> InputLayer:
+def build_input(space: gym.Space[Any], kind: InputKind = "auto", layout: Layout | None = None) -> InputLayer:
     """The input layer for one observation's `space`. Raises SpecError if `kind` or `layout` does not apply to it.
 
     Whoever passes kind = "measured" or "standardise" must call the layer's `initialise`.
     """
     if isinstance(space, gym.spaces.Box):
-        return _box_input(space, _box_kind(space, kind), layout)
+        return _box_input(space, _box_kind(space, kind), layout or "auto")
     if kind not in RULES:
         raise SpecError(f'network.input = "{kind}" applies to Box observations only, not to {space}; leave it out')
     if isinstance(space, gym.spaces.Discrete):
@@ -159,7 +159,7 @@ class StructuredInput(nn.Module):
         return {name: layer(part) for layer, (name, part) in zip(self.layers, parts.items(), strict=True)}
 
 
-def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int, layout: Layout = "auto") -> str:
+def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int, layout: Layout | None = None) -> str:
     """How observations of `space` enter, in words; mean and deviation are measured over `random_steps`."""
     layer = build_input(space, kind, layout)
     names: dict[str, str] = {"pixels": "divided by 255", "codes": "MiniGrid's codes, one-hot"}

@@ -150,7 +150,7 @@ def early_ends(groups: Sequence[Group]) -> list[str]:
     lines = []
     for group in groups:
         config = group.runs[0].config
-        ends = [run.env_steps for run in group.runs if run.env_steps < run.config.get("train.steps", 0)]
+        ends = [run.env_steps for run in group.runs if run.env_steps < (run.config.get("train.steps") or 0)]
         if ends and "evaluation.stop.at_least" in config:
             key, at_least, times = (config[f"evaluation.stop.{name}"] for name in ("key", "at_least", "times"))
             most = config["train.steps"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_the_backends_play_the_same_game(game: str) -> None:
     values = DETERMINISTIC | {"life_loss": True, "max_frames": 1200}
     one = made(config(game, **values))
     other = made(config(game, backend="gymnasium", **values))
-    assert one.spec == other.spec
+    assert one.spec == replace(other.spec, steps_per_second=None)  # ALE's vector environment states none
     assert_alike(begin(one).obs, begin(other).obs)
     seen = {"reward": 0.0, "lives": 0, "terminated": 0, "truncated": 0}
     for action in actions(one, 450):

@@ -47,7 +47,7 @@ def test_configs_and_code_know_the_same_encoders() -> None:
 def test_none_of_it_is_written_into_configs_that_do_not_ask() -> None:
     """A digest of before these keys existed is the digest of today."""
     written = NetworkConfig(normalisation="none").model_dump(exclude_none=True)
-    assert written == {"input": "auto", "encoder": "mlp", "dueling": False}
+    assert written == {"input": "measured", "encoder": "mlp", "dueling": False}
 
 
 @pytest.mark.parametrize("normalisation", ["weight", "weight_mean_batch", "batch", "layer", "group", "spectral"])

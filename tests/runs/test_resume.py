@@ -390,8 +390,8 @@ def test_the_time_of_training_includes_that_of_earlier_processes(part: Path) -> 
     store.save(400, state, keep=1)
     rlkit.resume(part, 450)
     result = json.loads((part / "result.json").read_text())
-    assert result["train_seconds"] > 2e6
-    assert 1e6 < result["train_processor_seconds"] < 1e6 + 1e4
+    assert 2e6 <= result["train_seconds"] < 2e6 + 1e4
+    assert 1e6 <= result["train_processor_seconds"] < 1e6 + 1e4
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(part: Path, whole: Path) -> None:

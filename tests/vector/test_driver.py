@@ -242,4 +242,6 @@ def test_what_does_not_fit_the_spec_is_a_failure(vectors: Vectors, mode: str) ->
 
 
 def test_spec_is_what_was_described(vectors: Vectors) -> None:
-    assert vectors(cartpole, 2).spec == EnvSpec(cartpole().observation_space, num_actions=2, num_envs=2)
+    assert vectors(cartpole, 2).spec == EnvSpec(
+        cartpole().observation_space, num_actions=2, num_envs=2, steps_per_second=50.0
+    )
