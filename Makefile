@@ -1,5 +1,5 @@
-# make train      install, then a sparse task whose world changes with every episode: PPO alone, which fails, PPO with
-#                 counts, which solves it, and a video of three episodes
+# make train      install, then a sparse task whose world changes with every episode: PPO alone for 400,000 steps, PPO with
+#                 counts until it is solved, and a video of three episodes
 # make test       install, then run the fast tests (minutes)
 # make test-slow  install, then run the tests that learn (tens of minutes)
 # make test-extras  install the other extras too, then run the tests that need them

@@ -72,7 +72,7 @@ def test_tables_of_a_config(draw: st.DataObject) -> None:
         resolve(name, changed(draw, read(name)[1]))
 
 
-@cases(60)
+@cases(30)
 @given(draw=st.data())
 def test_bytes_of_a_config(draw: st.DataObject, tmp_path: Path) -> None:
     text = packaged()[draw.draw(st.sampled_from(sorted(packaged())))].read_bytes()
@@ -103,7 +103,7 @@ WORDS = st.one_of(
 COMMANDS = ["train", "sweep", "resume", "evaluate", "compare", "plot", "list", "check", "describe"]
 
 
-@cases(60)
+@cases(30)
 @given(command=st.sampled_from(COMMANDS), words=st.lists(WORDS, max_size=5))
 def test_command_lines(command: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -136,7 +136,7 @@ def test_files_of_a_run(draw: st.DataObject, small_run: Path, tmp_path: Path) ->
     assert sentinel.read_text() == "mine"
 
 
-@cases(60)
+@cases(30)
 @given(draw=st.data())
 def test_result_files(draw: st.DataObject, small_run: Path, tmp_path: Path) -> None:
     path = tmp_path / "result.json"

@@ -23,7 +23,7 @@ from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import dense
-from rlkit.nn.inputs import InputLayer, Layout, build_input, to_tensor
+from rlkit.nn.inputs import InputLayer, build_input, to_tensor
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.replay import Column, Replay, Trajectory
@@ -64,7 +64,6 @@ class RNDConfig(BonusConfig):
         description="Share of the steps that the predictor learns from (Burda et al.: 0.25 of those of 128 "
         "environments, in 4 epochs). Small: states stay interesting for longer.",
     )
-    layout: Layout = Field("auto", description="Where images have their channels, as network.layout of an agent.")
     encoder: str = Field(
         "mlp",
         description="The layers before the fully connected ones, as network.encoder of an agent. Inputs are "
@@ -110,7 +109,7 @@ class RNDConfig(BonusConfig):
     def _networks(self, spec: EnvSpec) -> tuple[InputLayer, nn.Module, nn.Module]:
         """Input layer, random network and predictor, with fresh parameters from torch's global generator."""
         config = self._network
-        inputs = build_input(spec.observation_space, config.input_kind, self.layout)
+        inputs = build_input(spec.observation_space, config.input_kind)
         hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
         networks = []
         for units in (hidden, (*hidden, *hidden[-1:], *hidden[-1:])):

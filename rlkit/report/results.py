@@ -170,9 +170,14 @@ def of_content(content: Mapping[str, Any], path: Path) -> Result:
         frame_skip=int(content.get("frame_skip", 1)),
         hours=None if seconds is None else float(seconds) / 3600,
         processor_hours=None if processor is None else float(processor) / 3600,
-        reference_scores=content.get("reference_scores"),
+        reference_scores=_numbers(content.get("reference_scores")),
         versions=content.get("versions", {}),
     )
+
+
+def _numbers(scores: Any) -> dict[str, float] | None:
+    """A mapping of names to numbers, or None. Raises TypeError or ValueError for anything else."""
+    return None if scores is None else {str(name): float(score) for name, score in dict(scores).items()}
 
 
 def _protocol_of(content: Mapping[str, Any]) -> Protocol:
