@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from agents.ppo.config import PPOConfig
-from rlkit.devices import to_device
 from rlkit.learning.gradient import Gradient
 from rlkit.learning.policy_losses import ClippedSurrogate, PolicySteps, approximate_kl
-from rlkit.learning.rollouts import shuffled
+from rlkit.learning.rollouts import initialise, shuffled
 from rlkit.nn.actor_critic import ActorCritic
 from rlkit.types import State
 
@@ -50,12 +49,7 @@ class PPOLearner:
 
         Returns whether it changed the network.
         """
-        if self._inputs.measures:
-            self._inputs.initialise(obs)
-        size = self._config.network.initial_batch
-        if size:
-            rows = self._rng.choice(len(obs), size, replace=False)
-            self.gradient.initialise((obs.index_select(0, to_device(rows, obs.device)),))
+        initialise(self.gradient, self._inputs, self._config.network.initial_batch, obs, self._rng)
         return self.initialises
 
     def learn(self, obs: Tensor, steps: PolicySteps, factors: tuple[float, float]) -> dict[str, Tensor | float]:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from agents.pqn.config import PQNConfig
-from rlkit.devices import to_device
 from rlkit.learning.gradient import Gradient
 from rlkit.learning.q_losses import SQUARED, select
-from rlkit.learning.rollouts import shuffled
+from rlkit.learning.rollouts import initialise, shuffled
 from rlkit.learning.softmax import Softmax
 from rlkit.nn.qnetwork import QNetwork
 from rlkit.types import State
@@ -56,11 +55,7 @@ class PQNLearner:
 
         Returns whether it changed the network.
         """
-        if self._inputs.measures:
-            self._inputs.initialise(obs)
-        if self._initial_batch:
-            rows = self._rng.choice(len(obs), self._initial_batch, replace=False)
-            self.gradient.initialise((obs.index_select(0, to_device(rows, obs.device)),))
+        initialise(self.gradient, self._inputs, self._initial_batch, obs, self._rng)
         return self._inputs.measures or bool(self._initial_batch)
 
     def learn(self, samples: Samples, learning_rate: float) -> dict[str, Tensor]:

@@ -12,8 +12,9 @@ from torch import Tensor
 from rlkit.config.model import Model
 from rlkit.devices import to_device
 from rlkit.errors import ConfigError
-from rlkit.learning.gradient import GradientConfig
+from rlkit.learning.gradient import Gradient, GradientConfig
 from rlkit.nn.config import NetworkConfig
+from rlkit.nn.inputs import InputLayer
 
 MINIBATCHES = 4  # of each epoch, by default
 
@@ -118,3 +119,15 @@ def shuffled(columns: Sequence[Tensor], parts: int, rng: np.random.Generator) ->
     order = to_device(rng.permutation(len(columns[0])), columns[0].device)
     moved = (order, *(column.index_select(0, order) for column in columns))
     yield from zip(*(tensor.tensor_split(parts) for tensor in moved), strict=True)
+
+
+def initialise(gradient: Gradient, inputs: InputLayer, size: int, obs: Tensor, rng: np.random.Generator) -> None:
+    """Data-dependent initialisation of a network from its first rollout: measured inputs, then normalised weights.
+
+    inputs: of the network. size: observations for the weights; 0: they are not initialised from data. obs: (S, *O).
+    """
+    if inputs.measures:
+        inputs.initialise(obs)
+    if size:
+        rows = rng.choice(len(obs), size, replace=False)
+        gradient.initialise((obs.index_select(0, to_device(rows, obs.device)),))
