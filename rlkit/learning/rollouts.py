@@ -62,7 +62,8 @@ class RolloutConfig(GradientConfig):
         None,
         ge=1,
         description="Steps per update, instead of minibatches. If it does not divide the rollout, minibatches are made "
-        "slightly smaller, and differ by at most one step. Small: many updates, noisy gradients.",
+        "slightly smaller, and differ by at most one step; above the rollout it is one minibatch. Small: many updates, "
+        "noisy gradients.",
     )
     anneal: AnnealConfig | None = Field(
         None, description="Linear decay of the learning rate; left out: it is constant."

@@ -83,6 +83,8 @@ def test_the_panel_has_bars_in_proportion_and_marks_what_was_done() -> None:
     assert lengths(CHOSEN, 2) == [33]
     assert lengths(FAINT, 2) == [3, 63]
     assert lengths(CHOSEN, None) == []
+    many = tuple(map(str, range(64)))  # a row of text is higher than the room for an action
+    assert beside(screen, [], many, np.arange(64.0), 3).shape == (420, 320 + PANEL, 3)
     plain = beside(screen, [], ("NOOP",), None, None)
     assert plain.shape == (420, 320 + PANEL, 3)
 
