@@ -51,7 +51,7 @@ test-extras: $(STAMP)
 	$(BIN)/$(PYTEST) -m extra
 
 soak: $(STAMP)
-	$(BIN)/python tests/helpers/soak.py
+	PYTHONPATH=tests $(BIN)/python -m helpers.soak
 
 fuzz: $(STAMP)
 	FUZZ=2500 $(BIN)/$(PYTEST) tests/test_fuzz.py

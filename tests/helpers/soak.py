@@ -1,6 +1,6 @@
 """Kills training processes and compares what they leave with runs that were not interrupted: `make soak`.
 
-    python tests/helpers/soak.py [--world NAME]... [--minutes M] [--folder runs/soak]
+    PYTHONPATH=tests python -m helpers.soak [--world NAME]... [--minutes M] [--folder runs/soak]
 
 A case is one run, killed by SIGKILL and resumed until it ends; every file of it must then be the uninterrupted run's.
 "operation" kills before the n-th change to the run's files, then up to five times before a random one, and resumes to
@@ -27,103 +27,19 @@ from typing import Any
 import numpy as np
 
 import rlkit
+from helpers.soak_files import contents
+from helpers.soak_seeds import Seeds
+from helpers.soak_worlds import SEEDS, WORLDS, tables
 from rlkit.config.load import resolve
-from rlkit.config.tables import Config
-from rlkit.metrics.line_log import read_rows
 
 PROCESSES = multiprocessing.get_context("forkserver")
-MODULES = ["rlkit.runs.api", "agents.dqn", "agents.hdqn", "agents.ppo", "envs.gymnasium", "envs.atari", "torch._dynamo"]
+MODULES = [
+    "rlkit.runs.api", "agents.dqn", "agents.hdqn", "agents.ppo", "agents.pqn", "envs.gymnasium", "envs.atari",
+    "torch._dynamo",
+]  # fmt: skip
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
 ONE_PID = 7
-
-TRAIN = {
-    "steps": 300,
-    "seed": 5,
-    "num_envs": 2,
-    "log_every": 50,
-    "checkpoint_every": 60,
-    "sinks": [],
-    "reseed_after": 40,
-}
-EVALUATION = {"every": 100, "episodes": 2, "final_episodes": 2, "num_envs": 2}
-DQN: dict[str, Any] = {
-    "name": "dqn", "batch_size": 8, "replay_capacity": 200, "learning_starts": 60, "updates_per_step": 0.2, "n_step": 3,
-    "prioritised": {}, "target": {"every": 7}, "network": {"encoder": "mlp", "hidden": [16]}, "epsilon": {"steps": 200},
-}  # fmt: skip
-CARTPOLE = {"name": "gymnasium", "id": "CartPole-v1"}
-SEA = {"name": "gymnasium", "id": "rlkit/DeepSea-v0", "kwargs": {"size": 6}, "signals": "envs.deep_sea:state"}
-OPTIONS: dict[str, Any] = {
-    "name": "hdqn", "goals": {"name": "chain-states"}, "option_discount": "smdp", "max_option_steps": 15,
-    "repeat_goals": False, "pretraining_steps": 100,
-    "controller": {
-        "updates_per_step": 0.1, "learning_starts": 60, "batch_size": 8, "replay_capacity": 200, "n_step": 3,
-        "epsilon_by": "success", "hindsight": True, "bonus": True,
-    },
-    "meta": {"learning_starts": 5, "batch_size": 8, "capacity": 60, "bonus": {"count_of": "successor"}},
-}  # fmt: skip
-ROOM = {
-    "name": "gymnasium", "id": "MiniGrid-Empty-5x5-v0", "register": ["minigrid"], "max_episode_steps": 20,
-    "wrappers": ["minigrid.wrappers:RGBImgPartialObsWrapper", "minigrid.wrappers:ImgObsWrapper"],
-}  # fmt: skip
-CODES = {
-    "features": {
-        "type": "learned", "side": 16, "codes": 24, "levels": 8, "updates_per_step": 0.1, "refit_every": 60,
-        "batch_size": 8,
-    }
-}  # fmt: skip
-NORMALISED = {"encoder": "mlp", "hidden": [16], "normalisation": "weight", "weight_norm": {"initial_batch": 50}}
-PPO = {
-    "name": "agents.ppo:plugin", "rollout_steps": 16, "minibatch_size": 8, "epochs": 2, "network": {"hidden": [16]},
-    "bonus": {"hash": {"type": "simhash", "bits": 32}},
-}  # fmt: skip
-BREAKOUT = {
-    "name": "atari", "game": "breakout", "protocol": "custom", "sticky_actions": 0.25, "noop_max": 10,
-    "life_loss": True,
-    "max_frames": 320, "threads": 2,
-}  # fmt: skip
-
-
-def _dqn(env: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return {"env": env, "agent": {**DQN, **changes}}
-
-
-WORLDS: dict[str, dict[str, Any]] = {
-    "prioritised n-step DQN, SimHash": _dqn(SEA, bonus={"hash": {"type": "simhash", "bits": 32}, "optimism": {}}),
-    "h-DQN, in the middle of options": {
-        "env": {"name": "gymnasium", "id": "rlkit/Chain-v0", "kwargs": {"length": 9}}, "agent": OPTIONS,
-    },
-    "learned codes": _dqn(ROOM, network={"encoder": "impala", "hidden": [16]}, bonus=CODES),
-    "PPO, in the middle of rollouts": {"env": SEA, "agent": PPO},
-    "weight normalisation": _dqn(CARTPOLE, network=NORMALISED),
-    "ALE, sticky actions": _dqn(BREAKOUT, network={"encoder": "nature", "hidden": [16]}),
-    "worker processes": _dqn({**CARTPOLE, "mode": "async"}),
-}  # fmt: skip
-
-
-def config(world: str) -> Config:
-    return resolve("soak", {**WORLDS[world], "train": TRAIN, "evaluation": EVALUATION})
-
-
-def contents(run: Path) -> dict[str, Any]:
-    """Every file of a finished run, without times of day and durations."""
-    found: dict[str, Any] = {}
-    for path in sorted(path for path in run.rglob("*") if path.is_file() and path.name != "lock"):
-        if path.name == "state.json":
-            content = json.loads(path.read_text())
-            content["state"], content["tree"] = _timeless(content["state"]), ""
-        elif path.name == "metrics.jsonl":
-            content = [{key: row[key] for key in row if not key.startswith("time/")} for row in read_rows(path)]
-        elif path.suffix == ".json":
-            content = _timeless(json.loads(path.read_text()))
-        else:
-            content = path.read_bytes()
-        found[str(path.relative_to(run))] = content
-    return found
-
-
-def _timeless(entries: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entries.items() if not key.endswith("seconds")}
 
 
 def session(world: str, run: Path, deadly: int, one_pid: bool, count: Path | None = None) -> None:
@@ -152,7 +68,7 @@ def session(world: str, run: Path, deadly: int, one_pid: bool, count: Path | Non
     if list(run.glob("checkpoints/[0-9]*")):
         rlkit.resume(run)
     else:
-        rlkit.train(config(world), run=run)
+        rlkit.train(resolve("soak", tables(world)), run=run)
     if count is not None:
         count.write_text(str(changes))
 
@@ -239,13 +155,14 @@ def soak(folder: Path, worlds: list[str], minutes: float, say: Callable[[str], N
     first.join()
     log = folder / "cases.jsonl"
     done = {(row["world"], row["kind"], row["number"]) for row in rows(folder)}
-    made: dict[str, World] = {}
+    made: dict[str, World | Seeds] = {}
     deadline = time.monotonic() + 60 * minutes
     for name, kind, number in cases(worlds):
         if time.monotonic() > deadline:
             return
         if name not in made:
-            made[name] = World(name, (folder / name.replace(" ", "-").replace(",", "")).resolve())
+            place = (folder / name.replace(" ", "-").replace(",", "")).resolve()
+            made[name] = Seeds(place) if name == SEEDS else World(name, place)
         if (name, kind, number) in done or (kind == "operation" and number > made[name].changes):
             continue
         row = made[name].case(kind, number)
