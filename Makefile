@@ -60,6 +60,7 @@ check: lint
 	$(BIN)/$(FAST) --durations=10
 
 results: $(STAMP)
+	$(BIN)/python docs/worlds.py
 	$(BIN)/python docs/redraw.py README.md docs
 
 lint: $(STAMP)

@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,6 +183,7 @@ def load_script(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # where dataclasses look for it
     spec.loader.exec_module(module)
     return module
 
@@ -207,6 +209,17 @@ def test_pictures_are_what_the_data_give(document: Path, options: str) -> None:
                 assert image.info["Description"] == drawn.fingerprint, f"{path}: run `make results`"
         else:
             assert drawn.fingerprint in path.read_text(), f"{path}: run `make results`"
+
+
+def test_the_page_of_worlds_is_what_the_data_give() -> None:
+    """Its tables are tested above; here the summary, the sections and the picture."""
+    from PIL import Image
+
+    worlds = load_script(ROOT / "docs" / "worlds.py")
+    text = worlds.PAGE.read_text()
+    assert redraw.TABLE.sub(r"\1\4", text) == redraw.TABLE.sub(r"\1\4", worlds.page(text)), "run `make results`"
+    with Image.open(worlds.IMAGE) as image:
+        assert image.info["Description"] == worlds.picture().fingerprint, "run `make results`"
 
 
 def test_result_files_are_small_and_say_what_a_reader_must_know() -> None:

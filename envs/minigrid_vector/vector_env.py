@@ -51,6 +51,8 @@ class MiniGridVectorEnv(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[
         ):
             if unknown := given - known:
                 raise ValueError(f"{name}: {', '.join(sorted(unknown))} not known; expected {', '.join(sorted(known))}")
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f'render_mode: {render_mode!r} is not supported; expected "rgb_array" or None')
         self._worlds = Worlds(Layouts(env_id, kwargs or {}), num_envs)
         self._full = observation == "full"
         self._signals = tuple(signals)

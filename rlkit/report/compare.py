@@ -150,8 +150,8 @@ def early_ends(groups: Sequence[Group]) -> list[str]:
     lines = []
     for group in groups:
         config = group.runs[0].config
-        ends = [run.env_steps for run in group.runs if run.env_steps < (run.config.get("train.steps") or 0)]
-        if ends and "evaluation.stop.at_least" in config:
+        ends = [run.env_steps for run in group.runs if run.stopped]
+        if ends:
             key, at_least, times = (config[f"evaluation.stop.{name}"] for name in ("key", "at_least", "times"))
             most = config["train.steps"]
             lines.append(

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from rlkit.errors import ConfigError
+from rlkit.report.curves import Curve
 from rlkit.report.groups import Group, grouped
-from rlkit.report.plot import FINAL_SCORE, X_LABELS, Curve, Picture, draw, picture
+from rlkit.report.plot import FINAL_SCORE, X_LABELS, Picture, draw, picture
 from rlkit.report.results import Result, scored_by
 
 EVALUATED, TRAINING = "evaluation/return_mean", "episode/return"

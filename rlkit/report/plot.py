@@ -7,7 +7,7 @@ import hashlib
 import json
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from rlkit.errors import ConfigError
 from rlkit.report import reference
+from rlkit.report.curves import Curve, curve_of
 from rlkit.report.groups import Group
 from rlkit.report.protocols import NAME
-from rlkit.report.results import Result
 from rlkit.report.scores import FEWEST_RUNS, curve_interval, curve_iqm, needed
 
 # Okabe & Ito 2008, distinguishable if colour-blind; without yellow, which is hard to see on white.
@@ -34,16 +34,6 @@ Y_LABELS = {
 }
 FINAL_SCORE = "return of the final evaluation"
 LEGEND = 38  # characters of a line of the legend
-POINTS = 200  # of a common grid, if the runs of a group were measured at different steps
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """The curve of one group."""
-
-    x: NDArray[np.float64]  # (points,)
-    values: NDArray[np.float64]  # (runs, points)
-    cut: bool = False  # some runs are longer
 
 
 @dataclass
@@ -125,71 +115,18 @@ def rules(groups: Sequence[Group]) -> str:
 
 def _fingerprint(curves: dict[str, dict[str, Curve]], x: str, y: str) -> str:
     numbers = {
-        environment: {label: [_digits(curve.x), _digits(curve.values)] for label, curve in groups.items()}
+        environment: {label: [*map(_digits, _numbers(curve))] for label, curve in groups.items()}
         for environment, groups in curves.items()
     }
     return "rlkit " + hashlib.sha256(json.dumps([x, y, numbers]).encode()).hexdigest()[:16]
 
 
+def _numbers(curve: Curve) -> list[NDArray[np.float64]]:
+    return [curve.x, curve.values, *([np.array(curve.stops)] if curve.stops else [])]
+
+
 def _digits(values: NDArray[np.float64]) -> list[str]:
     return [f"{value:.6g}" for value in values.ravel()]
-
-
-def curve_of(group: Group, x: str, y: str, notes: list[str]) -> Curve | None:
-    """The group's curves on common points, of the runs that have `y`; unfinished runs only if none is finished."""
-    runs = [run for run in group.runs if y in run.curves]
-    if not runs:
-        keys = sorted({key for run in group.runs for key in run.curves})
-        logged = f"it has {', '.join(keys)}" if keys else "it has no curves"
-        notes.append(f"{group.label} ({group.environment}): no run logged {y!r}; {logged}")
-        return None
-    notes += [f"{run.path} did not log {y!r}; it is left out" for run in group.runs if y not in run.curves]
-    unfinished = [run for run in runs if run.returns is None]
-    for run in unfinished:
-        fate = (
-            "it is left out beside finished ones"
-            if len(unfinished) < len(runs)
-            else "its group ends with its shortest run"
-        )
-        notes.append(f"{run.path} is unfinished at step {run.env_steps:,}; {fate}")
-    runs = [run for run in runs if run.returns is not None] or unfinished
-    if len(runs) < FEWEST_RUNS:
-        few = f"{len(runs)} seed{'' if len(runs) == 1 else 's'}"
-        notes.append(f"{group.label} ({group.environment}): {few}, so no interval (at least {FEWEST_RUNS})")
-    pairs = [(places(run, run.curves[y].env_steps, x), run.curves[y].values) for run in runs]
-    known = [(where, values) for where, values in pairs if where is not None]
-    if not known:
-        notes.append(f"{group.label} ({group.environment}): no run says how long it took; --x env_steps does")
-        return None
-    cut = len({run.env_steps for run in runs}) > 1
-    if cut:
-        notes.append(f"{group.label} ({group.environment}): its runs end at different steps; drawn up to the shortest")
-    return replace(aligned(known), cut=cut)
-
-
-def places(run: Result, env_steps: NDArray[np.float64], x: str) -> NDArray[np.float64] | None:
-    """Environment steps converted to `x`; None if the duration of the run is unknown."""
-    if x == "env_steps":
-        return env_steps
-    if x == "frames":
-        return env_steps * run.frame_skip
-    clock = run.curves.get("time/hours")
-    if clock is not None:
-        hours: NDArray[np.float64] = np.interp(env_steps, [0, *clock.env_steps], [0, *clock.values])
-        return hours
-    return None if run.hours is None else env_steps * run.hours / run.env_steps  # result files: assumes constant speed
-
-
-def aligned(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Curve:
-    """Curves (x, values) at common x: at the shared x if most are shared, else on a grid over the common range."""
-    shared = pairs[0][0]
-    for x, _ in pairs[1:]:
-        shared = np.intersect1d(shared, x)
-    if len(shared) * 2 > max(len(x) for x, _ in pairs):
-        return Curve(shared, np.array([values[np.isin(x, shared)] for x, values in pairs]))
-    low, high = max(x[0] for x, _ in pairs), min(x[-1] for x, _ in pairs)
-    grid = np.linspace(low, max(low, high), POINTS)
-    return Curve(grid, np.array([np.interp(grid, x, values) for x, values in pairs]))
 
 
 def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str, str]) -> Any:
@@ -224,7 +161,7 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
             figure.set_figwidth(figure.get_figwidth() + 1.5)
             axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
         else:
-            axis.legend(framealpha=0.8, edgecolor="none", fontsize=9, loc="best")
+            axis.legend(framealpha=0.8, edgecolor="none", fontsize=9 if len(curves) == 1 else 8, loc="best")
     for axis in panels[len(curves) :]:
         axis.set_visible(False)
     for axis in panels[: len(curves) : columns]:
@@ -236,10 +173,13 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
 def caption(curves: dict[str, dict[str, Curve]]) -> str:
     many = any(len(curve.values) >= FEWEST_RUNS for groups in curves.values() for curve in groups.values())
     cut = any(curve.cut for groups in curves.values() for curve in groups.values())
+    stopped = any(curve.stops for groups in curves.values() for curve in groups.values())
     return (
         "Lines: interquartile mean over seeds."
         + (" Shaded: its 95% bootstrap interval." if many else "")
-        + (" A line ends with its shortest run." if cut else "")
+        + (" Dots: a run stopped because it was solved, and keeps its last score." if stopped else "")
+        + (" A line ends with its shortest run that did not stop so." if cut and stopped else "")
+        + (" A line ends with its shortest run." if cut and not stopped else "")
     )
 
 
@@ -268,6 +208,9 @@ def _draw_curve(axis: Any, label: str, curve: Curve, number: int, *, marked: boo
     told = textwrap.fill(f"{label}, {seeds}", LEGEND)
     axis.plot(curve.x, curve_iqm(curve.values), style, color=colour, marker=marker, label=told,
               clip_on=False, zorder=3)  # fmt: skip  # values of 0 lie on the x axis, and are seen above it
+    if curve.stops:
+        heights = np.interp(curve.stops, curve.x, curve_iqm(curve.values))
+        axis.plot(curve.stops, heights, "o", color=colour, markersize=4, clip_on=False, zorder=3)
     bounds = curve_interval(curve.values)
     if bounds is not None:
         axis.fill_between(curve.x, *bounds, color=colour, alpha=0.2, linewidth=0)

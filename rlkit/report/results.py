@@ -54,6 +54,12 @@ class Result:
         return self.protocol.environment
 
     @property
+    def stopped(self) -> bool:
+        """Whether `evaluation.stop` ended it before `train.steps`, because the task was solved."""
+        early = self.returns is not None and self.env_steps < (self.config.get("train.steps") or 0)
+        return early and "evaluation.stop.at_least" in self.config
+
+    @property
     def score(self) -> float:
         """The mean raw return of the final evaluation. Raises ConfigError while unfinished."""
         if self.returns is None:

@@ -465,6 +465,8 @@ def test_the_vector_environment_refuses_wrong_use() -> None:
         gym.make_vec("rlkit/MiniGrid-v0", env_id="MiniGrid-Empty-5x5-v0", observation="all")
     with pytest.raises(ValueError, match="signals: stat not known; expected carried, direction"):
         gym.make_vec("rlkit/MiniGrid-v0", env_id="MiniGrid-Empty-5x5-v0", signals=["stat"])
+    with pytest.raises(ValueError, match=r"render_mode: 'human' is not supported; expected \"rgb_array\" or None"):
+        gym.make_vec("rlkit/MiniGrid-v0", env_id="MiniGrid-Empty-5x5-v0", render_mode="human")
     with pytest.raises(ValueError, match="3 seeds"):
         env.reset(seed=[1, 2, 3])
     env.reset(seed=0)

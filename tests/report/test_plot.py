@@ -11,8 +11,9 @@ import pytest
 from helpers.command import call
 from helpers.result_files import DATA, ResultWriter
 from rlkit.errors import ConfigError
+from rlkit.report.curves import aligned, carried
 from rlkit.report.groups import grouped
-from rlkit.report.plot import aligned, draw, thousands
+from rlkit.report.plot import draw, thousands
 from rlkit.report.results import find
 
 
@@ -60,6 +61,33 @@ def test_curves_are_aligned_on_what_the_runs_share() -> None:
     apart = aligned([one, (np.array([0.5, 1.5, 3.5]), np.array([5.0, 15, 35]))])
     assert (apart.x[0], apart.x[-1]) == (1, 3)
     assert apart.values[:, -1].tolist() == [3, 30]
+
+
+def test_a_run_that_stopped_when_solved_keeps_its_last_score(write_result: ResultWriter) -> None:
+    stop = {"key": "return_mean", "at_least": 1.0, "times": 1}
+    for seed, end in ((0, 200), (1, 300), (2, 400)):  # seed 2 is not solved within 400 steps
+        curve = [{"env_steps": step, "return_mean": float(seed)} for step in range(100, end + 1, 100)]
+        write_result(f"{seed}.json", seed=seed, env_steps=end, curve=curve, config__train__steps=400,
+                     config__evaluation__stop=stop, training={"env_steps": [100, end], "loss/td": [1, 2]})  # fmt: skip
+    group = grouped(find([write_result.folder]).results)
+    drawn = draw(group)
+    line, dots = drawn.figure.axes[0].lines
+    assert line.get_xdata().tolist() == [100, 200, 300, 400]
+    assert line.get_ydata().tolist() == [1, 1, 1, 1]
+    assert dots.get_xdata().tolist() == [200, 300]
+    assert "keeps its last score" in drawn.figure.get_supxlabel()
+    assert drawn.notes == []
+    loss = draw(group, y="loss/td")  # no score: nobody knows how it would have gone on
+    assert loss.figure.axes[0].lines[0].get_xdata()[-1] == 200
+    assert "ends with its shortest run" in loss.figure.get_supxlabel()
+
+
+def test_scores_are_carried_no_further_than_the_shortest_run_that_went_on() -> None:
+    short, long, third = ((np.arange(1.0, n), np.arange(1.0, n) * 10) for n in (3, 6, 5))
+    assert [x[-1] for x, _ in carried([short, long, third], [True, True, True])] == [5, 5, 5]
+    pairs = carried([short, long, third], [True, False, False])
+    assert [x.tolist() for x, _ in pairs] == [[1, 2, 3, 4], [1, 2, 3, 4, 5], [1, 2, 3, 4]]
+    assert pairs[0][1].tolist() == [10, 20, 20, 20]
 
 
 def test_a_picture_says_what_it_shows(write_result: ResultWriter, tmp_path: Path) -> None:

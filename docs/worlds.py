@@ -1,0 +1,153 @@
+"""Writes docs/results/minigrid.md anew: its summary, its picture, and a section for each world that has results.
+
+    python docs/worlds.py && python docs/redraw.py docs/results/minigrid.md
+
+A world's results lie in docs/results/data/minigrid-NAME (the product of both factors) and minigrid-NAME-VARIANT. What
+stands before the sections is written by hand, except for the summary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rlkit.report.groups import Group
+from rlkit.report.plot import Picture, draw
+from rlkit.report.results import Result, find
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "docs" / "results" / "data"
+PAGE = ROOT / "docs" / "results" / "minigrid.md"
+IMAGE = ROOT / "docs" / "images" / "minigrid.png"
+SUMMARY = re.compile(r"(<!-- docs/worlds.py: summary -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+SECTIONS = "<!-- docs/worlds.py: sections -->\n"
+VARIANTS = {
+    "": "product of both factors",
+    "-lifelong": "lifelong factor alone",
+    "-episodic": "episodic factor alone",
+    "-noveld": "NovelD on counts",
+    "-rnd": "RND",
+    "-none": "no bonus",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A row of the summary and a section."""
+
+    name: str  # of the data and of the config
+    title: str
+    text: str
+    published: str = ""
+
+
+WORLDS = (
+    World("doorkey-8x8", "DoorKey-8x8", "Fetch the key, open the door, reach the goal.", "DEIR 0.12 million"),
+    World(
+        "multiroom-n4-s5",
+        "MultiRoom-N4-S5",
+        "Four rooms in a row with closed doors between them; the goal is in the last.",
+    ),
+    World(
+        "keycorridor-s3r2",
+        "KeyCorridorS3R2",
+        "Find the key in one of the rooms, unlock another, and pick up the ball there.",
+        "RAPID, counts 1.5 million",
+    ),
+    World(
+        "keycorridor-s3r3", "KeyCorridorS3R3", "The same with six rooms.", "RAPID 4, counts 4.7, RIDE 9 to 10 million"
+    ),
+    World("multiroom-n6", "MultiRoom-N6", "Six rooms in a row."),
+    World("keycorridor-s4r3", "KeyCorridorS4R3", "Six larger rooms.", "AGAC 0.8 success at 4 million"),
+    World(
+        "doorkey-16x16",
+        "DoorKey-16x16",
+        "DoorKey, four times as large, with a longer horizon: episodes last up to 2,560 steps.",
+        "NGU in DI-engine about 30 million",
+    ),
+)
+
+
+def results(name: str) -> list[Result]:
+    """The results of docs/results/data/minigrid-NAME; [] if there are none."""
+    folder = DATA / f"minigrid-{name}"
+    return sorted(find([folder]).results, key=lambda run: run.seed) if folder.is_dir() else []
+
+
+def cell(runs: Sequence[Result], *, processor: bool) -> str:
+    """How many runs were solved, at which steps, and in which processor time."""
+    if not runs:
+        return ""
+    solved = [run for run in runs if run.stopped]
+    text = f"{len(solved)} of {len(runs)}"
+    if not solved:
+        return f"{text} in {max(run.env_steps for run in runs) / 1e6:.3g} million"
+    text += f", {span([run.env_steps / 1e6 for run in solved], 2)} million"
+    times = [3600 * run.processor_hours for run in solved if run.processor_hours is not None]
+    return f"{text}, {span(times, 0)} s" if processor and times else text
+
+
+def span(values: Sequence[float], digits: int) -> str:
+    low, high = (f"{value:.{digits}f}" for value in (np.min(values), np.max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def summary() -> str:
+    """The table of all worlds; without columns that have no results."""
+    cells = {
+        world: [cell(results(world.name + variant), processor=not variant) for variant in VARIANTS] for world in WORLDS
+    }
+    shown = [number for number in range(len(VARIANTS)) if any(row[number] for row in cells.values())]
+    head = ["world", *(list(VARIANTS.values())[number] for number in shown), "published, steps to solve"]
+    rows = [
+        [world.title, *(row[number] for number in shown), world.published] for world, row in cells.items() if any(row)
+    ]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def section(world: World) -> str:
+    """The section of a world, with an empty table; "" if it has no results."""
+    runs = {variant: found for variant in VARIANTS if (found := results(world.name + variant))}
+    if not runs:
+        return ""
+    commands = "\n".join(
+        f"{command(world.name, variant, found)} --data docs/results/data" for variant, found in runs.items()
+    )
+    data = " ".join(f"docs/results/data/minigrid-{world.name}{variant}" for variant in runs)
+    return (
+        f"\n## {world.title}\n\n{world.text}\n\n```\n{commands}\n```\n\n<!-- rlkit compare {data} -->\n<!-- end -->\n"
+    )
+
+
+def command(name: str, variant: str, runs: Sequence[Result]) -> str:
+    """The command that made the runs: of a packaged config, or of a sweep."""
+    if not variant and (ROOT / "configs" / "minigrid" / f"{name}.toml").is_file():
+        return f"rlkit train minigrid/{name} --seeds 0-{runs[-1].seed}"
+    return f"rlkit sweep docs/results/sweeps/minigrid-{name}{variant}.toml"
+
+
+def page(text: str) -> str:
+    """The page with today's summary and sections; the tables of the sections are empty."""
+    head = SUMMARY.sub(lambda match: f"{match[1]}\n{summary()}\n\n{match[3]}", text.partition(SECTIONS)[0])
+    return head + SECTIONS + "".join(map(section, WORLDS))
+
+
+def picture() -> Picture:
+    """Success in evaluations during training: a panel for each world, a line for each variant."""
+    groups = [
+        Group(label, tuple(runs))
+        for world in WORLDS
+        for variant, label in VARIANTS.items()
+        if (runs := results(world.name + variant))
+    ]
+    return draw(groups, y="evaluation/success_rate")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    picture().save([IMAGE])
