@@ -75,6 +75,13 @@ class TrainConfig(Model):
         description="Steps of one environment after which its next episode begins from a new seed. Resuming replays at "
         "most this many steps and one episode: with small values it is fast, with large ones re-seeding is rare.",
     )
+    action_log_size: int = Field(
+        default=1000,
+        ge=0,
+        description="Megabytes of closed action logs, from which training episodes can be played again, that a run "
+        "keeps (4 bytes per step); the oldest are removed. Logs with a record, the best episode, or the first positive "
+        "reward always stay. 0: only these.",
+    )
     sinks: tuple[str, ...] = Field(
         default=("tensorboard", "images"),
         description='Metric sinks besides metrics.jsonl, which every run writes: names or "package.module:attr".',

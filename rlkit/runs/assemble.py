@@ -169,7 +169,7 @@ def assemble(
         visits = _visits(config, environments.spec)
         run = open_run(device)
         streams = Streams(train.seed).child("rollout")
-        action_log = ActionLog(streams, train.num_envs, train.reseed_after, run.tapes)
+        action_log = ActionLog(streams, train.num_envs, train.reseed_after, run.tapes, 10**6 * train.action_log_size)
         trainer = Trainer(
             agent=agent,
             rollout=Rollout(environments, action_log, streams.generator("act"), Mode.EXPLORE),

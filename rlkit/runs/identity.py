@@ -16,7 +16,7 @@ from rlkit.runs.trust import safe_to_read
 SEED = "train.seed"
 SAME_EXPERIMENT = frozenset(
     {SEED, "train.device", "train.threads", "train.sinks"}
-    | {f"train.{key}" for key in ("log_every", "checkpoint_every", "keep_checkpoints")}
+    | {f"train.{key}" for key in ("log_every", "checkpoint_every", "keep_checkpoints", "action_log_size")}
 )
 """The keys in which runs of one experiment may differ; any other key tells two experiments apart."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rlkit.environments import Environments
 from rlkit.seeding import Streams
+from rlkit.training.parts import Notable, Part, prune
 from rlkit.types import Observation, RawStep, State
 
 
@@ -41,20 +42,30 @@ class ActionLog:
     """The actions of N environments, of each since its latest seed.
 
     `actions` is a (T, N) matrix. The part of environment e begins at row `start[e]`, where it was reset with `seed[e]`.
-    An environment gets a new seed at its first episode end after `reseed_after` steps. Its part so far is then written
-    to `folder` (one .npy file, named by environment, first step and seed) and dropped.
+    An environment gets a new seed at its first episode end after `reseed_after` steps. Its part so far is then closed:
+    written to `folder` as a `Part`, and dropped. The oldest closed parts are removed where all of them exceed `limit`
+    bytes, except for those with notable episodes.
     """
 
-    def __init__(self, streams: Streams, num_envs: int, reseed_after: int, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        num_envs: int,
+        reseed_after: int,
+        folder: Path | None = None,
+        limit: int | None = None,
+    ) -> None:
         self._streams = streams
         self._reseed_after = reseed_after
         self._folder = folder
+        self._limit = limit
         self._actions = np.zeros((1024, num_envs), dtype=np.int64)
         self._length = 0  # rows in use
         self._dropped = 0  # rows before them since the run began
         self._start = np.zeros(num_envs, dtype=np.int64)
         self._resets = np.zeros(num_envs, dtype=np.int64)  # number of seeds used, per environment
         self._hash = RowHash(num_envs)
+        self._notable = Notable(num_envs)
 
     def _seed(self, env: int) -> int:
         return self._streams.seed("environment", env, int(self._resets[env]))
@@ -87,17 +98,22 @@ class ActionLog:
         self._actions[self._length] = action
         self._length += 1
         self._hash.add_step(step)
+        self._notable.add(step)
 
     def _restart(self, env: int) -> None:
         self._start[env] = self._length
         self._resets[env] += 1
         self._hash.reset(env)
+        self._notable.begin(env)
 
     def _close(self, env: int) -> None:
-        if self._folder is not None:
-            first = self._dropped + int(self._start[env])
-            part = self._actions[self._start[env] : self._length, env]
-            np.save(self._folder / f"env{env:04d}-step{first:012d}-seed{self._seed(env)}.npy", part.astype(np.int32))
+        if self._folder is None:
+            return
+        first, kept = self._dropped + int(self._start[env]), self._notable.in_part(env)
+        part = Part.of(self._folder, env, first, self._seed(env), kept)
+        part.write(self._actions[self._start[env] : self._length, env])
+        if self._limit is not None:
+            prune(self._folder, self._limit)
 
     def _drop_rows(self) -> None:
         """Drops the rows before the start of every environment."""
@@ -119,6 +135,7 @@ class ActionLog:
             "start": self._start.copy(),
             "resets": self._resets.copy(),
             "hash": list(self._hash.value),
+            "notable": self._notable.state_dict(),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -128,6 +145,8 @@ class ActionLog:
         self._start = state["start"].copy()
         self._resets = state["resets"].copy()
         self._hash.value = list(state["hash"])
+        if "notable" in state:  # not in version 0.1.0
+            self._notable.load_state_dict(state["notable"])
 
     def play_back(
         self, environments: Environments, on_row: Callable[[int], None] = lambda rows: None

@@ -57,6 +57,7 @@ KEYS: dict[str, tuple[dict[str, Any], Any, set[str]]] = {
     "train.checkpoint_every": (RUN, 40, {"checkpoints"}),
     "train.keep_checkpoints": (RUN, 3, {"checkpoints"}),
     "train.reseed_after": (RUN, 20, TRAINING),
+    "train.action_log_size": (RUN, 0, {"tapes"}),
     "train.sinks": (RUN, [], {"picture"}),
     "train.visits": (RUN, None, {"picture"}),
     "train.visits.signal": (RUN, "turned", {"picture"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ from rlkit.config.load import resolve
 from rlkit.environments import Environments
 from rlkit.seeding import Streams
 from rlkit.training.action_log import ActionLog
+from rlkit.training.parts import Notable, parts
 from rlkit.training.rollout import Rollout
-from rlkit.types import ActorOutput, Mode, Observation, Purpose
+from rlkit.types import ActorOutput, Mode, Observation, Purpose, RawStep
 
 WORLDS = {
     "cartpole": {"id": "CartPole-v1"},
@@ -61,10 +63,10 @@ class Worlds:
         return self.made[-1]
 
     def begin(
-        self, world: str, num_envs: int, reseed_after: int, folder: Path | None = None
+        self, world: str, num_envs: int, reseed_after: int, folder: Path | None = None, limit: int | None = None
     ) -> tuple[Rollout, ActionLog, Uniform]:
         environments = self.make(world, num_envs)
-        tape = ActionLog(Streams(1), num_envs, reseed_after, folder)
+        tape = ActionLog(Streams(1), num_envs, reseed_after, folder, limit)
         rollout = Rollout(environments, tape, np.random.default_rng(3), Mode.EXPLORE)
         return rollout, tape, Uniform(environments.spec.num_actions)
 
@@ -174,6 +176,68 @@ def test_closed_tapes_replay_their_episodes(worlds: Worlds, tmp_path: Path) -> N
             ended = step.terminated | step.truncated
             observation = environments.reset(ended, np.array([-1])) if ended.any() else step.after
     assert len(tape.state_dict()["actions"]) < 500
+
+
+def kept(rows: list[tuple], num_envs: int) -> list[tuple[int, int]]:
+    """(environment, row) at the end of each episode to keep: records, and the first one with a positive reward."""
+    reward, ended = (np.array([np.frombuffer(row[2 + place], kind) for row in rows])
+                     for place, kind in enumerate((np.float32, np.bool_)))  # fmt: skip
+    begin, best, rewarded, found = [0] * num_envs, -np.inf, False, []
+    for row, env in itertools.product(range(len(rows)), range(num_envs)):
+        if ended[row, env]:
+            episode = reward[begin[env] : row + 1, env]
+            if episode.sum() > best or (not rewarded and (episode > 0).any()):
+                found.append((env, row))
+            best, rewarded = max(best, episode.sum()), rewarded or bool((episode > 0).any())
+            begin[env] = row + 1
+    return found
+
+
+@pytest.mark.parametrize(("world", "limit"), [("minatar", None), ("minatar", 5_000), ("cartpole", 1_500)])
+def test_old_parts_are_removed_but_for_notable_ones(
+    worlds: Worlds, world: str, limit: int | None, tmp_path: Path
+) -> None:
+    """A resumed log goes on removing as one that was not interrupted."""
+    rollout, tape, policy = worlds.begin(world, 2, 60, tmp_path, limit)
+    rollout.start(policy)
+    rows = advance(rollout, policy, 1200)
+    states = rollout.state_dict(), tape.state_dict()
+    rollout, tape, policy = worlds.begin(world, 2, 60, tmp_path, limit)
+    tape.load_state_dict(states[1])
+    assert rollout.resume(states[0], tape)
+    rows += advance(rollout, policy, 1200)
+
+    found = list(parts(tmp_path))
+    lengths = {part: len(np.load(part.path)) for part in found}
+    notable = kept(rows, 2)
+    for part in found:
+        inside = [(env, row) for env, row in notable if env == part.env and 0 <= row - part.first < lengths[part]]
+        assert part.kept == bool(inside), part
+        notable = [place for place in notable if place not in inside]
+    open_since = 2400 - len(tape.state_dict()["actions"])
+    assert all(row >= open_since for _, row in notable), "a notable episode was removed"
+    removable = [part for part in found if not part.kept]
+    size = sum(part.path.stat().st_size for part in found)
+    if limit is None:
+        assert len(found) > 20
+        return
+    assert size <= limit or not removable
+    oldest = min(part.first for part in found if not part.kept) if removable else 2400
+    assert oldest > 1000, "the oldest are removed first"
+
+
+def test_the_first_positive_reward_is_notable_without_a_record() -> None:
+    """After an episode of return 0: parts with an episode of return -2, the first two with a reward of 1."""
+    notable, nowhere = Notable(1), np.zeros(1, np.bool_)
+    seen = []
+    for rewards in ([0], [-2, 0], [-3, 1], [-3, 1]):
+        notable.begin(0)
+        for place, reward in enumerate(rewards, start=1):
+            after = Observation(np.zeros((1, 1)), {}, nowhere)
+            ended = np.array([place == len(rewards)])
+            notable.add(RawStep(after, np.array([reward], np.float32), np.ones(1, np.float32), nowhere, ended))
+        seen.append(notable.in_part(0))
+    assert seen == [True, False, True, False]
 
 
 def test_actions_out_of_range_never_reach_the_environments(worlds: Worlds) -> None:
