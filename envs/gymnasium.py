@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 import envs.worlds  # noqa: F401  # again: a folder `envs` in the working directory hides the package's __init__
+from envs.action_names import action_names
 from envs.wrapping import (
     ForgetLastAction,
     KeptInfo,
@@ -250,7 +251,7 @@ class GymnasiumPlugin:
             Signals(config.signals, render, config.action_mask, config.log_info) if reads else None
         )
         try:
-            spec = describe(build, num_envs, signals)
+            spec = describe(build, num_envs, signals, names=action_names)
         except SpecError as error:
             raise SpecError(f"env: {error}{_hint(_space(build))}") from error
         return VectorEnvironments(build, spec, "sync" if render else config.mode, signals, config.step_timeout)

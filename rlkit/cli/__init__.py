@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rlkit import __version__
+from rlkit.cli.card import card
 from rlkit.cli.check import check
 from rlkit.cli.compare import compare
 from rlkit.cli.describe import describe
@@ -13,13 +14,16 @@ from rlkit.cli.group import Group
 from rlkit.cli.list import list_
 from rlkit.cli.pack import pack
 from rlkit.cli.plot import plot
+from rlkit.cli.report import report
 from rlkit.cli.resume import resume
 from rlkit.cli.sweep import sweep
 from rlkit.cli.train import train
 from rlkit.cli.view import view
 from rlkit.plugins import add_working_folder
 
-COMMANDS = (train, sweep, resume, evaluate, pack, compare, plot, view, list_, check, describe)  # as --help lists them
+COMMANDS = (  # as --help lists them
+    train, sweep, resume, evaluate, pack, card, compare, plot, report, view, list_, check, describe,
+)  # fmt: skip
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,14 +12,14 @@ from rlkit.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PICTURES = (".png", ".svg")
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def _only_pictures(context: click.Context, option: click.Parameter, files: tuple[Path, ...]) -> tuple[Path, ...]:
     """Raises ConfigError before anything is read or drawn."""
     for file in files:
         if file.suffix not in PICTURES:
-            raise ConfigError(f"{file}: pictures are written as {' or '.join(PICTURES)}")
+            raise ConfigError(f"{file}: pictures are written as {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
     return files
 
 
@@ -50,5 +50,5 @@ def pictures(help: str, *, required: bool = False) -> Callable[[F], F]:
         type=click.Path(path_type=Path),
         callback=_only_pictures,
         required=required,
-        help=f"{help} FILE.png or FILE.svg; may be given twice.",
+        help=f"{help} FILE.png, FILE.svg or FILE.pdf; may be given several times.",
     )

@@ -10,25 +10,9 @@ from typing import Any
 import PIL.Image
 
 from rlkit.config.tables import Config
+from rlkit.metrics.layout import LAYOUT, SCORES
 from rlkit.metrics.meters import Row
 from rlkit.types import Histogram, Image
-
-HPARAM_SCORES = ("final/return_iqm", "final/return_mean", "evaluation/return_mean")
-LAYOUT = {  # TensorBoard's tab "Custom Scalars": groups of charts, most important first; tags are patterns
-    "1 score": {"evaluation": [r"evaluation/return_mean"], "training episodes": [r"episode/return"],
-                "final": [r"final/return_iqm"], "episode length": [r"episode/length"]},
-    "2 learning": {"loss": [r"(.*/)?loss[/_].*"], "values": [r"(.*/)?q[/_](mean|max)"],
-                   "error": [r"(.*/)?q[/_]td_error"], "gradient": [r"(.*/)?gradient[/_]norm"]},
-    "3 exploration": {"exploration": [r"explor.*/.*"]},
-    "4 progress and speed": {"environment steps a second": [r"time/env_steps_per_second"],
-                             "updates": [r"progress/updates"], "replay": [r"replay/.*"]},
-    "5 network": {"lengths of v": [r"(.*/)?weight_norm[/_].*"], "g": [r"(.*/)?g[/_].*"],
-                  "gradients": [r"(.*/)?gradient_norm[/_].*"], "dormant units": [r"(.*/)?dormant[/_].*"],
-                  "effective learning rate": [r"(.*/)?effective_learning_rate[/_].*"],
-                  "rank": [r"(.*/)?features[/_]srank"]},
-    "6 goals": {"success": [r"goal_success/.*"], "shares": [r"goal_share/.*"], "length": [r"goal_length/.*"],
-                "visits an episode": [r"goal_visits/.*"], "what options bring": [r"option/.*return"]},
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +50,7 @@ class TensorBoardSink:
             for key, value in context.settings.items()
         }
         # TensorBoard shows the newest value of the scalar of that name
-        for summary in hparams(values, dict.fromkeys(HPARAM_SCORES, 0.0)):  # type: ignore[no-untyped-call]
+        for summary in hparams(values, dict.fromkeys(SCORES, 0.0)):  # type: ignore[no-untyped-call]
             self._writer.file_writer.add_summary(summary)
 
     def write(self, env_steps: int, row: Row) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,8 @@ from numpy.typing import NDArray
 
 from rlkit.config.tables import VisitsConfig
 from rlkit.errors import SpecError
+from rlkit.metrics.heatmap import Axes, framed
 from rlkit.types import EnvSpec, Image, StepBatch
-
-SIDE = 256  # minimum pixels of the picture's longer side
-UNVISITED = (0, 0, 0)
-# from few to many visits, evenly spaced: viridis (Smith and van der Walt), readable in grey and if colour-blind
-COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float64)
 
 
 class Visits:
@@ -40,6 +37,8 @@ class Visits:
         self._low = np.array(config.low, dtype=np.float64)
         self._width = np.array(config.high, dtype=np.float64) - self._low
         self._cells = np.array(config.cells, dtype=np.int64)
+        across, down = (f"{config.signal}[{column}]" for column in config.columns)
+        self._axes = Axes("", (across, down), config.low, config.high)
         self.counts = np.zeros(config.cells[::-1], dtype=np.int64)  # (vertical, horizontal)
 
     def observe(self, step: StepBatch) -> None:
@@ -56,10 +55,6 @@ class Visits:
         np.add.at(self.counts, (row, column), 1)
 
     def image(self) -> Image:
-        """The counts on a logarithmic scale, at least SIDE pixels along the longer side. Black: never visited."""
-        shade = np.log1p(self.counts) / max(float(np.log1p(self.counts.max())), 1e-9)  # 0..1
-        anchors = np.linspace(0, 1, len(COLOURS))
-        colours = np.stack([np.interp(shade, anchors, COLOURS[:, channel]) for channel in range(3)], axis=-1)
-        colours[self.counts == 0] = UNVISITED
-        scale = -(-SIDE // max(self.counts.shape))
-        return Image(np.rint(colours).astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1))
+        """The counts as a picture with axes, the number of visits and a logarithmic scale. Black: never visited."""
+        visited = f"{np.count_nonzero(self.counts):,} of {self.counts.size:,} cells"
+        return Image(framed(self.counts, replace(self._axes, title=f"visits: {self.counts.sum():,}, {visited}")))

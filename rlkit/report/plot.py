@@ -32,6 +32,9 @@ Y_LABELS = {
     "episode/return": "return of training episodes",
     "episode/length": "steps an episode, training",
 }
+DESCRIPTION = {".png": "Description", ".svg": "Description", ".pdf": "Subject"}
+CHANGING = {".png": "Software", ".svg": "Date", ".pdf": "CreationDate"}  # left out: it differs between calls
+"""Entries of the metadata of a picture's file, by its suffix."""
 FINAL_SCORE = "return of the final evaluation"
 LEGEND = 38  # characters of a line of the legend
 
@@ -45,11 +48,11 @@ class Picture:
     notes: list[str] = field(default_factory=list)
 
     def save(self, files: Sequence[Path]) -> list[str]:
-        """Writes PNG or SVG, by the suffix; the bytes are the same at every call. Returns the notes."""
+        """Writes PNG, SVG or PDF, by the suffix; the bytes are the same at every call. Returns the notes."""
         matplotlib = needed("matplotlib", "a picture")
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
-            metadata = {"Description": self.fingerprint, "Software" if file.suffix == ".png" else "Date": None}
+            metadata = {DESCRIPTION[file.suffix]: self.fingerprint, CHANGING[file.suffix]: None}
             with matplotlib.rc_context({"svg.hashsalt": "rlkit"}):
                 self.figure.savefig(file, dpi=150, metadata=metadata)
         return self.notes
@@ -139,7 +142,7 @@ def _figure(curves: dict[str, dict[str, Curve]], x: str, y: str, under: dict[str
     panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     numbers: dict[str, int] = {}
     for axis, (environment, groups) in zip(panels, curves.items(), strict=False):
-        _number(list(groups), numbers)
+        number_labels(list(groups), numbers)
         for label, curve in groups.items():
             _draw_curve(axis, label, curve, numbers[label], marked=x not in X_LABELS)
         axis.set_title(environment, fontsize=11, pad=6 + 9 * len(under[environment].splitlines()))
@@ -183,7 +186,7 @@ def caption(curves: dict[str, dict[str, Curve]]) -> str:
     )
 
 
-def _number(labels: Sequence[str], numbers: dict[str, int]) -> None:
+def number_labels(labels: Sequence[str], numbers: dict[str, int]) -> None:
     """Assigns each label of a panel the lowest number free in it; a label has the same number in all panels."""
     taken = {numbers[label] for label in labels if label in numbers}
     for label in labels:

@@ -19,6 +19,7 @@ from rlkit.runs.directory import RunDirectory
 from rlkit.runs.identity import of_experiment, understood
 
 EVALUATION = "evaluation/"
+MADE = ("machine", "device", "threads", "date")  # entries of a run's information that are kept in Result.made
 OF_EVALUATION = ("evaluation", "evaluation epsilon", "parameters", "return")  # entries of a protocol
 
 
@@ -48,6 +49,7 @@ class Result:
     processor_hours: float | None = None  # the same, of all threads of the process
     reference_scores: Mapping[str, float] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)  # machine, device, threads and date, as far as they are known
 
     @property
     def environment(self) -> str:
@@ -116,14 +118,14 @@ def _read_path(path: Path, found: Found) -> None:
     elif path.is_file():
         _read_one(path, found, named=True)
     else:
-        candidates = list(_candidates(path))
-        for candidate in candidates:
+        below = list(candidates(path))
+        for candidate in below:
             _read_one(candidate, found, named=candidate == path)
-        if not candidates:
+        if not below:
             found.problems.append(f"{path} holds neither run directories nor result files")
 
 
-def _candidates(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+def candidates(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
     """Run directories and JSON files below `folder`, but not the files inside run directories."""
     if folder.resolve() in above:  # a link that leads in a circle
         return
@@ -133,7 +135,7 @@ def _candidates(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
         return
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
-            yield from _candidates(entry, above)
+            yield from candidates(entry, above)
         elif entry.suffix == ".json":
             yield entry
 
@@ -178,7 +180,12 @@ def of_content(content: Mapping[str, Any], path: Path) -> Result:
         processor_hours=None if processor is None else float(processor) / 3600,
         reference_scores=_numbers(content.get("reference_scores")),
         versions=content.get("versions", {}),
+        made=_made(content),
     )
+
+
+def _made(content: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(content[key]) for key in MADE if key in content}
 
 
 def _numbers(scores: Any) -> dict[str, float] | None:
@@ -256,6 +263,7 @@ def _of_run(path: Path, problems: list[str]) -> Result:
         curves=curves,
         hours=None if hours is None else float(hours.values[-1]),
         versions=info.get("versions", {}),
+        made=_made(info),
     )
 
 

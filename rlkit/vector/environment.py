@@ -62,9 +62,16 @@ def action_of(space: gym.Space[Any], number: int) -> Any:
     return number + int(space.start)  # type: ignore[attr-defined]
 
 
-def describe(make: EnvMaker, num_envs: int, signals: SignalReader | None = None, frame_skip: int = 1) -> EnvSpec:
+def describe(
+    make: EnvMaker,
+    num_envs: int,
+    signals: SignalReader | None = None,
+    frame_skip: int = 1,
+    names: Callable[[Env], tuple[str, ...]] = lambda env: (),
+) -> EnvSpec:
     """The spec of `num_envs` such environments; makes one environment and closes it.
 
+    names: reads the names of its actions.
     `stack` is set if the outermost wrapper is a FrameStackObservation of a Box. `structure` is set for Dict and Tuple
     observations. Raises SpecError for spaces that are not supported and for signals that cannot be read.
     """
@@ -79,6 +86,7 @@ def describe(make: EnvMaker, num_envs: int, signals: SignalReader | None = None,
             stack=_stack(env),
             signals={} if signals is None else _signal_specs(env, signals),
             structure=structure,
+            action_names=names(env),
             steps_per_second=_rate(env),
         )
     finally:

@@ -15,7 +15,7 @@ from rlkit.report.results import find
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--out", "p.gif"], ".png or .svg"),
+        (["--out", "p.gif"], ".png, .svg or .pdf"),
         (["--out", "p.png", "--against", "dopamine"], "--x frames"),
         (["--out", "p.png", "--against", "dopamine", "--x", "frames", "--y", "loss/td"], "a return"),
         (["--out", "p.png", "--group-by", "agent.nstep"], "agent.n_step"),
@@ -36,9 +36,9 @@ def test_a_file_that_is_no_picture_is_refused_before_anything_is_written(
 ) -> None:
     path = write_result("a.json")
     for command in ("plot", "compare"):
-        done = call(command, path, "--out", tmp_path / "p.png", "--out", tmp_path / "p.pdf")
+        done = call(command, path, "--out", tmp_path / "p.png", "--out", tmp_path / "p.gif")
         assert done.exit_code == 2
-        assert done.output == f"Error: {tmp_path / 'p.pdf'}: pictures are written as .png or .svg\n"
+        assert done.output == f"Error: {tmp_path / 'p.gif'}: pictures are written as .png, .svg or .pdf\n"
     assert not (tmp_path / "p.png").exists()
 
 

@@ -148,7 +148,7 @@ def test_all_curves_that_match_in_one_picture(write_result: ResultWriter) -> Non
         draw(group, y="share/*")
 
 
-@pytest.mark.parametrize("ending", ["png", "svg"])
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_pictures_are_the_same_bytes_at_every_call(write_result: ResultWriter, tmp_path: Path, ending: str) -> None:
     path = write_result("a.json")
     for name in ("one", "two"):
