@@ -37,13 +37,12 @@ def view(runs: tuple[Path, ...], port: int) -> None:
     for folder in folders:
         if not folder.is_dir():
             raise RunError(f"{folder} is not a directory; train something first, or name a run")
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
     with tempfile.TemporaryDirectory(prefix="rlkit-view-") as folder:
         board = Board(folders, Path(folder))
         board.update()
-        address = _start(folder, port)
+        address, stopped = _start(folder, port), threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
         console.print(f"{len(board.names)} runs: {address}{PAGE} (Ctrl-C ends it)", markup=False)
         while not stopped.wait(EVERY):
             board.update()

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from envs.action_names import action_names
 from envs.gymnasium import Build, GymnasiumConfig, WrapperConfig, plugin
 from envs.wrapping import sticky_actions, time_limit
 from rlkit.config.load import resolve
@@ -342,6 +343,32 @@ def test_what_cannot_be_rendered_says_so(kind: type[gym.Env]) -> None:
     plugin.make(config(f"{kind.__name__}-v0"), 1, Purpose.TRAIN).close()
     with pytest.raises(ConfigError, match=f"{kind.__name__}-v0"):
         plugin.make(config(f"{kind.__name__}-v0"), 1, Purpose.RENDER)
+
+
+MINIGRID = {"register": ("minigrid",), "wrappers": (IMAGE,)}
+
+
+@pytest.mark.parametrize(
+    ("of", "names"),
+    [
+        (minatar("Breakout"), ("none", "left", "right")),
+        (
+            config("MiniGrid-DoorKey-5x5-v0", **MINIGRID),
+            ("left", "right", "forward", "pickup", "drop", "toggle", "done"),
+        ),
+        (config("MiniGrid-Dynamic-Obstacles-5x5-v0", **MINIGRID), ("left", "right", "forward")),
+        (config("CartPole-v1"), ()),
+    ],
+)
+def test_actions_have_names_where_the_environment_knows_them(of: GymnasiumConfig, names: tuple[str, ...]) -> None:
+    assert made(of).spec.action_names == names
+
+
+def test_actions_of_a_wrapper_have_no_names_of_the_environment() -> None:
+    env = gym.wrappers.TransformAction(gym.make("CartPole-v1"), lambda action: action % 2, gym.spaces.Discrete(4))
+    env.unwrapped.action_names = ("left", "right")
+    assert action_names(env.env) == ("left", "right")
+    assert action_names(env) == ()
 
 
 def test_protocol_says_what_a_score_depends_on() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rlkit.config.tables import VisitsConfig
 from rlkit.errors import SpecError
+from rlkit.metrics.heatmap import LEFT, TOP, cells
 from rlkit.metrics.visits import Visits
 from rlkit.types import ArraySpec, EnvSpec, Observation, StepBatch
 
@@ -46,14 +47,14 @@ def test_edges_and_what_lies_beyond_count_in_the_nearest_cell() -> None:
 def test_the_picture() -> None:
     visits = visits_over((0, 0), (3, 2), (3, 2))
     visits.add(np.array([[0, 0]] * 1000 + [[2, 0]] * 10 + [[1, 1]]))
-    pixels = visits.image().pixels
+    pixels = cells(visits.counts)
     assert pixels.dtype == np.uint8
     assert pixels.shape == (172, 258, 3)
     brightness = pixels[43::86, 43::86].astype(int).sum(axis=-1)  # the middle of each cell
     assert brightness[0, 0] > brightness[0, 2] > brightness[1, 1] > 0
     assert brightness[0, 1] == brightness[1, 0] == brightness[1, 2] == 0
     assert (pixels[:86, :86] == pixels[0, 0]).all()
-    assert not visits_over((0, 0), (1, 1), (4, 4)).image().pixels.any()
+    assert not cells(visits_over((0, 0), (1, 1), (4, 4)).counts).any()
 
 
 def test_steps_are_counted_by_their_signal() -> None:
@@ -79,3 +80,19 @@ def test_a_signal_that_is_not_there_is_refused() -> None:
 def test_an_empty_plane_is_refused(high: tuple[float, float], cells: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="low < high and at least one cell"):
         visits_over((0, 0), high, cells)
+
+
+def test_the_picture_has_a_title_axes_and_a_scale() -> None:
+    visits = visits_over((0, 0), (3, 2), (3, 2))
+    empty = visits.image().pixels
+    visits.add(np.array([[0, 0]] * 1000 + [[2, 0]] * 10 + [[1, 1]]))
+    pixels = visits.image().pixels
+    assert pixels.shape == empty.shape
+    grid = cells(visits.counts)
+    height, width = grid.shape[:2]
+    np.testing.assert_array_equal(pixels[TOP : TOP + height, LEFT : LEFT + width], grid)
+    for part in (pixels[:TOP], pixels[TOP + height :], pixels[:, :LEFT]):
+        assert part.min() < 128, "no text"
+    scale = pixels[TOP : TOP + height, LEFT + width + 14]
+    assert scale[0].tolist() == grid[0, 0].tolist(), "the scale begins with the most visits"
+    assert not scale[-1].any(), "and ends with none"
