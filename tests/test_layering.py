@@ -129,7 +129,8 @@ def test_the_wheel_holds_all_that_runs_and_nothing_else(wheel: zipfile.ZipFile) 
     files = {name for name in wheel.namelist() if ".dist-info/" not in name}
     wanted = {path.relative_to(ROOT).as_posix() for path in sources(*PACKAGES)}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.toml")}
-    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "rlkit" / "report" / "data").iterdir()}
+    for folder in ("data", "templates"):
+        wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "rlkit" / "report" / folder).iterdir()}
     assert files == wanted | {"rlkit/py.typed"}
 
 

@@ -149,9 +149,9 @@ def early_ends(groups: Sequence[Group]) -> list[str]:
     """One line for each group with runs that `evaluation.stop` ended."""
     lines = []
     for group in groups:
-        config = group.runs[0].config
-        ends = [run.env_steps for run in group.runs if run.stopped]
-        if ends:
+        stopped = [run for run in group.runs if run.stopped]
+        if stopped:
+            config, ends = stopped[0].config, [run.env_steps for run in stopped]
             key, at_least, times = (config[f"evaluation.stop.{name}"] for name in ("key", "at_least", "times"))
             most = config["train.steps"]
             lines.append(
