@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rlkit.vector.environment import Env, num_actions
 
 MINATAR = {"n": "none", "l": "left", "u": "up", "r": "right", "d": "down", "f": "fire"}
@@ -13,10 +15,11 @@ def action_names(env: Env) -> tuple[str, ...]:
     Read from an attribute `action_names` of the environment, MiniGrid's enumeration `actions`, MinAtar's `action_map`,
     or `get_action_meanings` of Gymnasium's Atari environments.
     """
-    inner = env.unwrapped
+    inner: Any = env.unwrapped
     if inner.action_space != env.action_space:
         return ()
-    count, game = num_actions(env.action_space), getattr(getattr(inner, "game", None), "env", None)
+    count = num_actions(env.action_space)
+    game: Any = getattr(getattr(inner, "game", None), "env", None)
     names: list[str] = []
     if hasattr(inner, "action_names"):
         names = [str(name) for name in inner.action_names]

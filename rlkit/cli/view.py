@@ -37,10 +37,10 @@ def view(runs: tuple[Path, ...], port: int) -> None:
     for folder in folders:
         if not folder.is_dir():
             raise RunError(f"{folder} is not a directory; train something first, or name a run")
-    with tempfile.TemporaryDirectory(prefix="rlkit-view-") as folder:
-        board = Board(folders, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="rlkit-view-") as links:
+        board = Board(folders, Path(links))
         board.update()
-        address, stopped = _start(folder, port), threading.Event()
+        address, stopped = _start(links, port), threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
         console.print(f"{len(board.names)} runs: {address}{PAGE} (Ctrl-C ends it)", markup=False)

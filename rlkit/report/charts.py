@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from rlkit.metrics.layout import LAYOUT
 from rlkit.metrics.meters import FINAL
+from rlkit.report.curves import Curve, curve_of
 from rlkit.report.groups import Group
-from rlkit.report.plot import COLOURS, Y_LABELS, Curve, curve_of, number_labels
+from rlkit.report.plot import COLOURS, Y_LABELS, number_labels
 from rlkit.report.scores import curve_interval, curve_iqm, needed
 
 OTHER = "other"  # the category of metrics that no pattern of the layout matches

@@ -16,8 +16,8 @@ from helpers.command import call
 from helpers.result_files import ResultWriter
 from rlkit.report import page
 from rlkit.report.charts import POINTS, ordered, thinned
+from rlkit.report.curves import Curve
 from rlkit.report.page import names_of, nested
-from rlkit.report.plot import Curve
 from rlkit.report.results import find
 
 
