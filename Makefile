@@ -27,7 +27,7 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 # minute of it is part of `make test`.
 FAST := $(PYTEST) -m "not slow"
 
-EXTRAS := dev,worlds,report,video
+EXTRAS := dev,worlds,report,video,tune
 OTHER_EXTRAS := benchmarks
 
 .PHONY: fuzz soak train test test-slow test-extras check results format lint test-lowest install clean

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import stat
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rlkit.errors import RunError
 
@@ -51,6 +53,50 @@ def remove_temporaries(folder: Path) -> None:
     for path in folder.glob(".*"):
         if TEMPORARY.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
+
+
+class Taken(Exception):
+    """A lock that another process holds; the text names its process and host."""
+
+
+class FileLock:
+    """The lock of a file, which names the process and the host that hold it.
+
+    The system releases it when the process ends, however it ends. On a folder that several machines share it holds only
+    if the file system passes locks on; so a lock that another host has left behind is taken with a warning.
+    """
+
+    def __init__(self, path: Path, *, wait: bool = False) -> None:
+        """wait: until it is free. Raises Taken if it is not."""
+        import fcntl  # not on Windows, where policies can act and be evaluated, but not trained
+
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        self._file = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            with self._file as file:
+                raise Taken(file.read(300).strip() or "pid unknown") from error
+        left, host = self._file.read(300).strip(), socket.gethostname()
+        if left and " on " in left and not left.endswith(f" on {host}") and not wait:
+            warnings.warn(f"{path} was left by {left}; if that process still runs, stop this one", stacklevel=3)
+        self._write(f"pid {os.getpid()} on {host}")
+
+    def _write(self, owner: str) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(owner)
+        self._file.flush()
+
+    def release(self) -> None:
+        self._write("")
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.release()
 
 
 def read_json(path: Path) -> dict[str, Any]:

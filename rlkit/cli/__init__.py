@@ -18,11 +18,12 @@ from rlkit.cli.report import report
 from rlkit.cli.resume import resume
 from rlkit.cli.sweep import sweep
 from rlkit.cli.train import train
+from rlkit.cli.tune import tune
 from rlkit.cli.view import view
 from rlkit.plugins import add_working_folder
 
 COMMANDS = (  # as --help lists them
-    train, sweep, resume, evaluate, pack, card, compare, plot, report, view, list_, check, describe,
+    train, sweep, tune, resume, evaluate, pack, card, compare, plot, report, view, list_, check, describe,
 )  # fmt: skip
 
 

@@ -33,7 +33,8 @@ def run_all(jobs: Sequence[Job], limit: int | None) -> None:
 
     Raises ConfigError before anything starts, Interrupted after a signal, RlkitError where runs failed.
     """
-    from rlkit.runs.launcher import Runner, plan
+    from rlkit.runs.launcher import plan
+    from rlkit.runs.runner import LocalExecutor, Runner
 
     found = plan(jobs)
     counts = {"finished": found.finished, "to resume": found.to_resume, "to train": found.to_train}
@@ -41,8 +42,8 @@ def run_all(jobs: Sequence[Job], limit: int | None) -> None:
     for note in found.notes:
         say(note)
     limit = limit or max(1, cores() // max(job.config.train.threads for job in jobs))
-    with Display(found) as display:
-        outcome = Runner(limit, display.show).run(found)
+    with Display("runs", len(jobs), len(found.finished)) as display:
+        outcome = Runner(LocalExecutor(limit), display.show).run(found)
     for name, why in outcome.failed.items():
         console.print(f"[red]failed:[/] {name}: ", end="")
         console.print(why, markup=False)

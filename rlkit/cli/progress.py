@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rlkit.cli.console import console
 
 if TYPE_CHECKING:
-    from rlkit.runs.launcher import Job, Plan
+    from rlkit.runs.launcher import Job
     from rlkit.training.trainer import Trainer
 
 TAIL = 8192  # bytes at a metrics file's end that are sure to hold a whole row
@@ -46,30 +46,35 @@ def progress_bar(steps: int) -> Iterator[Any]:
 
 
 class Display:
-    """One bar for all runs and one for each running one."""
+    """One bar for all runs or trials and one for each running run."""
 
-    def __init__(self, found: Plan) -> None:
-        self._total = len(found.finished) + len(found.to_resume) + len(found.to_train)
+    def __init__(self, what: str, total: int, ended: int) -> None:
+        """what: of which there are `total`, and `ended` so far."""
+        self._what, self._total, self._ended = what, total, ended
         self._progress = _bars(per_second=2)
         self._runs: dict[str, TaskID] = {}
-        self._ended = len(found.finished)
 
     def __enter__(self) -> Display:
         self._progress.start()
-        self._whole = self._progress.add_task("runs", total=self._total, completed=self._ended, news="")
+        self._whole = self._progress.add_task(self._what, total=self._total, completed=self._ended, news="")
         return self
 
     def __exit__(self, *details: Any) -> None:
         self._progress.stop()
+
+    def advance(self) -> None:
+        """One more has ended."""
+        self._ended += 1
 
     def show(self, running: Mapping[str, Job]) -> None:
         from rlkit.runs.directory import RunDirectory
 
         for name in [name for name in self._runs if name not in running]:
             self._progress.remove_task(self._runs.pop(name))
-            self._ended += 1
-            if not console.is_terminal:
-                console.print(f"{self._ended} of {self._total} ended: {name}", markup=False)
+            if self._what == "runs":
+                self.advance()
+                if not console.is_terminal:
+                    console.print(f"{self._ended} of {self._total} ended: {name}", markup=False)
         self._progress.update(self._whole, completed=self._ended)
         for name, job in running.items():
             if name not in self._runs:

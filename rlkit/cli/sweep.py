@@ -9,6 +9,7 @@ import click
 from rlkit.cli.batch import run_all
 from rlkit.cli.options import DATA, JOBS
 from rlkit.config.keys import renamed
+from rlkit.errors import ConfigError
 
 
 @click.command()
@@ -44,6 +45,8 @@ def sweep(sweep_file: Path, jobs: int | None, data: Path | None) -> None:
     from rlkit.runs.sweep import load_sweep
 
     found = load_sweep(sweep_file)
+    if found.search is not None:
+        raise ConfigError(f"{sweep_file} has the table [search]: 'rlkit tune {sweep_file}' runs it")
     seeds = parse_seeds(str(found.seeds))
     several = len(found.configs()) > 1  # then they must be told apart by their own names
     everything = [

@@ -6,7 +6,6 @@ independently. Every interval is the 95% percentile interval; intervals are dete
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,13 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.errors import ConfigError
+from rlkit import extras
 from rlkit.training.evaluation import iqm
 
 Scores = NDArray[np.float64]  # (runs, tasks), or (runs, tasks, points) for curves
 RESAMPLES = 2000
 FEWEST_RUNS = 3  # for an interval: two seeds give no useful estimate of the spread
-INSTALL = "pip install -c constraints.txt -e '.[report]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +37,7 @@ class Estimate:
 
 def needed(module: str, what: str) -> Any:
     """Imports a module of the extra `report`. Raises ConfigError with the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise ConfigError(f"{what} needs {package}, which is not installed: {INSTALL} (or make install)") from error
+    return extras.needed(module, what, "report")
 
 
 @cache

@@ -21,7 +21,7 @@ import rlkit
 from rlkit.config.load import load, read
 from rlkit.config.tables import Config, StopConfig
 from rlkit.errors import RlkitError, RunError, WorkerError
-from rlkit.files import TEMPORARY, read_json, refuse_links, remove_temporaries, write_text
+from rlkit.files import TEMPORARY, FileLock, Taken, read_json, refuse_links, remove_temporaries, write_text
 from rlkit.runs.checkpoint import CheckpointStore, collect_garbage, load_state, present, save_state
 from rlkit.types import State
 
@@ -226,20 +226,23 @@ class RunDirectory:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Lets one process at a time write to the run. Raises RunError if another process has the lock."""
-        import fcntl  # not on Windows, where policies can act and be evaluated, but not trained
-
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        with os.fdopen(descriptor, "r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                owner = file.read(20).strip() or "unknown"
-                raise RunError(f"{self.path} is being written to by another process (pid {owner})") from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        try:
+            held = FileLock(self.path / "lock")
+        except Taken as error:
+            raise RunError(f"{self.path} is being written to by another process ({error})") from error
+        with held:
             remove_temporaries(self.path)
             yield
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process is writing to the run."""
+        try:
+            if (self.path / "lock").is_file():
+                FileLock(self.path / "lock").release()
+        except Taken:
+            return True
+        return False
 
 
 def _checked(path: Path, expected: Mapping[str, type]) -> dict[str, Any]:

@@ -1,18 +1,11 @@
-"""Runs many jobs, each in a process of its own: skips finished runs and resumes interrupted ones."""
+"""What many runs need: their jobs, and which of them are finished, to be resumed or to be trained."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,15 +44,6 @@ class Plan:
     to_resume: list[Job] = field(default_factory=list)
     to_train: list[Job] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Outcome:
-    """The outcome of a list of jobs."""
-
-    finished: list[Job] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)  # name → why
-    stopped_by: int | None = None  # a signal
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -124,7 +108,7 @@ def plan(jobs: Sequence[Job]) -> Plan:
     others: dict[str, list[str]] = {}
     for job in jobs:
         try:
-            done = _finished_content(job)
+            done = finished_content(job)
             if done is None:
                 (found.to_resume if RunDirectory(job.run).checkpoints.steps() else found.to_train).append(job)
             else:
@@ -139,7 +123,7 @@ def plan(jobs: Sequence[Job]) -> Plan:
     return found
 
 
-def _finished_content(job: Job) -> dict[str, Any] | None:
+def finished_content(job: Job) -> dict[str, Any] | None:
     """The result of a finished job, from its data file or its run directory; None if it is not finished."""
     path = job.data if job.data is not None and job.data.is_file() else job.run / "result.json"
     try:
@@ -192,94 +176,3 @@ def small(content: Mapping[str, Any]) -> str:
         if len(text) <= LARGEST or len(curve) < 10:
             return text
         curve = curve[::-1][::2][::-1]
-
-
-class Runner:
-    """Runs each job in a process of its own, at most `limit` at a time."""
-
-    def __init__(self, limit: int, on_change: Callable[[Mapping[str, Job]], None], every: float = 0.5) -> None:
-        """on_change: called with the running jobs, every `every` seconds."""
-        self._limit, self._on_change, self._every = limit, on_change, every
-        self._running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
-        self._signal: int | None = None
-        self._told: set[str] = set()  # the jobs whose processes got it
-        self.outcome = Outcome()
-
-    def run(self, found: Plan) -> Outcome:
-        """Runs all jobs of the plan. One failure does not stop the rest; a first signal lets all write a checkpoint."""
-        self.outcome.finished += found.finished
-        for job in found.finished:
-            collect(job)
-            _log(job).unlink(missing_ok=True)  # left if this command was killed while the run went on
-        waiting = [(job, True) for job in found.to_resume] + [(job, False) for job in found.to_train]
-        with tempfile.TemporaryDirectory() as folder, self._forwarding_signals():
-            while self._running or (waiting and self._signal is None):
-                while waiting and len(self._running) < self._limit and self._signal is None:
-                    self._start(*waiting.pop(0), Path(folder))
-                time.sleep(self._every)
-                self._collect_ended()
-                self._on_change({name: job for name, (job, _) in self._running.items()})
-        self.outcome.stopped_by = self._signal
-        return self.outcome
-
-    def _start(self, job: Job, resume: bool, folder: Path) -> None:
-        job.run.parent.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{job.name}.toml"
-        file.write_text(job.config.to_toml(), encoding="utf-8")
-        command = ["resume", str(job.run), "--trust"] if resume else ["train", str(file), "--run", str(job.run)]
-        environment = {"OMP_NUM_THREADS": str(job.config.train.threads), **os.environ}
-        with _log(job).open("wb") as log:
-            # a session of its own: Ctrl-C reaches the children only through the handler below
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "rlkit.cli", *command],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
-                start_new_session=True,
-            )  # fmt: skip
-        self._running[job.name] = job, process
-        if self._signal is not None and job.name not in self._told:  # it came while the process was being started
-            process.send_signal(self._signal)
-
-    def _collect_ended(self) -> None:
-        for name, (job, process) in list(self._running.items()):
-            if process.poll() is None:
-                continue
-            del self._running[name]
-            # a signal may reach a run that is finished but whose process is not
-            if process.returncode == 0 or (self._signal is not None and _finished_content(job) is not None):
-                collect(job)
-                self.outcome.finished.append(job)
-                _log(job).unlink()
-            elif self._signal is None:
-                self.outcome.failed[name] = _why(job, process.returncode)
-
-    @contextmanager
-    def _forwarding_signals(self) -> Iterator[None]:
-        def forward(number: int, frame: Any) -> None:
-            if self._signal is None:
-                os.write(2, b"\nstopping: each run writes a checkpoint; a second signal stops at once, without one\n")
-            self._signal = number
-            for name, (_, process) in self._running.items():
-                self._told.add(name)
-                process.send_signal(number)  # the second signal ends a child at once
-
-        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            for _, process in self._running.values():  # only after an error in this process
-                process.terminate()
-
-
-def _log(job: Job) -> Path:
-    """The output of a run; removed when it succeeds."""
-    return job.run.with_name(f"{job.run.name}.log")
-
-
-def _why(job: Job, code: int) -> str:
-    """The error line of a failed run, and the path of its full output."""
-    lines = [line.strip() for line in _log(job).read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("Error:")] or lines[-1:] or [f"exit code {code}"]
-    killed = f"killed by signal {-code}; " if code < 0 else ""
-    return f"{killed}{errors[-1].removeprefix('Error: ')} (full output: {_log(job)})"

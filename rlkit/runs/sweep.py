@@ -1,4 +1,4 @@
-"""Sweep files: configs, seeds, and a grid or random draws over dotted keys."""
+"""Sweep files: configs, seeds, and a grid, random draws or a search over dotted keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -49,8 +49,39 @@ class RandomDraws(Model):
     keys: dict[str, Range | list[Any]]
 
 
+class SearchConfig(Model):
+    """The table `search` of `rlkit tune`: the objective, the sampler, and the range or choices of each key."""
+
+    trials: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Settings to try; with the sampler grid by default all combinations.",
+    )
+    sampler: Literal["tpe", "random", "grid"] = Field(default="tpe", description="How settings are proposed.")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the sampler.")
+    objective: Literal["final", "area", "steps_to_solve"] = Field(
+        default="final",
+        description="final: interquartile mean of the returns of the final evaluation. area: mean of the evaluation "
+        "curve over all steps. steps_to_solve: environment steps until evaluation.stop is met, train.steps if never.",
+    )
+    pruner: Literal["median", "hyperband", "none"] = Field(
+        default="median", description="What stops trials early, by their evaluations during training."
+    )
+    prune_from: int | None = Field(
+        default=None, ge=0, description="Environment steps before which no trial is stopped; default train.steps / 4."
+    )
+    keys: dict[str, Range | list[Any]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _complete(self) -> SearchConfig:
+        if self.trials is None and self.sampler != "grid":
+            raise ValueError(f"trials is missing: the sampler {self.sampler} proposes settings without end")
+        return self
+
+
 class SweepConfig(Model):
-    """[grid] or [random], over one config or several."""
+    """[grid], [random] or [search], over one config or several."""
 
     config: str | list[str]
     name: str | None = Field(default=None, pattern=r"^[\w.+-]+$")  # of its runs and results; None: that of the config
@@ -58,12 +89,15 @@ class SweepConfig(Model):
     set: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] | None = None
     random: RandomDraws | None = None
+    search: SearchConfig | None = None
 
     @model_validator(mode="after")
-    def _not_both(self) -> SweepConfig:
-        if self.grid is not None and self.random is not None:
-            raise ValueError("give [grid] or [random], not both")
-        for key, values in ((self.random.keys if self.random else self.grid) or {}).items():
+    def _one_of_them(self) -> SweepConfig:
+        given = [name for name in ("grid", "random", "search") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of [grid], [random] and [search], not both {given[0]} and {given[1]}")
+        keyed = self.random or self.search
+        for key, values in ((keyed.keys if keyed else self.grid) or {}).items():
             if isinstance(values, list) and not values:
                 raise ValueError(f"{key} has no values")
         return self
@@ -102,8 +136,9 @@ def load_sweep(path: Path) -> SweepConfig:
     for name in ("set", "grid"):
         if isinstance(tables.get(name), dict):
             tables[name] = flat(tables[name])
-    if isinstance(tables.get("random"), dict) and isinstance(tables["random"].get("keys"), dict):
-        tables["random"]["keys"] = flat(tables["random"]["keys"], is_value=_is_range)
+    for name in ("random", "search"):
+        if isinstance(tables.get(name), dict) and isinstance(tables[name].get("keys"), dict):
+            tables[name]["keys"] = flat(tables[name]["keys"], is_value=is_range)
     try:
         return SweepConfig.model_validate(tables, strict=True)
     except ValidationError as error:
@@ -111,5 +146,6 @@ def load_sweep(path: Path) -> SweepConfig:
         raise ConfigError(f"{path}: " + "\n  ".join(problems)) from error
 
 
-def _is_range(table: Mapping[str, Any]) -> bool:
+def is_range(table: Mapping[str, Any]) -> bool:
+    """Whether a table is the range of a number."""
     return bool({"low", "high"} & set(table))

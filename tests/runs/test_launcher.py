@@ -21,7 +21,8 @@ from helpers.here import run_here
 from rlkit.cli.progress import last_row
 from rlkit.errors import ConfigError
 from rlkit.runs.directory import RunDirectory
-from rlkit.runs.launcher import LARGEST, Plan, Runner, group_name, make_jobs, parse_seeds, plan, small
+from rlkit.runs.launcher import LARGEST, Plan, group_name, make_jobs, parse_seeds, plan, small
+from rlkit.runs.runner import LocalExecutor, Runner
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,9 @@ def test_a_signal_that_comes_when_a_run_has_just_ended_does_not_hide_it(
     rlkit.train(job.config, run=job.run)
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda command, **options: popen(["sleep", "60"], **options))
-    runner = Runner(1, lambda running: os.kill(os.getpid(), signal.SIGINT) if running else None, every=0.05)
+    runner = Runner(
+        LocalExecutor(1), lambda running: os.kill(os.getpid(), signal.SIGINT) if running else None, every=0.05
+    )
     assert runner.run(Plan(to_resume=[job])).finished == [job]
     assert job.data is not None
     assert job.data.exists()
@@ -212,7 +215,7 @@ def test_a_signal_while_a_process_is_being_started_reaches_it(place: Path, monke
 
     monkeypatch.setattr(subprocess, "Popen", start)
     begin = time.monotonic()
-    outcome = Runner(1, lambda running: None, every=0.05).run(
+    outcome = Runner(LocalExecutor(1), lambda running: None, every=0.05).run(
         plan(make_jobs("small.toml", {}, [0], Path("runs"), None))
     )
     assert outcome.stopped_by == signal.SIGINT
@@ -232,7 +235,7 @@ def test_at_most_so_many_at_a_time(place: Path, monkeypatch: pytest.MonkeyPatch)
     popen, seen = subprocess.Popen, []
     monkeypatch.setattr(subprocess, "Popen", lambda command, **options: popen(["sleep", "0.3"], **options))
     found = plan(make_jobs("small.toml", {}, range(3), Path("runs"), None))
-    outcome = Runner(2, lambda running: seen.append(len(running)), every=0.05).run(found)
+    outcome = Runner(LocalExecutor(2), lambda running: seen.append(len(running)), every=0.05).run(found)
     assert len(outcome.finished) == 3
     assert max(seen) == 2
 
