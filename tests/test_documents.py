@@ -150,6 +150,13 @@ class Reader:
             for settings in sweep.settings():
                 load(config, settings)
 
+    def _tune(self, words: list[str]) -> None:
+        """Up to the first trial; the file is checked with every bound and every choice."""
+        from rlkit.runs.tuning.search import Search
+
+        options = main.commands["tune"].make_context("tune", list(words[1:])).params
+        assert Search.opened(options["sweep_file"], options["storage"]).study.wanted
+
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
