@@ -9,12 +9,14 @@ import torch
 
 from agents.dqn.agent import DQNAgent
 from agents.dqn.config import DQNConfig
-from rlkit.agent import AgentContext
+from rlkit.agent import Agent, AgentContext, Policy
 from rlkit.exploration.action_mask import mask_columns
-from rlkit.exploration.bonus import Actor, bonus_columns, build_actor, build_bonus
+from rlkit.exploration.bonus import Actor, bonus_columns, build_actor
+from rlkit.exploration.observed import build_seen_bonus, observing, observing_policy, seen_spec
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.q_learner import QLearner
 from rlkit.learning.softmax import build_softmax
+from rlkit.nn.beside import input_space
 from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_q_network, describe_network
@@ -36,35 +38,38 @@ class DQNPlugin:
     def samples(self, config: DQNConfig) -> bool:
         return config.softmax is not None
 
-    def policy(self, config: DQNConfig, spec: EnvSpec, device: torch.device) -> QPolicy:
-        return _policy(config, spec, device, 0, build_actor(config.bonus, spec))
+    def policy(self, config: DQNConfig, spec: EnvSpec, device: torch.device) -> Policy:
+        seen, actor = seen_spec(config.bonus, spec), build_actor(config.bonus, spec)
+        return observing_policy(_policy(config, seen, device, 0, actor), config.bonus, spec)
 
-    def agent(self, config: DQNConfig, spec: EnvSpec, context: AgentContext) -> DQNAgent:
+    def agent(self, config: DQNConfig, spec: EnvSpec, context: AgentContext) -> Agent:
+        seen = seen_spec(config.bonus, spec)
         priorities = _priorities(config)
         extras = {**bonus_columns(config.bonus), **mask_columns(spec)}
-        size = replay_bytes(config.replay_capacity, spec, extras, priorities)
+        size = replay_bytes(config.replay_capacity, seen, extras, priorities)
         require_memory(size, "the replay (agent.replay_capacity)", placed(size, context.device), config.replay_capacity)
         replay = Replay(
             config.replay_capacity,
-            spec,
+            seen,
             steps=config.n_step,
             extras=extras,
             device=context.device,
             rng=context.streams.generator("replay"),
             prioritised=priorities,
         )
-        bonus = build_bonus(config.bonus, spec, context.streams.child("bonus"), replay, config.learning_starts)
-        policy = _policy(config, spec, context.device, context.streams.seed("network"), bonus.actor)
+        bonus = build_seen_bonus(config.bonus, spec, context.streams.child("bonus"), replay, config.learning_starts)
+        policy = _policy(config, seen, context.device, context.streams.seed("network"), bonus.actor)
         learner = QLearner(
             policy.network, config.learner(policy.softmax), context.streams.torch_generator("loss", context.device)
         )
-        return DQNAgent(config, policy, learner, replay, bonus)
+        return observing(DQNAgent(config, policy, learner, replay, bonus), config.bonus, spec)
 
     def describe(self, config: DQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
-        network = _policy(config, spec, torch.device("cpu"), 0, None).network
-        require_capacity(config.replay_capacity, spec, config.n_step)
+        seen = seen_spec(config.bonus, spec)
+        network = _policy(config, seen, torch.device("cpu"), 0, None).network
+        require_capacity(config.replay_capacity, seen, config.n_step)
         extras = {**bonus_columns(config.bonus), **mask_columns(spec)}
-        size = replay_bytes(config.replay_capacity, spec, extras, _priorities(config))
+        size = replay_bytes(config.replay_capacity, seen, extras, _priorities(config))
         bonus = {}
         if config.bonus is not None:
             config.bonus.validate_for(spec, config.learning_starts)
@@ -72,7 +77,7 @@ class DQNPlugin:
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
             "input": describe_input(
-                spec.observation_space, config.network.input_kind, config.learning_starts, config.network.layout
+                input_space(seen), config.network.input_kind, config.learning_starts, config.network.layout
             ),
             "network": describe_network(network, spec.num_actions),
             "replay": f"{config.replay_capacity:,} steps, {size_text(size)}",
@@ -82,13 +87,14 @@ class DQNPlugin:
         }
 
     def networks(self, config: DQNConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
-        network = _policy(config, spec, torch.device("cpu"), 0, None).network
-        return {"Q-network": summarise(network, torch.as_tensor(np.asarray(spec.observation_space.sample()))[None])}
+        seen = seen_spec(config.bonus, spec)
+        network = _policy(config, seen, torch.device("cpu"), 0, None).network
+        return {"Q-network": summarise(network, torch.as_tensor(np.asarray(seen.observation_space.sample()))[None])}
 
 
 def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int, actor: Actor | None) -> QPolicy:
     with torch_seeded(seed):
-        network = build_q_network(config.network, spec.observation_space, spec.num_actions)
+        network = build_q_network(config.network, input_space(spec), spec.num_actions)
     refuse_single(network, config.batch_size)
     softmax = build_softmax(config.softmax, device)
     return QPolicy(network.to(device), spec.num_actions, device, actor, softmax)

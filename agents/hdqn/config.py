@@ -46,6 +46,12 @@ class LevelConfig(GradientConfig):
         'true: "count" with its defaults.',
     )
 
+    @model_validator(mode="after")
+    def _observes_no_counts(self) -> Self:
+        if self.bonus is not None and self.bonus.observed:
+            raise ValueError("bonus.observe_counts: h-DQN does not observe counts; ppo, pqn and dqn do")
+        return self
+
     def learner(self) -> LearnerSettings:
         """The settings of the learner."""
         gradient = self.gradient(self.learning_rate, self.optimizer)

@@ -11,10 +11,12 @@ from agents.ppo.agent import PPOAgent
 from agents.ppo.config import PPOConfig
 from agents.ppo.learner import PPOLearner
 from agents.ppo.policy import PPOPolicy
-from rlkit.agent import AgentContext, Pacing
+from rlkit.agent import Agent, AgentContext, Pacing, Policy
 from rlkit.errors import ConfigError
-from rlkit.exploration.bonus import bonus_columns, build_bonus
+from rlkit.exploration.bonus import bonus_columns
+from rlkit.exploration.observed import build_seen_bonus, observing, observing_policy, seen_spec
 from rlkit.nn.actor_critic import build_actor_critic, describe_actor_critic
+from rlkit.nn.beside import input_space
 from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.summary import summarise
@@ -34,30 +36,32 @@ class PPOPlugin:
     def samples(self, config: PPOConfig) -> bool:
         return True
 
-    def policy(self, config: PPOConfig, spec: EnvSpec, device: torch.device) -> PPOPolicy:
-        return _policy(config, spec, device, 0)
+    def policy(self, config: PPOConfig, spec: EnvSpec, device: torch.device) -> Policy:
+        return observing_policy(_policy(config, seen_spec(config.bonus, spec), device, 0), config.bonus, spec)
 
-    def agent(self, config: PPOConfig, spec: EnvSpec, context: AgentContext) -> PPOAgent:
+    def agent(self, config: PPOConfig, spec: EnvSpec, context: AgentContext) -> Agent:
+        seen = seen_spec(config.bonus, spec)
         parts = _minibatches(config, spec)
         streams, device = context.streams, context.device
-        trajectory = Trajectory(config.rollout_steps, spec, extras=_columns(config), device=device)
+        trajectory = Trajectory(config.rollout_steps, seen, extras=_columns(config), device=device)
         steps = config.rollout_steps * spec.num_envs
-        bonus = build_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
-        policy = _policy(config, spec, device, streams.seed("network"))
+        bonus = build_seen_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
+        policy = _policy(config, seen, device, streams.seed("network"))
         refuse_single(policy.network, steps // parts)
         learner = PPOLearner(config, policy.network, parts, streams.generator("minibatches"))
-        return PPOAgent(config, policy, learner, trajectory, bonus)
+        return observing(PPOAgent(config, policy, learner, trajectory, bonus), config.bonus, spec)
 
     def describe(self, config: PPOConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         parts, steps = _minibatches(config, spec), config.rollout_steps * spec.num_envs
-        network = _policy(config, spec, torch.device("cpu"), 0).network
+        seen = seen_spec(config.bonus, spec)
+        network = _policy(config, seen, torch.device("cpu"), 0).network
         bonus = {}
         if config.bonus is not None:
             config.bonus.validate_for(spec, steps)
             bonus = {"bonus": config.bonus.summary()}
-        size = size_text(trajectory_bytes(config.rollout_steps, spec, _columns(config)))
+        size = size_text(trajectory_bytes(config.rollout_steps, seen, _columns(config)))
         return {
-            "input": describe_input(spec.observation_space, config.network.input_kind, steps, config.network.layout),
+            "input": describe_input(input_space(seen), config.network.input_kind, steps, config.network.layout),
             "network": describe_actor_critic(network, spec.num_actions, config.num_values),
             "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
             **bonus,
@@ -65,8 +69,9 @@ class PPOPlugin:
         }
 
     def networks(self, config: PPOConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
-        network = _policy(config, spec, torch.device("cpu"), 0).network
-        layers = summarise(network, torch.as_tensor(np.asarray(spec.observation_space.sample()))[None])
+        seen = seen_spec(config.bonus, spec)
+        network = _policy(config, seen, torch.device("cpu"), 0).network
+        layers = summarise(network, torch.as_tensor(np.asarray(seen.observation_space.sample()))[None])
         return {"policy and value": layers}
 
 
@@ -74,7 +79,7 @@ def _policy(config: PPOConfig, spec: EnvSpec, device: torch.device, seed: int) -
     with torch_seeded(seed):
         network = build_actor_critic(
             config.network,
-            spec.observation_space,
+            input_space(spec),
             spec.num_actions,
             config.num_values,
             separate=config.separate_networks,

@@ -10,11 +10,13 @@ import torch
 from agents.pqn.agent import PQNAgent
 from agents.pqn.config import PQNConfig
 from agents.pqn.learner import PQNLearner
-from rlkit.agent import AgentContext, Pacing
+from rlkit.agent import Agent, AgentContext, Pacing, Policy
 from rlkit.exploration.action_mask import mask_columns
-from rlkit.exploration.bonus import Actor, bonus_columns, build_actor, build_bonus
+from rlkit.exploration.bonus import Actor, bonus_columns, build_actor
+from rlkit.exploration.observed import build_seen_bonus, observing, observing_policy, seen_spec
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.softmax import build_softmax
+from rlkit.nn.beside import input_space
 from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_q_network, describe_network
@@ -36,30 +38,33 @@ class PQNPlugin:
     def samples(self, config: PQNConfig) -> bool:
         return config.softmax is not None
 
-    def policy(self, config: PQNConfig, spec: EnvSpec, device: torch.device) -> QPolicy:
-        return _policy(config, spec, device, 0, build_actor(config.bonus, spec))
+    def policy(self, config: PQNConfig, spec: EnvSpec, device: torch.device) -> Policy:
+        seen, actor = seen_spec(config.bonus, spec), build_actor(config.bonus, spec)
+        return observing_policy(_policy(config, seen, device, 0, actor), config.bonus, spec)
 
-    def agent(self, config: PQNConfig, spec: EnvSpec, context: AgentContext) -> PQNAgent:
+    def agent(self, config: PQNConfig, spec: EnvSpec, context: AgentContext) -> Agent:
+        seen = seen_spec(config.bonus, spec)
         parts = config.parts(spec.num_envs)
         streams, device = context.streams, context.device
-        trajectory = Trajectory(config.rollout_steps, spec, extras=_columns(config, spec), device=device)
+        trajectory = Trajectory(config.rollout_steps, seen, extras=_columns(config, spec), device=device)
         steps = config.rollout_steps * spec.num_envs
-        bonus = build_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
-        policy = _policy(config, spec, device, streams.seed("network"), bonus.actor)
+        bonus = build_seen_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
+        policy = _policy(config, seen, device, streams.seed("network"), bonus.actor)
         refuse_single(policy.network, steps // parts)
         learner = PQNLearner(config, policy.network, policy.softmax, parts, streams.generator("minibatches"))
-        return PQNAgent(config, policy, learner, trajectory, bonus)
+        return observing(PQNAgent(config, policy, learner, trajectory, bonus), config.bonus, spec)
 
     def describe(self, config: PQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         parts, steps = config.parts(spec.num_envs), config.rollout_steps * spec.num_envs
-        network = _policy(config, spec, torch.device("cpu"), 0, None).network
+        seen = seen_spec(config.bonus, spec)
+        network = _policy(config, seen, torch.device("cpu"), 0, None).network
         bonus = {}
         if config.bonus is not None:
             config.bonus.validate_for(spec, steps)
             bonus = {"bonus": config.bonus.summary()}
-        size = size_text(trajectory_bytes(config.rollout_steps, spec, _columns(config, spec)))
+        size = size_text(trajectory_bytes(config.rollout_steps, seen, _columns(config, spec)))
         return {
-            "input": describe_input(spec.observation_space, config.network.input_kind, steps, config.network.layout),
+            "input": describe_input(input_space(seen), config.network.input_kind, steps, config.network.layout),
             "network": describe_network(network, spec.num_actions),
             "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
             **bonus,
@@ -67,13 +72,14 @@ class PQNPlugin:
         }
 
     def networks(self, config: PQNConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
-        network = _policy(config, spec, torch.device("cpu"), 0, None).network
-        return {"Q-network": summarise(network, torch.as_tensor(np.asarray(spec.observation_space.sample()))[None])}
+        seen = seen_spec(config.bonus, spec)
+        network = _policy(config, seen, torch.device("cpu"), 0, None).network
+        return {"Q-network": summarise(network, torch.as_tensor(np.asarray(seen.observation_space.sample()))[None])}
 
 
 def _policy(config: PQNConfig, spec: EnvSpec, device: torch.device, seed: int, actor: Actor | None) -> QPolicy:
     with torch_seeded(seed):
-        network = build_q_network(config.network.plain(), spec.observation_space, spec.num_actions)
+        network = build_q_network(config.network.plain(), input_space(spec), spec.num_actions)
     softmax = build_softmax(config.softmax, device)
     return QPolicy(network.to(device), spec.num_actions, device, actor, softmax, tells_values=True)
 

@@ -33,7 +33,7 @@ from rlkit.errors import ConfigError
 from rlkit.exploration.adjustment import Adjustment
 from rlkit.replay import Column, Replay, Trajectory
 from rlkit.seeding import Streams
-from rlkit.types import EnvSpec, Metrics, Observation, State, StepBatch, Window
+from rlkit.types import ActorState, EnvSpec, Metrics, Observation, State, StepBatch, Window
 
 
 class Actor(Protocol):
@@ -46,6 +46,16 @@ class Actor(Protocol):
         """What the adjustments depend on. May share memory."""
 
     def load_state_dict(self, state: State) -> None: ...
+
+
+class EpisodeInput(Protocol):
+    """A number that a policy sees beside each observation, from what happened in the episode so far."""
+
+    def initial_state(self, num_envs: int) -> ActorState:
+        """What is kept from one observation to the next, (num_envs, ...) each."""
+
+    def __call__(self, observation: Observation, state: ActorState) -> tuple[NDArray[np.uint8], ActorState]:
+        """The bytes (N,), and what is kept; called once for each observation, in order. Nothing is written to."""
 
 
 class Bonus(Protocol):
@@ -109,6 +119,15 @@ class BonusConfig(Model):
         """Whether the bonus depends on the actions of steps; then no meta-controller can have it."""
         return False
 
+    @property
+    def observed(self) -> bool:
+        """Whether the agent observes `build_input` too; an agent that cannot is refused (`build_bonus`)."""
+        return False
+
+    def build_input(self, spec: EnvSpec) -> EpisodeInput | None:
+        """What the agent's policy sees beside the observations of `spec`; None if nothing. See `observed`."""
+        return None
+
     def columns(self) -> dict[str, Column]:
         """The columns that `Bonus.observe` returns, for the replay to store."""
         return {}
@@ -167,7 +186,12 @@ def bonus_columns(config: BonusConfig | None) -> dict[str, Column]:
 def build_bonus(
     config: BonusConfig | None, spec: EnvSpec, streams: Streams, replay: Replay | Trajectory | None, warm_up: int
 ) -> Bonus:
-    """The bonus of a config; arguments and errors as of `BonusConfig.build`."""
+    """The bonus of a config; arguments and errors as of `BonusConfig.build`.
+
+    Raises ConfigError for a bonus that the agent has to observe: agents that can call `observed.build_seen_bonus`.
+    """
+    if config is not None and config.observed:
+        raise ConfigError("bonus.observe_counts: this agent does not observe counts; ppo, pqn and dqn do")
     return NoBonus() if config is None else config.build(spec, streams, replay, warm_up)
 
 

@@ -42,7 +42,7 @@ class HostNetwork:
     def of(cls, network: QNetwork | ActorCritic) -> Self | None:
         """The same function, or None if the network has other layers, other `values`, or lies on another device."""
         inputs, known = network.inputs, type(network) in (QNetwork, ActorCritic)
-        if not known or not isinstance(inputs.values, Scaled | Measured) or len(inputs.shape) != 1:
+        if not known or inputs.joined or not isinstance(inputs.values, Scaled | Measured) or len(inputs.shape) != 1:
             return None
         chains, activations = [], set()
         for encoder, *parts in _bodies(network):

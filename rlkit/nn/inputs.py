@@ -33,7 +33,7 @@ codes: `rlkit check` and `train` refuse values that no code has; give "pixels" f
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -42,6 +42,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlkit.errors import SpecError
+from rlkit.nn.beside import Beside
 from rlkit.nn.conversions import (
     LARGEST_BOUND,
     Flattened,
@@ -82,6 +83,7 @@ class InputLayer(nn.Module):
     ) -> None:
         """`raw_shape` is O with a last axis of numbers, `valued_shape` the shape after `values`."""
         super().__init__()
+        self._beside: Beside | None = None
         self.values = values
         self._raw_shape = raw_shape
         codes = raw_shape[-1:] != valued_shape[-1:]
@@ -89,6 +91,20 @@ class InputLayer(nn.Module):
         self._merge = len(valued_shape) == 4
         self._add_channel = len(valued_shape) == 2
         self.shape = _laid_out(valued_shape, self._order)
+
+    def join(self, structure: Structure) -> Self:
+        """From now on observations are rows (B, size) of `structure`, whose second part has one byte, b.
+
+        The first part is converted as before, and b / 255 joins it: as an entry of a vector, or a plane of an image.
+        """
+        self._beside = Beside(structure)
+        self.shape = (self.shape[0] + 1, *self.shape[1:])
+        return self
+
+    @property
+    def joined(self) -> bool:
+        """Whether observations have a second part."""
+        return self._beside is not None
 
     @property
     def measures(self) -> bool:
@@ -105,9 +121,16 @@ class InputLayer(nn.Module):
         "standardise" as "auto".
         """
         if isinstance(self.values, Measured) and len(obs) >= LEAST_OBSERVATIONS:
-            self.values.measure(obs)
+            self.values.measure(obs if self._beside is None else self._beside.split(obs)[0])
 
     def forward(self, obs: Tensor) -> Tensor:
+        if self._beside is None:
+            return self._converted(obs)
+        main, number = self._beside.split(obs)
+        values = self._converted(main)
+        return torch.cat((values, number.view(-1, *[1] * (values.dim() - 1)).expand_as(values[:, :1])), 1)
+
+    def _converted(self, obs: Tensor) -> Tensor:
         if obs.dim() != len(self._raw_shape) + 1:  # Discrete: the number itself is the last axis
             obs = obs.reshape(-1, *self._raw_shape)
         values: Tensor = self.values(obs)
@@ -121,8 +144,11 @@ class InputLayer(nn.Module):
 def build_input(space: gym.Space[Any], kind: InputKind = "auto", layout: Layout | None = None) -> InputLayer:
     """The input layer for one observation's `space`. Raises SpecError if `kind` or `layout` does not apply to it.
 
-    Whoever passes kind = "measured" or "standardise" must call the layer's `initialise`.
+    Whoever passes kind = "measured" or "standardise" must call the layer's `initialise`. A Tuple is that of
+    `input_space`; observations are its rows.
     """
+    if isinstance(space, gym.spaces.Tuple):
+        return build_input(space[0], kind, layout).join(Structure.of(space))
     if isinstance(space, gym.spaces.Box):
         return _box_input(space, _box_kind(space, kind), layout or "auto")
     if kind not in RULES:
@@ -161,6 +187,8 @@ class StructuredInput(nn.Module):
 
 def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int, layout: Layout | None = None) -> str:
     """How observations of `space` enter, in words; mean and deviation are measured over `random_steps`."""
+    if isinstance(space, gym.spaces.Tuple):
+        return f"{describe_input(space[0], kind, random_steps, layout)}; beside it, how new the state is in its episode"
     layer = build_input(space, kind, layout)
     names: dict[str, str] = {"pixels": "divided by 255", "codes": "MiniGrid's codes, one-hot"}
     names |= {"bounds": "scaled to [-1, 1] by their bounds", "raw": "unchanged"}

@@ -12,7 +12,7 @@ from rlkit.exploration.adjustment import Adjustment, on_device
 from rlkit.exploration.count.counts import Counts
 from rlkit.exploration.count.features import Features
 from rlkit.exploration.count.hashing import Codes
-from rlkit.exploration.count.tables import OptimismConfig
+from rlkit.exploration.count.subtables import OptimismConfig
 from rlkit.types import Observation, State, Window
 
 

@@ -2,123 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from rlkit.config.model import SWITCH, Model
+from rlkit.config.model import SWITCH
 from rlkit.exploration.bonus import BonusConfig
-from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, SketchCounts
 from rlkit.exploration.count.episodic import EpisodicKind
 from rlkit.exploration.count.feature_config import FeaturesConfig, VectorConfig
-from rlkit.exploration.count.hashing import ExactHash, Hash, SimHash
+from rlkit.exploration.count.observed import EpisodeVisits
+from rlkit.exploration.count.subtables import (
+    AnnealConfig,
+    CountsConfig,
+    EpisodicConfig,
+    HashConfig,
+    ObserveCountsConfig,
+    OptimismConfig,
+    vector_unless_said,
+)
 from rlkit.replay import Column
-
-
-class HashConfig(Model):
-    """The table `hash`: which features count as the same state."""
-
-    type: Literal["exact", "simhash"] = Field(
-        "exact",
-        description="exact: states with equal features; simhash: states with the same signs of random projections.",
-    )
-    bits: int = Field(
-        32,
-        ge=1,
-        le=4096,
-        description="k, the number of simhash's projections (Tang et al.: 256). 1: two codes; large: a code per state.",
-    )
-    bias: bool = Field(
-        False, description="Adds random offsets to simhash's projections; useful for few features (2 or 3 numbers)."
-    )
-
-    def build(self, size: int, midpoint: NDArray[Any] | None, rng: np.random.Generator) -> Hash:
-        """The hash of rows of `size` numbers; midpoint: the middle of their range, None if it is not known."""
-        if self.type == "exact":
-            return ExactHash()
-        return SimHash(size, self.bits, bias=self.bias, midpoint=midpoint, rng=rng)
-
-
-class CountsConfig(Model):
-    """The table `counts`: where counts are kept."""
-
-    type: Literal["exact", "sketch"] = Field(
-        "exact",
-        description="exact: about 160 bytes for each distinct code; sketch: fixed memory, never underestimates.",
-    )
-    primes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
-        PRIMES,
-        min_length=1,
-        strict=False,  # accepts a list, which TOML has
-        description="Sizes of the sketch's tables, 4 bytes per cell (Tang et al.: six primes below 1e6).",
-    )
-    conservative: bool = Field(
-        False, description="Raise only the smallest cells of a sketch, which overestimates less."
-    )
-
-    def build(self, columns: int) -> Counts:
-        if self.type == "exact":
-            return ExactCounts(columns)
-        return SketchCounts(columns, self.primes, conservative=self.conservative)
-
-
-class OptimismConfig(Model):
-    """The table `optimism`: higher values of rarely tried actions, when actions are chosen and bootstrapped from.
-
-    OPIQ, Rashid et al. 2020, equations 6 and 7. A bonus on visited states does not apply to actions never tried.
-    """
-
-    scale: float = Field(
-        0.1,
-        ge=0.0,
-        description="C, in units of value. 0: no optimism (with bounded: rarely tried actions are avoided); far above "
-        "all returns: actions are tried in turn.",
-    )
-    exponent: float = Field(
-        0.5, gt=0.0, description="M: how fast optimism decays with the count n. Large: only untried actions gain."
-    )
-    bounded: bool = Field(
-        False,
-        description="false: C / (n(s, a) + 1)^M is added to Q (OPIQ); true: Q is interpolated towards C, and equals C "
-        "at n = 0, as in R-max, so that the network's values of untried actions do not matter.",
-    )
-
-
-def _vector_unless_said(features: Any) -> Any:
-    return {"type": "vector", **features} if isinstance(features, dict) else features
-
-
-class AnnealConfig(Model):
-    """The table `anneal`: beta falls linearly, so that the bonus does not outweigh rewards in the long run."""
-
-    steps: int = Field(ge=1, description="Environment steps, over all environments, until the final value.")
-    end: float = Field(
-        0.0, ge=0.0, le=1.0, description="The final value as a fraction of beta. 0: no bonus from there."
-    )
-
-    def factor(self, env_steps: int) -> float:
-        """The factor of beta after `env_steps` steps."""
-        return 1.0 + (self.end - 1.0) * min(env_steps / self.steps, 1.0)
-
-
-class EpisodicConfig(Model):
-    """The table `episodic_codes`: what counts as the same state within an episode, if that differs."""
-
-    features: FeaturesConfig = Field(VectorConfig(), description="The features that distinguish states.")
-    hash: HashConfig = Field(HashConfig(), description="Which features count as the same state.")
-
-    _typed = field_validator("features", mode="before")(_vector_unless_said)
-
-    @field_validator("features")
-    @classmethod
-    def _not_learned(cls, features: Any) -> Any:
-        if features.type == "learned":
-            raise ValueError(
-                'type = "learned" is for bonus.features; without episodic_codes episodes use the same codes'
-            )
-        return features
+from rlkit.types import EnvSpec
 
 
 class CountTable(BonusConfig):
@@ -166,6 +70,11 @@ class CountTable(BonusConfig):
         description="Features and hash of their own for n_e, for example a position; false or left out: those of the "
         "lifelong counts.",
     )
+    observe_counts: Annotated[ObserveCountsConfig | None, SWITCH] = Field(
+        None,
+        description="Whether the agent (ppo, pqn, dqn) has the episodic factor of its present state as an input, on "
+        "which rewards depend; false or left out: no, true: with its defaults.",
+    )
     timing: Literal["sample", "insert"] = Field(
         "sample",
         description="sample: by the current counts each time a step is sampled; insert: by the counts when the step "
@@ -183,7 +92,7 @@ class CountTable(BonusConfig):
         None, description="Optimism about rarely tried actions; false or left out: none, true: with its defaults."
     )
 
-    _typed = field_validator("features", mode="before")(_vector_unless_said)
+    _typed = field_validator("features", mode="before")(vector_unless_said)
 
     @model_validator(mode="after")
     def _episodes_apply(self) -> Self:
@@ -200,6 +109,36 @@ class CountTable(BonusConfig):
                 'bonus.lifelong = "none" needs bonus.episodic = "first" or "count"; else nothing is counted'
             )
         return self
+
+    @model_validator(mode="after")
+    def _observable(self) -> Self:
+        if self.observe_counts is None:
+            return self
+        if self.episodic == "none" or self.optimism is not None:
+            raise ValueError(
+                'bonus.observe_counts shows the episodic factor: it needs bonus.episodic = "first" or "count", and no '
+                "bonus.optimism"
+            )
+        if self.hash.type != "exact" or self.features.type == "learned" or self._seen.hash.type != "exact":
+            raise ValueError(
+                'bonus.observe_counts needs codes that never change: hash.type = "exact", in episodic_codes too, and '
+                "no learned features"
+            )
+        return self
+
+    @property
+    def _seen(self) -> CountTable | EpisodicConfig:
+        """What counts as the same state within an episode."""
+        return self if self.episodic_codes is None else self.episodic_codes
+
+    @property
+    def observed(self) -> bool:
+        return self.observe_counts is not None
+
+    def build_input(self, spec: EnvSpec) -> EpisodeVisits | None:
+        if self.observe_counts is None:
+            return None
+        return EpisodeVisits(self.episodic, self._seen.features.build(spec), self.observe_counts.capacity)
 
     @model_validator(mode="after")
     def _applies(self) -> Self:
