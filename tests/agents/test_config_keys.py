@@ -109,6 +109,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "features.network.normalisation": ["weight_mean_batch"],
     "features.network.activation": ["leaky_relu"],
     "bonus.alpha": [0.9],
+    "observe_counts.capacity": [1],
     "RNDConfig.share": [0.2],
     "RNDConfig.outputs": [2],
     "RNDConfig.hidden": [(6,)],
@@ -156,8 +157,9 @@ UNSEEN: dict[str, str] = {
 REFUSED_BY: dict[str, set[str]] = {
     "ppo": {"network.dueling", "LearnedConfig", "OptimismConfig"},
     "pqn": {"LearnedConfig", "NetworkConfig"},  # the latter is of learned codes
+    "hdqn": {"ObserveCountsConfig"},
 }
-"""Keys, by path, and tables that an agent refuses: they belong to action values, or to a replay."""
+"""Keys, by path, and tables that an agent refuses: they belong to action values, to a replay, or to one level."""
 
 
 def ending(table: dict[str, Any], key: Key) -> Any:

@@ -81,6 +81,9 @@ BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "function": ("vector", {"features": {"type": "function", "function": f"{WORLD}:tenths"}}),
 }
+OBSERVED = {"beta": 0.4, "count_of": "successor", "episodic": "first", "observe_counts": {"capacity": 30}}
+"""Counts as an input: of agents that observe them."""
+
 LEARNING = {
     "learned": {**LEARNED, "refit_every": 6, "network": {"normalisation": "batch"}},
     "learned by weight": {
@@ -202,6 +205,7 @@ BASES: dict[str, dict[str, Base]] = {
         "weight": dqn_base(network=WEIGHT),
         "impala": dqn_base("image", network=IMPALA, updates_per_step=0.1),
         **{name: dqn_base(shown, bonus=bonus) for name, shown, bonus in bonus_bases()},
+        "observed": dqn_base("number", bonus=OBSERVED),
     },
     "ppo": {
         "plain": ppo_base(anneal={"steps": 60}, max_kl=0.001),
@@ -213,6 +217,7 @@ BASES: dict[str, dict[str, Base]] = {
             name: ppo_base(shown, bonus={key: value for key, value in bonus.items() if key != "optimism"})
             for name, (shown, bonus) in BONUSES.items()
         },
+        "observed": ppo_base("number", bonus=OBSERVED),
         "bonus value": ppo_base(bonus=True, bonus_value={"discount": 0.8}),
     },
     "pqn": {
@@ -223,6 +228,7 @@ BASES: dict[str, dict[str, Base]] = {
         "weight": pqn_base(network=WEIGHT),
         "impala": pqn_base("image", network=IMPALA, epochs=1),
         **{name: pqn_base(shown, bonus=bonus) for name, (shown, bonus) in BONUSES.items()},
+        "observed": pqn_base("number", bonus=OBSERVED),
     },
     "hdqn": {
         "plain": hdqn_base(controller={"hindsight": {"share": 0.6}}),
