@@ -28,7 +28,7 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 FAST := $(PYTEST) -m "not slow"
 
 EXTRAS := dev,worlds,report,video,tune
-OTHER_EXTRAS := benchmarks
+OTHER_EXTRAS := benchmarks,notebooks
 
 .PHONY: fuzz soak train test test-slow test-extras check results format lint test-lowest install clean
 

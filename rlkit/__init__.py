@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from rlkit.nn.summary import summarise
     from rlkit.pacing import Ratio
     from rlkit.replay import Column, Hindsight, OptionStore, Prioritised, Replay, Trajectory, TrajectoryBatch
+    from rlkit.report.frames import load_curves, load_results
     from rlkit.runs.api import evaluate_run, resume, train
     from rlkit.runs.policy import LoadedPolicy, load_policy
     from rlkit.seeding import Streams, torch_seeded
@@ -126,6 +127,7 @@ _NAMES = {
     "rlkit.nn.summary": ("summarise",),
     "rlkit.pacing": ("Ratio",),
     "rlkit.replay": ("Column", "Hindsight", "OptionStore", "Prioritised", "Replay", "Trajectory", "TrajectoryBatch"),
+    "rlkit.report.frames": ("load_curves", "load_results"),
     "rlkit.runs.api": ("evaluate_run", "resume", "train"),
     "rlkit.runs.policy": ("LoadedPolicy", "load_policy"),
     "rlkit.seeding": ("Streams", "torch_seeded"),
@@ -249,8 +251,10 @@ __all__ = [
     "evaluate_run",
     "gae",
     "lambda_return",
+    "load_curves",
     "load_parameters",
     "load_policy",
+    "load_results",
     "mask",
     "n_step_return",
     "one_hot",
