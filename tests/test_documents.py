@@ -28,7 +28,8 @@ from rlkit.runs.directory import RunDirectory
 from rlkit.runs.launcher import make_jobs, parse_seeds, plan
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "agents").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "agents").rglob("*.md")),
+             ROOT / "CONTRIBUTING.md"]  # fmt: skip
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NO_COMMAND = {"python", "toml", "json", "text", "mermaid"}
 TINY = {  # whatever a command's budget is
@@ -83,6 +84,17 @@ class Reader:
         named = {extra for word in words for group in re.findall(r"\[(.*?)\]", word) for extra in group.split(",")}
         assert named <= set(extras)
         assert "constraints.txt" not in words or (ROOT / "constraints.txt").exists()
+
+    def type_uv(self, words: list[str]) -> None:
+        self.type_pip(words)
+
+    def type_conda(self, words: list[str]) -> None:
+        """Not run: its packages are not those of pip."""
+        assert words[0] in ("create", "activate")
+
+    def type_docker(self, words: list[str]) -> None:
+        """Not run; tests/test_repository.py checks the file."""
+        assert (ROOT / "Dockerfile").exists()
 
     def type_python(self, words: list[str]) -> None:
         """A script of the repository, with flags that it has; other libraries that it needs may not be installed."""

@@ -78,7 +78,8 @@ def _facts(run: Result, name: str, label: str) -> dict[str, Any]:
     return {
         "run": name, "group": label, "library": run.library, "experiment": run.experiment,
         "environment": run.environment, "seed": run.seed, "env_steps": run.env_steps,
-        "finished": run.returns is not None, "episodes": 0 if run.returns is None else len(returns), "return_mean": returns.mean(),
-        "return_iqm": float(iqm(returns)), "return_std": returns.std(), "return_min": returns.min(),
-        "return_max": returns.max(), "hours": run.hours, "processor_hours": run.processor_hours, "path": str(run.path),
+        "finished": run.returns is not None, "episodes": 0 if run.returns is None else len(returns),
+        "return_mean": returns.mean(), "return_iqm": float(iqm(returns)), "return_std": returns.std(),
+        "return_min": returns.min(), "return_max": returns.max(), "hours": run.hours,
+        "processor_hours": run.processor_hours, "path": str(run.path),
     }  # fmt: skip
