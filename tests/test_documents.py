@@ -22,6 +22,7 @@ import pytest
 from click.testing import CliRunner
 
 from rlkit.cli import main
+from rlkit.cli.play import find_run
 from rlkit.config.load import load, parse_override
 from rlkit.report import scores
 from rlkit.runs.directory import RunDirectory
@@ -147,6 +148,11 @@ class Reader:
 
     def _evaluate(self, words: list[str]) -> None:
         self._as_it_stands([*words, "--episodes", "2", "--out", "evaluation.json"])
+
+    def _play(self, words: list[str]) -> None:
+        """Up to the window; tests/cli/test_play.py opens one."""
+        options = main.commands["play"].make_context("play", words[1:]).params
+        find_run(options["run"])
 
     def _view(self, words: list[str]) -> None:
         """Up to the start of the server; tests/test_cli.py starts it."""

@@ -13,6 +13,7 @@ from rlkit.cli.evaluate import evaluate
 from rlkit.cli.group import Group
 from rlkit.cli.list import list_
 from rlkit.cli.pack import pack
+from rlkit.cli.play import play
 from rlkit.cli.plot import plot
 from rlkit.cli.report import report
 from rlkit.cli.resume import resume
@@ -23,7 +24,7 @@ from rlkit.cli.view import view
 from rlkit.plugins import add_working_folder
 
 COMMANDS = (  # as --help lists them
-    train, sweep, tune, resume, evaluate, pack, card, compare, plot, report, view, list_, check, describe,
+    train, sweep, tune, resume, evaluate, play, pack, card, compare, plot, report, view, list_, check, describe,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from rlkit.runs.policy import load_policy
 from rlkit.runs.progress import progress_lines
 from rlkit.runs.trial import trial
 from rlkit.runs.trust import named_modules
-from rlkit.runs.video import Recording, VideoFile, frames_per_second
+from rlkit.runs.video import Recording, VideoFile, Viewer, frames_per_second
 from rlkit.training.evaluation import Scores, bootstrap_interval
 from rlkit.training.trainer import Stop, Trainer
 from rlkit.types import Purpose, StepBatch
@@ -41,6 +41,7 @@ TRIAL_STEPS, TRIAL_SECONDS = 50, 0.5  # of the random play before training, play
 
 Progress = Callable[[Trainer], None]
 OnStep = Callable[[Trainer, StepBatch], bool | None]
+OpenViewer = Callable[[int], AbstractContextManager[Viewer]]
 OnEvaluation = Callable[[Trainer, Mapping[str, float]], bool | None]
 
 
@@ -341,26 +342,50 @@ def evaluate_run(
     video: an .mp4 file of the first `video_episodes` of these that environment 0 plays. Writes nothing else. Raises
     ConfigError if it plays fewer.
     """
+    viewer = None if video is None else lambda rate: VideoFile(video, rate)
+    return _evaluated(path, checkpoint, overrides, viewer, video_episodes)
+
+
+def watch(
+    path: str | Path,
+    viewer: OpenViewer,
+    *,
+    episodes: int = 1,
+    checkpoint: str = "last",
+    overrides: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Plays episodes of a run's policy, one after the other, and shows each step.
+
+    Imports the modules that the run's config names. viewer: called with the pictures per second; opens a `Viewer`.
+    """
+    one = {"evaluation.final_episodes": episodes, "evaluation.num_envs": 1}
+    return _evaluated(path, checkpoint, {**one, **(overrides or {})}, viewer, episodes)
+
+
+def _evaluated(
+    path: str | Path, checkpoint: str, overrides: Mapping[str, Any] | None, viewer: OpenViewer | None, shown: int
+) -> Evaluation:
+    """The evaluation; the first `shown` episodes of environment 0 are shown, if there is a viewer."""
     loaded = load_policy(path, checkpoint, overrides=overrides)
     evaluation = loaded.config.evaluation
     played = -(-evaluation.final_episodes // evaluation.num_envs)  # by environment 0
-    if video is not None and video_episodes > played:
+    if viewer is not None and shown > played:
         raise ConfigError(
-            f"a video of {video_episodes} episodes needs as many of environment 0, which plays {played} of the "
+            f"a video of {shown} episodes needs as many of environment 0, which plays {played} of the "
             f"{evaluation.final_episodes}: evaluate more episodes, or set evaluation.num_envs = 1"
         )
     evaluator = Evaluator(loaded.config, follows_seeds=_follows_seeds(Path(path)))
     try:
         with _threads(loaded.config.train.threads):
-            if video is None:
+            if viewer is None:
                 scores = evaluator(loaded.policy, evaluation.final_episodes)
             else:
                 plugin = plugins.load(plugins.ENVS, loaded.config.env.name)
-                shown = evaluator.environments = plugin.make(
+                screens = evaluator.environments = plugin.make(
                     loaded.config.evaluation_env, evaluation.num_envs, Purpose.RENDER
                 )
-                with VideoFile(video, frames_per_second(shown.spec)) as file:
-                    recording = Recording(loaded.policy, shown.spec, file, video_episodes)
+                with viewer(frames_per_second(screens.spec)) as opened:
+                    recording = Recording(loaded.policy, screens.spec, opened, shown)
                     scores = evaluator(recording, evaluation.final_episodes, recording.on_step)
     finally:
         evaluator.close()

@@ -45,6 +45,24 @@ class Caption(Protocol):
         """One line per environment, from the actor state that `act` returned."""
 
 
+class Viewer(Protocol):
+    """Where a recorded episode is shown: a file, a window, or a terminal."""
+
+    def show(
+        self,
+        screen: NDArray[np.uint8],
+        lines: list[str],
+        names: tuple[str, ...],
+        values: NDArray[Any] | None,
+        action: int | None,
+    ) -> None:
+        """The screen (H, W, 3) with lines of text, the actions' names, their values (A,), and the one that is taken.
+
+        values: None if the policy has none to show. action: None after the end of an episode.
+        """
+        ...
+
+
 class VideoFile:
     """Writes pictures to an .mp4 file (H.264), which appears under its name when it is complete.
 
@@ -79,6 +97,17 @@ class VideoFile:
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         self._container.mux(self._stream.encode(frame))
 
+    def show(
+        self,
+        screen: NDArray[np.uint8],
+        lines: list[str],
+        names: tuple[str, ...],
+        values: NDArray[Any] | None,
+        action: int | None,
+    ) -> None:
+        """Adds the picture of `beside`."""
+        self.write(beside(screen, lines, names, values, action))
+
     def __enter__(self) -> Self:
         return self
 
@@ -100,7 +129,7 @@ class Recording:
     `action_probabilities`.
     """
 
-    def __init__(self, policy: Policy, spec: EnvSpec, video: VideoFile, episodes: int = 1) -> None:
+    def __init__(self, policy: Policy, spec: EnvSpec, video: Viewer, episodes: int = 1) -> None:
         self._policy = policy
         self._names = spec.action_names or tuple(f"action {number}" for number in range(spec.num_actions))
         self._video = video
@@ -152,7 +181,7 @@ class Recording:
             lines.append(f"value  {self._value:.3f}")
         if self._caption:
             lines.append(self._caption)
-        self._video.write(beside(observation.signals["screen"][0], lines, self._names, self._bars, action))
+        self._video.show(observation.signals["screen"][0], lines, self._names, self._bars, action)
 
 
 def beside(
