@@ -23,14 +23,16 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 from torch import Tensor
 
 from rlkit import plugins
-from rlkit.config.model import Model, NestedError
-from rlkit.errors import ConfigError
+from rlkit.config.model import SWITCH, Model, NestedError
+from rlkit.errors import ConfigError, SpecError
 from rlkit.exploration.adjustment import Adjustment
+from rlkit.exploration.moments import RunningMoments
 from rlkit.replay import Column, Replay, Trajectory
 from rlkit.seeding import Streams
 from rlkit.types import ActorState, EnvSpec, Metrics, Observation, State, StepBatch, Window
@@ -109,10 +111,103 @@ class NoBonus(Bonus):
         return reward
 
 
+class UntilConfig(Model):
+    """The table `until`: the bonus ends when the task is solved in training."""
+
+    success: float = Field(
+        0.95,
+        gt=0.0,
+        le=1.0,
+        description='Share of the newest episodes that end with the signal "success", at which paying ends for good.',
+    )
+    episodes: int = Field(100, ge=1, description="Number of the newest episodes, over all environments.")
+
+
+class PaidBonus(Bonus):
+    """A bonus that is scaled to a standard deviation, or is paid until enough of the newest episodes succeed.
+
+    The deviation is over the bonuses of all steps that were learned from so far, those of this call included.
+    """
+
+    def __init__(self, bonus: Bonus, deviation: float | None, until: UntilConfig | None) -> None:
+        self.bonus = bonus
+        self._deviation = deviation
+        self._moments = RunningMoments()
+        self._until = until
+        self._outcomes: NDArray[np.bool_] = np.zeros(0, np.bool_)  # of the newest episodes, at most until.episodes
+        self.solved = False  # from then on nothing is paid
+
+    @property
+    def actor(self) -> Actor | None:
+        return self.bonus.actor
+
+    def acting(self, observation: Observation) -> Adjustment[NDArray[np.float32]] | None:
+        return self.bonus.acting(observation)
+
+    def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
+        if self._until is not None and not self.solved and step.ended.any():
+            outcomes = step.after.signals["success"][step.ended].astype(np.bool_)
+            self._outcomes = np.concatenate((self._outcomes, outcomes))[-self._until.episodes :]
+            enough = len(self._outcomes) == self._until.episodes
+            self.solved = enough and float(self._outcomes.mean()) >= self._until.success
+        return self.bonus.observe(step)
+
+    def learn(self) -> Metrics:
+        return self.bonus.learn()
+
+    def add(self, reward: Tensor, window: Window) -> Tensor:
+        if self.solved:
+            return reward
+        paid = self.bonus.add(torch.zeros_like(reward), window)  # (B, n)
+        if self._deviation is None:
+            return reward + paid
+        counted = torch.arange(paid.shape[1], device=paid.device) < window.steps[:, None].to(paid.device)
+        self._moments.update(paid[counted].cpu().numpy())
+        return reward + paid * self._scale
+
+    @property
+    def _scale(self) -> float:
+        return 1.0 if self._deviation is None else self._deviation / float(self._moments.deviation)
+
+    def bootstrapping(self, window: Window) -> Adjustment[Tensor] | None:
+        return self.bonus.bootstrapping(window)
+
+    def gauges(self) -> Metrics:
+        readings: dict[str, Any] = dict(self.bonus.gauges())
+        if self._deviation is not None:
+            readings["explore/bonus_scale"] = self._scale
+        if self._until is not None:
+            readings["explore/paying"] = float(not self.solved)
+        return readings
+
+    def state_dict(self) -> State:
+        return {
+            "bonus": self.bonus.state_dict(),
+            "moments": self._moments.state_dict(),
+            "outcomes": self._outcomes,
+            "solved": self.solved,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self.bonus.load_state_dict(state["bonus"])
+        self._moments.load_state_dict(state["moments"])
+        self._outcomes, self.solved = state["outcomes"].copy(), bool(state["solved"])
+
+
 class BonusConfig(Model):
     """The base of every table `bonus`; a subclass describes its bonus and builds it."""
 
     type: str = Field("count", description='Kind of the bonus, or "package.module:attr".')
+    deviation: float | None = Field(
+        None,
+        gt=0.0,
+        description="Bonuses are scaled so that their standard deviation over the run so far is this, in units of "
+        "(clipped) reward (Henaff et al. 2023 divide by it). Their own size, by beta too, then makes no difference. "
+        "Left out: bonuses are paid as they are.",
+    )
+    until: Annotated[UntilConfig | None, SWITCH] = Field(
+        None, description="Pays until the task is solved in training; false or left out: always, true: its defaults."
+    )
 
     @property
     def needs_actions(self) -> bool:
@@ -137,6 +232,7 @@ class BonusConfig(Model):
 
         warm_up: environment steps of random play before the agent's first update.
         """
+        require_success(self, spec)
 
     def summary(self) -> str:
         """One line for `rlkit check`."""
@@ -153,6 +249,14 @@ class BonusConfig(Model):
     def build_actor(self, spec: EnvSpec) -> Actor | None:
         """What acting reads, without the bonus; its state comes by `load_state_dict`."""
         return None
+
+
+def require_success(config: BonusConfig, spec: EnvSpec) -> None:
+    """Raises SpecError if the bonus ends with success, and environments do not tell it."""
+    if config.until is not None and "success" not in spec.signals:
+        raise SpecError(
+            'bonus.until needs the signal "success" of a solved task; name it in env.signals, or leave it out'
+        )
 
 
 def _parsed(value: Any) -> Any:
@@ -192,7 +296,15 @@ def build_bonus(
     """
     if config is not None and config.observed:
         raise ConfigError("bonus.observe_counts: this agent does not observe counts; ppo, pqn and dqn do")
-    return NoBonus() if config is None else config.build(spec, streams, replay, warm_up)
+    return NoBonus() if config is None else paid(config, config.build(spec, streams, replay, warm_up), spec)
+
+
+def paid(config: BonusConfig, bonus: Bonus, spec: EnvSpec) -> Bonus:
+    """The bonus with the keys that every kind has: `deviation` and `until`. Raises SpecError as `validate_for`."""
+    require_success(config, spec)
+    if config.deviation is None and config.until is None:
+        return bonus
+    return PaidBonus(bonus, config.deviation, config.until)
 
 
 def build_actor(config: BonusConfig | None, spec: EnvSpec) -> Actor | None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.agent import Agent, Policy
-from rlkit.exploration.bonus import Bonus, BonusConfig, EpisodeInput, NoBonus
+from rlkit.exploration.bonus import Bonus, BonusConfig, EpisodeInput, NoBonus, paid
 from rlkit.nn.beside import BESIDE
 from rlkit.replay import Replay, Trajectory
 from rlkit.seeding import Streams
@@ -58,7 +58,7 @@ def build_seen_bonus(
     """As `build_bonus`, for an agent that observes what `seen_spec` says; spec: of the environment."""
     if config is None:
         return NoBonus()
-    bonus = config.build(spec, streams, replay, warm_up)
+    bonus = paid(config, config.build(spec, streams, replay, warm_up), spec)
     return UnseenBonus(bonus, spec) if config.observed else bonus
 
 

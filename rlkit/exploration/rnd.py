@@ -89,6 +89,7 @@ class RNDConfig(BonusConfig):
         return {"error": Column((), np.float32, latest=True)}
 
     def validate_for(self, spec: EnvSpec, warm_up: int) -> None:
+        super().validate_for(spec, warm_up)
         if not isinstance(spec.observation_space, gym.spaces.Box):
             raise SpecError(
                 f'bonus: type = "rnd" needs observations of numbers (Box), not {spec.observation_space}, whose states '

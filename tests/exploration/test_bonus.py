@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from agents.dqn import DQNConfig
 from agents.dqn import plugin as dqn
@@ -15,9 +16,11 @@ from helpers.far_bonus import FarBonus
 from helpers.hdqn_worlds import CHAIN
 from helpers.hdqn_worlds import config as hdqn_config
 from rlkit.config.load import resolve
-from rlkit.errors import ConfigError
+from rlkit.errors import ConfigError, SpecError
+from rlkit.exploration.bonus import PaidBonus, UntilConfig, build_bonus
+from rlkit.seeding import Streams
 from rlkit.testing import check_agent
-from rlkit.types import Batch, Window
+from rlkit.types import Batch, Observation, Purpose, StepBatch, Window
 
 FAR = "helpers.far_bonus:FarConfig"
 CARTPOLE = gymnasium.config(name="gymnasium", id="CartPole-v1")
@@ -54,11 +57,45 @@ def test_a_bonus_is_added_to_each_clipped_reward_of_a_window() -> None:
     assert made.adjustment is None
 
 
+def window_of(far: Tensor, steps: list[int]) -> Window:
+    """A window of each row of `far`, of which the first steps count."""
+    zeros = torch.zeros(far.shape)
+    return Window(torch.zeros(len(far), 4), zeros.long(), zeros, zeros, torch.tensor(steps), zeros, {"far": far})
+
+
+def test_bonuses_are_scaled_to_a_deviation_over_the_run() -> None:
+    bonus = PaidBonus(FarBonus(10.0), 0.5, None)
+    calls = [torch.tensor([[1.0, 2.0], [4.0, 99.0]]), torch.tensor([[3.0, 5.0], [5.0, 9.0]])]
+    seen: list[float] = []
+    for far, steps, counted in zip(calls, ([2, 1], [2, 2]), ([1.0, 2, 4], [3.0, 5, 5, 9]), strict=True):
+        seen += [10 * each for each in counted]  # 99 is beyond the end of its window
+        reward = bonus.add(torch.full((2, 2), 7.0), window_of(far, steps))
+        assert reward.numpy() == pytest.approx(7 + 10 * far.numpy() * 0.5 / np.std(seen))
+        other = PaidBonus(FarBonus(10.0), 0.5, None)
+        other.load_state_dict(bonus.state_dict())
+        bonus = other
+
+
+def test_a_bonus_is_paid_until_the_task_is_solved() -> None:
+    """Two of the newest three episodes; those that go on do not count, nor does a success on the way."""
+    far, until = torch.ones(1, 1), UntilConfig(success=0.6, episodes=3)
+    bonus, paid = PaidBonus(FarBonus(10.0), None, until), []
+    for ended, success in (([1, 0], [0, 1]), ([0, 1], [1, 1]), ([1, 0], [0, 0]), ([1, 1], [1, 1]), ([1, 1], [0, 0])):
+        signals, off = {"success": np.array(success, np.bool_)}, np.zeros(2, np.bool_)
+        seen, zeros = Observation(np.zeros((2, 4)), signals, off), np.zeros(2, np.float32)
+        bonus.observe(StepBatch(seen, np.zeros(2, np.int64), zeros, zeros, np.array(ended, np.bool_), off, seen, {}))
+        paid.append(bonus.add(torch.zeros(1, 1), window_of(far, [1])).item())
+        other = PaidBonus(FarBonus(10.0), None, until)
+        other.load_state_dict(bonus.state_dict())
+        bonus = other
+    assert paid == [10, 10, 10, 0, 0]  # outcomes 0 | 1 | 0 | 1 1: then for good
+
+
 @pytest.mark.parametrize(
     ("bonus", "message"),
     [
         ({"type": FAR, "scale": "wide"}, "agent.bonus.scale: Input should be a valid number"),
-        ({"type": FAR, "beta": 1}, "agent.bonus.beta: unknown key; allowed: scale, type"),
+        ({"type": FAR, "beta": 1}, "agent.bonus.beta: unknown key; allowed: deviation, scale, type, until"),
         (
             {"type": "helpers.far_bonus:FarBonus"},
             "FarBonus' is not a subclass of rlkit.BonusConfig",
@@ -71,6 +108,13 @@ def test_wrong_tables_are_refused_with_their_key(bonus: dict[str, Any], message:
     tables = {"env": {"name": "gymnasium", "id": "CartPole-v1"}, "agent": {"name": "dqn", "bonus": bonus}}
     with pytest.raises(ConfigError, match=message):
         resolve("x", {**tables, "train": {"steps": 1}})
+
+
+def test_a_bonus_that_ends_with_success_needs_the_signal() -> None:
+    spec = gymnasium.make(CARTPOLE, 1, Purpose.TRAIN).spec
+    for make in (dqn.describe, lambda config, spec, _: build_bonus(config.bonus, spec, Streams(0), None, 0)):
+        with pytest.raises(SpecError, match=r'bonus\.until needs the signal "success"'):
+            make(dqn_config(bonus={"type": FAR, "until": True}), spec, 100)
 
 
 def test_a_config_with_a_bonus_comes_back_from_toml_as_it_was() -> None:

@@ -20,6 +20,7 @@ SIGNALS = {
     "memory": ArraySpec((2,), np.uint8),
     "sums": ArraySpec((2,), np.uint8),
     "screen": ArraySpec((SIDE, SIDE, 3), np.uint8),
+    "success": ArraySpec((), np.bool_),
 }
 SPACES = {
     "number": Discrete(PLACES),
@@ -82,7 +83,8 @@ def _image(place: NDArray[np.int64], age: NDArray[np.int64]) -> NDArray[np.uint8
 
 def _signals(place: NDArray[np.int64], age: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     memory = np.stack((place, 40 + 10 * age), 1).astype(np.uint8)
-    return {"memory": memory, "sums": memory + memory[:, ::-1], "screen": _image(place // 2, age)}
+    shown = {"memory": memory, "sums": memory + memory[:, ::-1], "screen": _image(place // 2, age)}
+    return {**shown, "success": place == 0}
 
 
 def live(agent: Agent, line: Line, turns: int, seed: int = 0) -> tuple[list[list[int]], set[str]]:

@@ -27,6 +27,7 @@ class CountConfig(CountTable):
     """Count-based exploration (Tang et al. 2017, "#Exploration"): features, hash, counts, bonus, optimism."""
 
     def validate_for(self, spec: EnvSpec, warm_up: int) -> None:
+        super().validate_for(spec, warm_up)
         self._validate(self.features.build(spec), warm_up)
         self._episodic_codes(spec, Streams(0))
 
