@@ -110,7 +110,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "features.network.activation": ["leaky_relu"],
     "bonus.alpha": [0.9],
     "bonus.deviation": [0.9],
-    "until.success": [0.1],
+    "until.success": [1.0],
     "until.episodes": [1],
     "observe_counts.capacity": [1],
     "RNDConfig.share": [0.2],

@@ -79,7 +79,7 @@ BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
             "hidden": (4,),
         },
     ),
-    "paid": ("vector", {"beta": 0.4, "deviation": 0.3, "until": {"success": 0.6, "episodes": 4}}),
+    "paid": ("vector", {"beta": 0.4, "deviation": 0.3, "until": {"success": 0.3, "episodes": 3}}),
     "function": ("vector", {"features": {"type": "function", "function": f"{WORLD}:tenths"}}),
 }
 OBSERVED = {"beta": 0.4, "count_of": "successor", "episodic": "first", "observe_counts": {"capacity": 30}}
