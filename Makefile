@@ -27,8 +27,8 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 # minute of it is part of `make test`.
 FAST := $(PYTEST) -m "not slow"
 
-EXTRAS := dev,worlds,report,video,tune
-OTHER_EXTRAS := benchmarks,notebooks
+EXTRAS := dev,worlds,report,video,tune,onnx
+OTHER_EXTRAS := benchmarks,notebooks,wandb,mlflow
 
 .PHONY: fuzz soak train test test-slow test-extras check results format lint test-lowest install clean
 

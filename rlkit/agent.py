@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
@@ -99,6 +99,22 @@ class HasSampling(Protocol):
 
     def samples(self, config: Any) -> bool:
         """Whether the policy of this config is probabilities over actions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A policy as one module: raw observations (B, *O), and more inputs by name, to scores (B, A); the best acts."""
+
+    module: torch.nn.Module
+    scores: str  # what they are: "values" or "logits"
+    inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)  # besides "observation": an example (1, ...) each
+
+
+@runtime_checkable
+class HasExport(Protocol):
+    """A policy that `rlkit export` can write: its best action follows from the observation alone."""
+
+    def exported(self) -> Exported: ...
 
 
 @runtime_checkable

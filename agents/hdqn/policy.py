@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from agents.hdqn.network import GoalQNetwork
 from agents.hdqn.options import Bools, Ints, OptionRules, explore
+from rlkit.agent import Exported
 from rlkit.exploration.adjustment import Adjustment, mask
 from rlkit.exploration.bonus import Actor
 from rlkit.goals import GoalSpace
@@ -18,6 +20,17 @@ from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.qnetwork import QNetwork
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
+
+
+class _ControllerValues(nn.Module):
+    """Maps observations (B, *O) and goals (B,) to action values (B, A), for export."""
+
+    def __init__(self, controller: GoalQNetwork) -> None:
+        super().__init__()
+        self.controller = controller
+
+    def forward(self, obs: Tensor, goal: Tensor) -> Tensor:
+        return self.controller.values(self.controller(obs, goal))
 
 
 class HDQNPolicy:
@@ -134,6 +147,10 @@ class HDQNPolicy:
     def caption(self, state: ActorState) -> list[str]:
         """A line for each environment, for display: the goal of the step."""
         return [f"goal  {self.goals.names[number]}" for number in state["goal"].tolist()]
+
+    def exported(self) -> Exported:
+        """The controller: action values under a goal, which is an input; whoever calls it chooses the goals."""
+        return Exported(_ControllerValues(self.controller), "values", {"goal": torch.zeros(1, dtype=torch.int64)})
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -7,13 +7,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from rlkit.agent import Exported
 from rlkit.learning.softmax import draw
 from rlkit.nn.actor_critic import ActorCritic
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
+
+
+class _Logits(nn.Module):
+    """Maps raw observations (B, *O) to logits (B, A), for export."""
+
+    def __init__(self, network: ActorCritic, num_actions: int) -> None:
+        super().__init__()
+        self.network = network
+        self._num_actions = num_actions
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.network.forward_with_hooks(obs)[:, : self._num_actions]
 
 
 class PPOPolicy:
@@ -55,6 +69,9 @@ class PPOPolicy:
         with torch.inference_mode():
             output: NDArray[np.float32] = self.network(to_tensor(obs, self._device)).cpu().numpy()
         return output
+
+    def exported(self) -> Exported:
+        return Exported(_Logits(self.network, self._num_actions), "logits")
 
     def state_dict(self) -> dict[str, Any]:
         return {"network": parameter_state(self.network)}

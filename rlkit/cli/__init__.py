@@ -10,6 +10,7 @@ from rlkit.cli.check import check
 from rlkit.cli.compare import compare
 from rlkit.cli.describe import describe
 from rlkit.cli.evaluate import evaluate
+from rlkit.cli.export import export
 from rlkit.cli.group import Group
 from rlkit.cli.list import list_
 from rlkit.cli.pack import pack
@@ -24,7 +25,8 @@ from rlkit.cli.view import view
 from rlkit.plugins import add_working_folder
 
 COMMANDS = (  # as --help lists them
-    train, sweep, tune, resume, evaluate, play, pack, card, compare, plot, report, view, list_, check, describe,
+    train, sweep, tune, resume, evaluate, play, export, pack, card, compare, plot, report, view, list_, check,
+    describe,
 )  # fmt: skip
 
 

@@ -22,12 +22,14 @@ def compare(
 ) -> None:
     """Compare the scores of groups of seeds, with intervals and protocols.
 
-    RUNS are run directories, result files, or folders of them; the others are compared with the first group.
+    RUNS are run directories, result files, folders of them, or quoted patterns; the others are compared with the first
+    group.
 
     \b
     rlkit compare runs
     rlkit compare docs/results/data/minatar-breakout --out curves.png
     rlkit compare runs --group-by agent.double
+    rlkit compare 'machine*/runs/cartpole-*'   # copied from several machines
     rlkit compare runs/atari --against dopamine
     rlkit compare runs --y episode/return      # scores reached during training
     """

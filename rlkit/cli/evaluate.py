@@ -45,6 +45,7 @@ def evaluate(
     """
     from rlkit.files import write_text
     from rlkit.runs import api
+    from rlkit.runs.publish import publish_video
 
     ask(run, trust)
     path = out or run / "evaluation.json"
@@ -67,3 +68,5 @@ def evaluate(
     show_scores(evaluation.scores.returns, evaluation.protocol, evaluation.scores.distinct)
     write_text(path, json.dumps(evaluation.to_dict()) + "\n")
     console.print(f"written to {path}" + (f" and {video}" if video else ""), markup=False)
+    if video and (names := publish_video(run, video, evaluation.protocol, evaluation.env_steps)):
+        console.print(f"the video was added to the run in {', '.join(names)}", markup=False)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlkit.agent import Exported
 from rlkit.exploration.action_mask import allowed_actions, restricted
 from rlkit.exploration.adjustment import Adjustment, mask
 from rlkit.exploration.bonus import Actor
@@ -18,7 +19,7 @@ from rlkit.learning.softmax import Softmax
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
-from rlkit.nn.qnetwork import QNetwork
+from rlkit.nn.qnetwork import QNetwork, ValuesOf
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
 
@@ -115,6 +116,9 @@ class QPolicy:
             moved = obs if isinstance(obs, Tensor) else to_tensor(obs, self._device)
             values: NDArray[np.float32] = self.network.values(self.network(moved)).cpu().numpy()
         return values
+
+    def exported(self) -> Exported:
+        return Exported(ValuesOf(self.network), "values")
 
     def state_dict(self) -> dict[str, Any]:
         state = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import PIL.Image
 
 from rlkit.config.tables import Config
 from rlkit.metrics.layout import LAYOUT, SCORES
-from rlkit.metrics.meters import Row
+from rlkit.metrics.meters import Row, Sink
 from rlkit.types import Histogram, Image
 
 
@@ -83,3 +84,38 @@ class ImageSink:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class Guarded:
+    """A sink whose failures end nothing: after the first one it is left out, with a warning."""
+
+    def __init__(self, name: str, factory: Callable[[SinkContext], Sink], context: SinkContext) -> None:
+        self._name = name
+        self._sink: Any = None
+        self._attempt(lambda: self._open(factory, context))
+
+    def _open(self, factory: Callable[[SinkContext], Sink], context: SinkContext) -> None:
+        self._sink = factory(context)
+
+    def write(self, env_steps: int, row: Row) -> None:
+        self._attempt(lambda: None if self._sink is None else self._sink.write(env_steps, row))
+
+    def add_video(self, name: str, file: Path) -> None:
+        """Passes a video on, if the sink takes any."""
+        if hasattr(self._sink, "add_video"):
+            self._attempt(lambda: self._sink.add_video(name, file))
+
+    def close(self) -> None:
+        self._attempt(lambda: None if self._sink is None else self._sink.close())
+
+    def _attempt(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # a server that does not answer, a full disk: whatever a library raises
+            self._sink = None
+            first = (str(error).strip().splitlines() or [""])[0]
+            warnings.warn(
+                f"the sink {self._name} failed and is left out: {type(error).__name__}: {first:.200}; training goes "
+                "on, and metrics.jsonl has every scalar",
+                stacklevel=2,
+            )

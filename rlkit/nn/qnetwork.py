@@ -49,6 +49,17 @@ class QNetwork(nn.Module):
         return values
 
 
+class ValuesOf(nn.Module):
+    """Maps raw observations (B, *O) to the action values (B, A) of a network, for export."""
+
+    def __init__(self, network: QNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.network.values(self.network.forward_with_hooks(obs))
+
+
 def forward_calls(*modules: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
     """The calls of a forward pass in order: the parts of Sequential modules, and `forward` of torch's own layers.
 

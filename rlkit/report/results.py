@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -97,12 +98,12 @@ class Found:
 
 
 def find(paths: Iterable[Path]) -> Found:
-    """Reads result files, run directories, and folders of them.
+    """Reads result files, run directories, and folders of them; paths may be patterns, such as "machine*/runs/**".
 
     Paths that cannot be used get a line in `problems`. Raises ConfigError if no result is found.
     """
     found, paths = Found(), list(paths)
-    for path in paths:
+    for path in dict.fromkeys(each for named in paths for each in _matching(named)):
         _read_path(path, found)
     _drop_repeated(found)
     if not found.results:
@@ -112,9 +113,18 @@ def find(paths: Iterable[Path]) -> Found:
     return found
 
 
+def _matching(path: Path) -> list[Path]:
+    """The paths that a pattern matches, without those below another match; a path that is no pattern, itself."""
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    found = sorted(map(Path, glob.glob(str(path), recursive=True)))
+    matched = set(found)
+    return [each for each in found if not matched.intersection(each.parents)] or [path]
+
+
 def _read_path(path: Path, found: Found) -> None:
     if not path.exists():
-        found.problems.append(f"{path} does not exist")
+        found.problems.append(f"{path} " + ("matches nothing" if glob.has_magic(str(path)) else "does not exist"))
     elif path.is_file():
         _read_one(path, found, named=True)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 
@@ -16,7 +17,7 @@ from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
 from rlkit.metrics.line_log import LineLog
 from rlkit.metrics.meters import Sink
-from rlkit.metrics.sinks import SinkContext
+from rlkit.metrics.sinks import Guarded, SinkContext
 from rlkit.metrics.visits import Visits
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.identity import digest, of_checkpoint, of_run
@@ -160,7 +161,7 @@ def assemble(
     """
     train = config.train
     device = choose_device(train.device)
-    sink_factories = [plugins.load(plugins.SINKS, name) for name in train.sinks]
+    factories = {name: _sink(name) for name in train.sinks}
     environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, train.num_envs, Purpose.TRAIN)
     stop, hooks = stop or Stop(), hooks or Hooks()
     evaluator = Evaluator(config, stop=stop, follows_seeds=follows_seeds, spec=environments.spec)
@@ -187,13 +188,22 @@ def assemble(
         )
         protocol = evaluator.protocol(config.evaluation.episodes, "current, during training")
         context = SinkContext(run.path, config, of_run(config.tables()), protocol, resumed_at)
-        trainer.sinks = sinks = [LineLog(run.metrics, resumed_at), *(factory(context) for factory in sink_factories)]
+        guarded = [Guarded(name, factory, context) for name, factory in factories.items()]
+        trainer.sinks = sinks = [LineLog(run.metrics, resumed_at), *guarded]
     except BaseException:
         environments.close()
         raise
     gc.collect()
     gc.freeze()  # later collections skip what was imported and built
     return Session(trainer, run, evaluator, device, environments, sinks)
+
+
+def _sink(name: str) -> Callable[[SinkContext], Sink]:
+    """Raises ConfigError for an unknown sink, and for one that says that its package is missing."""
+    factory: Any = plugins.load(plugins.SINKS, name)
+    if hasattr(factory, "require"):
+        factory.require()
+    return cast("Callable[[SinkContext], Sink]", factory)
 
 
 def _visits(config: Config, spec: EnvSpec) -> Visits | None:
@@ -210,7 +220,7 @@ def describe(config: Config) -> dict[str, str]:
     device = choose_device(train.device)
     acting = f"epsilon {evaluation.epsilon:g}" + (", sampled" if evaluation_mode(config) is Mode.SAMPLE else "")
     for name in train.sinks:
-        plugins.load(plugins.SINKS, name)
+        _sink(name)
     spec = _spec(config)
     _visits(config, spec)
     agent = plugins.load(plugins.AGENTS, config.agent.name).describe(config.agent, spec, train.steps)

@@ -260,7 +260,7 @@ def _checked(path: Path, expected: Mapping[str, type]) -> dict[str, Any]:
 def _is_of_a_run(path: Path) -> bool:
     """Whether a run without a checkpoint may have written this entry of its directory."""
     folders = ("tapes", "checkpoints", "policies", "tensorboard", "images")
-    files = ("lock", "config.toml", "run.json", "metrics.jsonl")
+    files = ("lock", "config.toml", "run.json", "metrics.jsonl", "tracking.json")
     return path.name in folders if path.is_dir() else path.name in files or TEMPORARY.fullmatch(path.name) is not None
 
 

@@ -72,3 +72,15 @@ def test_run_directories_finished_and_not(tmp_path: Path) -> None:
     only = call("plot", unfinished, "--y", "episode/return", "--out", tmp_path / "q.png")
     assert "its group ends with its shortest run" in only.output
     assert call("compare", unfinished).exit_code == 2
+
+
+def test_patterns_find_the_runs_of_several_machines(write_result: ResultWriter) -> None:
+    """Copies count once; what lies inside of a match is not read a second time."""
+    root = write_result("one/runs/cartpole-0.json").parents[2]
+    write_result("two/runs/cartpole-0.json")
+    write_result("two/runs/cartpole-1.json", seed=1)
+    write_result("two/runs/other-2.json", seed=2)
+    assert [run.seed for run in find([root / "*" / "runs" / "cartpole-*"]).results] == [0, 1]
+    assert sorted(run.seed for run in find([root / "one", root / "tw*" / "**"]).results) == [0, 1, 2]
+    found = find([root / "one", root / "three*"])
+    assert found.problems == [f"{root}/three* matches nothing"]
