@@ -56,6 +56,7 @@ class WandbSink:
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=context.folder.resolve().name,
             group=context.config.label,
+            dir=os.environ.get("WANDB_DIR", "."),
             id=identifier,
             resume="allow",
             config={**context.settings, "protocol": dict(context.protocol)},
