@@ -188,8 +188,9 @@ def assemble(
         )
         protocol = evaluator.protocol(config.evaluation.episodes, "current, during training")
         context = SinkContext(run.path, config, of_run(config.tables()), protocol, resumed_at)
-        guarded = [Guarded(name, factory, context) for name, factory in factories.items()]
-        trainer.sinks = sinks = [LineLog(run.metrics, resumed_at), *guarded]
+        sinks: list[Sink] = [LineLog(run.metrics, resumed_at)]
+        sinks += [Guarded(name, factory, context) for name, factory in factories.items()]
+        trainer.sinks = sinks
     except BaseException:
         environments.close()
         raise
