@@ -27,7 +27,7 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 # minute of it is part of `make test`.
 FAST := $(PYTEST) -m "not slow"
 
-EXTRAS := dev,worlds,report,video,tune,onnx
+EXTRAS := dev,worlds,report,video,tune,onnx,look
 OTHER_EXTRAS := benchmarks,notebooks,wandb,mlflow
 
 .PHONY: fuzz soak train test test-slow test-extras check results format lint test-lowest install clean
@@ -89,7 +89,7 @@ test-lowest:
 	test -x $(LOWEST)/python || $(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python .ci/lowest.py > .venv-lowest/constraints.txt
 	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt setuptools
-	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[worlds,report,video]' \
+	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/constraints.txt --no-build-isolation -e '.[worlds,report,video,look]' \
 		pytest pytest-xdist hypothesis
 	$(LOWEST)/$(FAST)
 

@@ -23,7 +23,8 @@ def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     lowest = {}
-    for requirement in [*project["dependencies"], *extras["worlds"], *extras["report"], *extras["video"]]:
+    needed = [requirement for extra in ("worlds", "report", "video", "look") for requirement in extras[extra]]
+    for requirement in [*project["dependencies"], *needed]:
         name, version = re.fullmatch(r"([\w.-]+)>=([\w.]+)(?:,.*)?", requirement).groups()  # type: ignore[union-attr]
         lowest[normalised(name)] = version
     for line in (ROOT / "constraints.txt").read_text().splitlines():

@@ -17,6 +17,8 @@ from pydantic import Field, field_validator
 
 import envs.worlds  # noqa: F401  # again: a folder `envs` in the working directory hides the package's __init__
 from envs.action_names import action_names
+from envs.entry_names import with_entry_names
+from envs.screens import grid_cells, view_cells
 from envs.wrapping import (
     ForgetLastAction,
     KeptInfo,
@@ -24,6 +26,7 @@ from envs.wrapping import (
     called,
     check_layers,
     is_minatar,
+    is_minigrid,
     logged_info,
     one_line,
     states_limit,
@@ -36,7 +39,7 @@ from rlkit.config.model import Kwargs, Model, PluginConfig
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
 from rlkit.structure import is_array, leaves
-from rlkit.types import ACTION_MASK, Purpose
+from rlkit.types import ACTION_MASK, SCREEN, SCREEN_CELLS, Purpose
 from rlkit.vector.driver import VectorEnvironments, describe
 from rlkit.vector.environment import Env, SignalReader
 
@@ -136,6 +139,7 @@ class Build:
         for path in config.register:
             register_ids(path)
         env = self._made()
+        env.metadata = with_entry_names(env)
         if is_minatar(env):
             env = ForgetLastAction(env)
         if config.action_mask or config.log_info:
@@ -205,7 +209,10 @@ class Signals:
         if self.infos:
             values |= logged_info(env, self.infos)
         if self.screen:
-            values["screen"] = _screen(env)
+            values[SCREEN] = screen = _screen(env)
+            cells = _cells(env, screen)
+            if cells is not None:
+                values[SCREEN_CELLS] = cells
         return values
 
 
@@ -223,6 +230,18 @@ def _screen(env: Env) -> NDArray[np.uint8]:
     if picture.dtype.kind == "f":  # MinAtar renders floats in 0..1
         picture = np.rint(255 * picture)
     return picture.astype(np.uint8)
+
+
+def _cells(env: Env, screen: NDArray[np.uint8]) -> NDArray[np.int16] | None:
+    """The signal "screen_cells" of MiniGrid's grids of codes, (h, w, 4); None for other observations."""
+    shape = env.observation_space.shape or ()
+    if not is_minigrid(env) or len(shape) != 3 or shape[2] != 3:
+        return None
+    world: Any = env.unwrapped
+    size = screen.shape[0] // world.height
+    if shape[:2] == (world.agent_view_size, world.agent_view_size):
+        return view_cells(np.array(world.agent_pos), world.agent_dir, (world.width, world.height), shape[0], size)
+    return grid_cells(world.width, world.height, size) if shape[:2] == (world.width, world.height) else None
 
 
 def _hint(space: spaces.Space[Any]) -> str:

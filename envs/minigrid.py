@@ -80,6 +80,16 @@ class StateObsWrapper(gym.ObservationWrapper[NDArray[np.int64], Any, Any]):
         sizes += [len(STATE_TO_IDX) + 1] * doors + [world.width + 1, world.height + 1] * objects
         starts = [0, 0, 0] + [NOTHING] * (len(sizes) - 3)
         self.observation_space = spaces.MultiDiscrete(sizes, start=starts)
+        names = [
+            "x",
+            "y",
+            "direction",
+            "carried kind",
+            "carried colour",
+            *(f"door {number}" for number in range(doors)),
+        ]
+        places = [f"object {number} {axis}" for number in range(objects) for axis in "xy"]
+        self.metadata = {**env.metadata, "observation_names": (*names, *places)}
 
     def observation(self, observation: Any) -> NDArray[np.int64]:
         world: Any = self.unwrapped

@@ -10,7 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rlkit.agent import Agent, AgentContext, AgentPlugin, HasNetworks, HasPacing, HasSampling, Pacing, Policy
+    from rlkit.agent import (
+        Agent,
+        AgentContext,
+        AgentPlugin,
+        HasNetworks,
+        HasPacing,
+        HasSampling,
+        HasScores,
+        Pacing,
+        Policy,
+        ScoreFunction,
+    )
     from rlkit.config.model import SWITCH, Model, PluginConfig
     from rlkit.devices import to_device
     from rlkit.environments import Environments, EnvPlugin
@@ -86,8 +97,10 @@ _NAMES = {
         "HasNetworks",
         "HasPacing",
         "HasSampling",
+        "HasScores",
         "Pacing",
         "Policy",
+        "ScoreFunction",
     ),
     "rlkit.config.model": ("Model", "PluginConfig", "SWITCH"),
     "rlkit.devices": ("to_device",),
@@ -188,6 +201,7 @@ __all__ = [
     "HasNetworks",
     "HasPacing",
     "HasSampling",
+    "HasScores",
     "Hindsight",
     "Histogram",
     "Image",
@@ -220,6 +234,7 @@ __all__ = [
     "RlkitError",
     "Row",
     "RunError",
+    "ScoreFunction",
     "Sequences",
     "Sink",
     "SinkContext",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from rlkit.config.model import PluginConfig
 from rlkit.seeding import Streams
@@ -123,3 +125,33 @@ class HasPacing(Protocol):
 
     @property
     def pacing(self) -> Pacing: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreFunction:
+    """The scores of K outputs as a differentiable function of N observations: action values, logits, a state's value.
+
+    Scores are before a softmax. `function(encode(obs), *context)` are the scores of float observations.
+    """
+
+    name: str  # "action values"
+    labels: tuple[str, ...]  # of the K outputs; () if they are the actions
+    chosen: NDArray[np.int64]  # (N,) the output that acting takes
+    encode: Callable[[Tensor], Tensor]  # observations (M, *O) -> what the layers read, float (M, d) or (M, C, H, W)
+    function: Callable[..., Tensor]  # (M, d) or (M, C, H, W), and the context (M, ...) -> (M, K)
+    module: nn.Module  # whose layers `function` calls
+    context: tuple[Tensor, ...] = ()  # (N, ...) each, what else the scores depend on, such as a goal
+    entries: NDArray[np.int64] | None = (
+        None  # (d,) the entry of the observation that an input belongs to; None: its own
+    )
+
+
+@runtime_checkable
+class HasScores(Protocol):
+    """A policy that offers its networks to `rlkit explain`, `attack` and `probe`."""
+
+    def score_functions(self, observation: Observation, state: ActorState) -> Sequence[ScoreFunction]:
+        """The function whose output is acted on first, then others, in the state before `act`.
+
+        Raises SpecError for networks that are not supported.
+        """

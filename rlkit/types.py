@@ -25,6 +25,9 @@ State: TypeAlias = Mapping[str, Any]
 """A nested mapping with str keys whose leaves are tensors, arrays, str, bool, int, float, None or lists of these."""
 
 
+SCREEN = "screen"  # the signal of environments made for Purpose.RENDER: (N, H, W, 3) uint8
+SCREEN_CELLS = "screen_cells"  # of these, if an observation (h, w, ...) does not show the whole screen: (N, h, w, 4)
+#                                int, the box (top, left, bottom, right) of each cell on the screen; 0 if it has none
 ACTION_MASK = "action_mask"  # the signal of an environment with a mask: (N, A) bool, the actions that are allowed
 
 
@@ -82,6 +85,7 @@ class EnvSpec:
     signals: Mapping[str, ArraySpec] = field(default_factory=dict)  # side information, e.g. {"ram": (128,) uint8}
     action_names: tuple[str, ...] = ()  # one per action, for display; () if the environment has no names
     world: str = ""  # the game's name, for goals that belong to one game; "" if the family gives none
+    observation_names: tuple[str, ...] = ()  # one per entry of a vector, for display; () if there are no names
     structure: Structure | None = None  # the layout of a flat row, if observations are a Dict or a Tuple
     steps_per_second: float | None = None  # at which it is shown in videos; None if the environment states none
 

@@ -35,7 +35,10 @@ class GoalQNetwork(nn.Module):
         self.register_buffer("codes", codes, persistent=False)  # follows from the goal space
 
     def forward(self, obs: Tensor, goal: Tensor) -> Tensor:
-        values: Tensor = self.inputs(obs)
+        return self.of_inputs(self.inputs(obs), goal)
+
+    def of_inputs(self, values: Tensor, goal: Tensor) -> Tensor:
+        """The output (B, ...) of what the input layer returns, (B, *F), and goals (B,)."""
         codes = None if self.codes is None else self.codes[goal]
         if codes is not None and codes.dim() == 3:
             values = torch.cat((values, codes.unsqueeze(1)), 1)

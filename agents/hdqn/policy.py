@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,16 @@ from torch import Tensor, nn
 
 from agents.hdqn.network import GoalQNetwork
 from agents.hdqn.options import Bools, Ints, OptionRules, explore
-from rlkit.agent import Exported
+from rlkit.agent import Exported, ScoreFunction
+from rlkit.errors import SpecError
 from rlkit.exploration.adjustment import Adjustment, mask
 from rlkit.exploration.bonus import Actor
 from rlkit.goals import GoalSpace
+from rlkit.nn.cells import Cells
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.qnetwork import QNetwork
+from rlkit.nn.scores import entries, q_scores
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
 
@@ -143,6 +147,26 @@ class HDQNPolicy:
         """Values (N, A) under the greedy goals, for display."""
         goal, _, _ = self.options(observation, state, lambda allowed: self.greedy_goal(observation.obs, allowed))
         return self._action_values(observation.obs, goal)
+
+    def score_functions(self, observation: Observation, state: ActorState) -> Sequence[ScoreFunction]:
+        """The controller's action values under the greedy goals, and the meta-controller's goal values.
+
+        See `HasScores`.
+        """
+        network, obs = self.controller, to_tensor(observation.obs, self._device)
+        goal, _, _ = self.options(observation, state, lambda allowed: self.greedy_goal(observation.obs, allowed))
+        if isinstance(network.encoder, Cells):
+            raise SpecError('the controller\'s encoder "cells" is not supported yet')
+
+        def function(inputs: Tensor, goals: Tensor) -> Tensor:
+            return network.values(network.of_inputs(inputs, goals))
+
+        controller = ScoreFunction(
+            "action values", (), self.greedy_action(observation.obs, goal), network.inputs, function, network,
+            (to_tensor(goal, self._device),), entries(network.inputs),
+        )  # fmt: skip
+        meta = q_scores(self.meta, obs, "goal values", tuple(self.goals.names))
+        return [controller, replace(meta, chosen=goal)]
 
     def caption(self, state: ActorState) -> list[str]:
         """A line for each environment, for display: the goal of the step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rlkit.agent import Exported
+from rlkit.agent import Exported, ScoreFunction
 from rlkit.learning.softmax import draw
 from rlkit.nn.actor_critic import ActorCritic
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
+from rlkit.nn.scores import actor_critic_scores
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
 
@@ -61,6 +63,10 @@ class PPOPolicy:
         logits, value = output[:, : self._num_actions], output[:, self._num_actions]
         weights = np.exp(logits - logits.max(1, keepdims=True))
         return weights / weights.sum(1, keepdims=True), value
+
+    def score_functions(self, observation: Observation, state: ActorState) -> Sequence[ScoreFunction]:
+        """The logits of the actions, and the state's value; see `HasScores`."""
+        return actor_critic_scores(self.network, to_tensor(observation.obs, self._device), self._num_actions)
 
     def _output(self, obs: NDArray[Any]) -> NDArray[np.float32]:
         """(N, A + V)"""

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from envs.minigrid_vector import signals
 from envs.minigrid_vector.worlds import Worlds
+from envs.screens import grid_cells, view_cells
 from rlkit.errors import SpecError, WorkerError
-from rlkit.types import ArraySpec, EnvSpec, Observation, RawStep
+from rlkit.types import SCREEN, SCREEN_CELLS, ArraySpec, EnvSpec, Observation, RawStep
 
 
 def image_space(worlds: Worlds, full: bool) -> spaces.Box:
@@ -40,7 +41,9 @@ class MiniGridEnvironments:
         if render:
             env = worlds.layouts.env
             cells = (env.agent_view_size, env.agent_view_size) if env.agent_pov else (env.height, env.width)
-            specs["screen"] = ArraySpec((cells[0] * env.tile_size, cells[1] * env.tile_size, 3), np.uint8)
+            specs[SCREEN] = ArraySpec((cells[0] * env.tile_size, cells[1] * env.tile_size, 3), np.uint8)
+            if not env.agent_pov:
+                specs[SCREEN_CELLS] = ArraySpec((*image_space(worlds, full).shape[:2], 4), np.int16)
         self._spec = EnvSpec(
             observation_space=image_space(worlds, full),
             num_actions=worlds.num_actions,
@@ -94,5 +97,15 @@ class MiniGridEnvironments:
         obs = worlds.full_image() if self._full else worlds.image()
         values: dict[str, NDArray[Any]] = signals.read(worlds, self._names)
         if self._render:
-            values["screen"] = np.stack([worlds.picture(index) for index in range(worlds.num_envs)])
+            values[SCREEN] = np.stack([worlds.picture(index) for index in range(worlds.num_envs)])
+            if SCREEN_CELLS in self._spec.signals:
+                values[SCREEN_CELLS] = np.stack([self._cells(index) for index in range(worlds.num_envs)])
         return Observation(obs, values, first)
+
+    def _cells(self, index: int) -> NDArray[np.int16]:
+        """(h, w, 4) where the cells of one world's observation lie on its picture."""
+        worlds, env = self._worlds, self._worlds.layouts.env
+        if self._full:
+            return grid_cells(env.width, env.height, env.tile_size)
+        grid, direction = (env.width, env.height), int(worlds.direction[index])
+        return view_cells(worlds.position[index], direction, grid, env.agent_view_size, env.tile_size)

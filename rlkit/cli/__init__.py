@@ -5,11 +5,14 @@ from __future__ import annotations
 import click
 
 from rlkit import __version__
+from rlkit.cli.attack import attack
 from rlkit.cli.card import card
 from rlkit.cli.check import check
 from rlkit.cli.compare import compare
 from rlkit.cli.describe import describe
+from rlkit.cli.episodes import episodes
 from rlkit.cli.evaluate import evaluate
+from rlkit.cli.explain import explain
 from rlkit.cli.export import export
 from rlkit.cli.group import Group
 from rlkit.cli.list import list_
@@ -24,8 +27,10 @@ from rlkit.cli.tune import tune
 from rlkit.cli.view import view
 from rlkit.plugins import add_working_folder
 
+LOOKING = (explain, attack, episodes)  # into a trained policy
 COMMANDS = (  # as --help lists them
-    train, sweep, tune, resume, evaluate, play, export, pack, card, compare, plot, report, view, list_, check,
+    train, sweep, tune, resume, evaluate, play, *LOOKING, export, pack, card, compare, plot, report, view, list_,
+    check,
     describe,
 )  # fmt: skip
 

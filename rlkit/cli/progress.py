@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,14 @@ def progress_bar(steps: int) -> Iterator[Any]:
             progress.update(task, completed=min(trainer.env_steps, steps), news=news)
 
         yield show
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function (done, total) that moves a progress bar."""
+    with _bars(per_second=4) as progress:
+        task = progress.add_task(what, total=None, news="")
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 class Display:

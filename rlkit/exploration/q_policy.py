@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlkit.agent import Exported
+from rlkit.agent import Exported, ScoreFunction
 from rlkit.exploration.action_mask import allowed_actions, restricted
 from rlkit.exploration.adjustment import Adjustment, mask
 from rlkit.exploration.bonus import Actor
@@ -20,6 +20,7 @@ from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.qnetwork import QNetwork, ValuesOf
+from rlkit.nn.scores import q_scores
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
 
@@ -107,6 +108,10 @@ class QPolicy:
     def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:
         """Values (N, A), for display."""
         return self.values(observation.obs)
+
+    def score_functions(self, observation: Observation, state: ActorState) -> Sequence[ScoreFunction]:
+        """The action values; see `HasScores`."""
+        return [q_scores(self.network, to_tensor(observation.obs, self._device), "action values")]
 
     def values(self, obs: NDArray[Any] | Tensor) -> NDArray[np.float32]:
         """Action values (N, A) of observations (N, *O)."""

@@ -19,6 +19,7 @@ PANEL = 260  # pixels beside it
 LINE = 22  # pixels of a line of text
 EMULATOR_FRAMES = 60  # per second; environments without an emulator are shown at a frame skip of 4
 INK, FAINT, CHOSEN = (230, 230, 230), (90, 90, 100), (90, 170, 255)
+BACKGROUND = (20, 20, 24)
 
 
 @runtime_checkable
@@ -196,7 +197,7 @@ def beside(
 
     enlarged = max(1, HEIGHT // screen.shape[0])
     screen = screen.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
-    panel = Image.new("RGB", (PANEL, screen.shape[0]), (20, 20, 24))
+    panel = Image.new("RGB", (PANEL, screen.shape[0]), BACKGROUND)
     pen = ImageDraw.Draw(panel)
     for row, line in enumerate(lines):
         pen.text((12, 12 + row * LINE), line, INK, ImageFont.load_default(15))

@@ -85,6 +85,7 @@ def describe(
             frame_skip=frame_skip,
             stack=_stack(env),
             signals={} if signals is None else _signal_specs(env, signals),
+            observation_names=_entry_names(env, structure),
             structure=structure,
             action_names=names(env),
             steps_per_second=_rate(env),
@@ -112,6 +113,22 @@ def _check_spaces(env: Env) -> Structure | None:
     if not is_array(obs):
         raise SpecError(f"{name}: observation space {obs} is not supported; {SUPPORTED}")
     return None
+
+
+def _names(env: Env, key: str, count: int) -> tuple[str, ...]:
+    """The `count` names that the environment's metadata states; () if it states none, or another number."""
+    stated = env.metadata.get(key, ()) if isinstance(env.metadata, dict) else ()
+    names = tuple(map(str, stated)) if isinstance(stated, list | tuple) else ()
+    return names if len(names) == count else ()
+
+
+def _entry_names(env: Env, structure: Structure | None) -> tuple[str, ...]:
+    """A name for each entry of a vector, from the metadata, or from the names of the parts of a structure."""
+    if structure is None:
+        shape = env.observation_space.shape or ()
+        return _names(env, "observation_names", shape[0]) if len(shape) == 1 else ()
+    sizes = [(part.name, part.stop - part.start) for part in structure.parts]
+    return tuple(name if size == 1 else f"{name}[{index}]" for name, size in sizes for index in range(size))
 
 
 def _rate(env: Env) -> float | None:

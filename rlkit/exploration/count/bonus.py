@@ -65,6 +65,11 @@ class CountBonus(Bonus):
         return self._config.beta * (1.0 if anneal is None else anneal.factor(self.visits.env_steps))
 
     @property
+    def intrinsic_return(self) -> NDArray[np.float64]:
+        """(N,) the bonus so far in each environment's episode, up to its end."""
+        return self._return.copy()
+
+    @property
     def actor(self) -> Actor | None:
         return self._optimism
 
