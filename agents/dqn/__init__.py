@@ -9,6 +9,7 @@ import torch
 
 from agents.dqn.agent import DQNAgent
 from agents.dqn.config import DQNConfig
+from agents.dqn.monte_carlo import return_columns
 from rlkit.agent import Agent, AgentContext, Policy
 from rlkit.exploration.action_mask import mask_columns
 from rlkit.exploration.bonus import Actor, bonus_columns, build_actor
@@ -22,7 +23,7 @@ from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_q_network, describe_network
 from rlkit.nn.summary import summarise
 from rlkit.pacing import Ratio
-from rlkit.replay import Prioritised, Replay, placed, replay_bytes, require_capacity, require_memory, size_text
+from rlkit.replay import Column, Prioritised, Replay, placed, replay_bytes, require_capacity, require_memory, size_text
 from rlkit.seeding import torch_seeded
 from rlkit.types import EnvSpec, LayerSummary
 
@@ -45,7 +46,7 @@ class DQNPlugin:
     def agent(self, config: DQNConfig, spec: EnvSpec, context: AgentContext) -> Agent:
         seen = seen_spec(config.bonus, spec)
         priorities = _priorities(config)
-        extras = {**bonus_columns(config.bonus), **mask_columns(spec)}
+        extras = _columns(config, spec)
         size = replay_bytes(config.replay_capacity, seen, extras, priorities)
         require_memory(size, "the replay (agent.replay_capacity)", placed(size, context.device), config.replay_capacity)
         replay = Replay(
@@ -68,7 +69,7 @@ class DQNPlugin:
         seen = seen_spec(config.bonus, spec)
         network = _policy(config, seen, torch.device("cpu"), 0, None).network
         require_capacity(config.replay_capacity, seen, config.n_step)
-        extras = {**bonus_columns(config.bonus), **mask_columns(spec)}
+        extras = _columns(config, spec)
         size = replay_bytes(config.replay_capacity, seen, extras, _priorities(config))
         bonus = {}
         if config.bonus is not None:
@@ -98,6 +99,11 @@ def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int, a
     refuse_single(network, config.batch_size)
     softmax = build_softmax(config.softmax, device)
     return QPolicy(network.to(device), spec.num_actions, device, actor, softmax)
+
+
+def _columns(config: DQNConfig, spec: EnvSpec) -> dict[str, Column]:
+    """What is stored with each step for bonus, action mask and Monte Carlo returns."""
+    return {**bonus_columns(config.bonus), **mask_columns(spec), **return_columns(config.monte_carlo)}
 
 
 def _priorities(config: DQNConfig) -> Prioritised | None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.dqn.config import DQNConfig
+from agents.dqn.monte_carlo import EpisodeReturns, mixed
 from rlkit.devices import to_device
 from rlkit.exploration.action_mask import allowed_actions, observed_mask, where_valued
 from rlkit.exploration.bonus import Bonus
@@ -18,14 +19,21 @@ from rlkit.learning.returns import clip_reward, n_step_return
 from rlkit.learning.value_loss import Transitions
 from rlkit.pacing import Ratio
 from rlkit.replay import Replay
-from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch
+from rlkit.types import ActorOutput, ActorState, Batch, Metrics, Mode, Observation, State, StepBatch, Window
 
 
-def transitions(batch: Batch, gamma: float, reward_clip: float, bonus: Bonus) -> Transitions:
-    """What to learn from a batch of windows: each reward is clipped and gets its bonus, then they are summed."""
+def transitions(
+    batch: Batch, gamma: float, reward_clip: float, bonus: Bonus, monte_carlo: float | None = None
+) -> Transitions:
+    """What to learn from a batch of windows: each reward is clipped and gets its bonus, then they are summed.
+
+    monte_carlo: the weight of the stored returns.
+    """
     window = batch.window
     reward = bonus.add(clip_reward(window.reward, reward_clip), window)  # (B, n)
     total, discount = n_step_return(reward, window.discount, window.steps, gamma)  # (B,) each
+    if monte_carlo is not None:
+        total, discount = mixed(total, discount, window, monte_carlo)
     adjustment = where_valued(bonus.bootstrapping(window), window)  # of (B, A), or None
     action = window.action[:, 0]
     return Transitions((window.obs,), action, total, discount, (window.next_obs,), batch.weight, adjustment)
@@ -50,6 +58,13 @@ class DQNAgent:
         self._pacing = Ratio(config.updates_per_step, config.learning_starts)
         self._env_steps = 0
         self.policy.epsilon = self.epsilon
+        self._returns: EpisodeReturns | None = None
+        if config.monte_carlo is not None:
+            self._returns = EpisodeReturns(replay, config.discount, self._rewards)
+
+    def _rewards(self, window: Window) -> Tensor:
+        """(B, n)"""
+        return self.bonus.add(clip_reward(window.reward, self._config.reward_clip), window)
 
     @property
     def updates(self) -> int:
@@ -86,7 +101,10 @@ class DQNAgent:
         return newest
 
     def observe(self, step: StepBatch) -> None:
-        self.replay.add(step, {**self.bonus.observe(step), **observed_mask(step)})
+        later = {} if self._returns is None else self._returns.columns()
+        self.replay.add(step, {**self.bonus.observe(step), **observed_mask(step), **later})
+        if self._returns is not None:
+            self._returns.observe(step)
         self._env_steps += len(step.action)
         self.policy.epsilon = self.epsilon
 
@@ -116,7 +134,8 @@ class DQNAgent:
         prioritised = config.prioritised
         beta = prioritised.beta_at(self.learner.updates) if prioritised else 0.0
         batch = self.replay.sample(config.batch_size, beta)
-        output = self.learner.update(transitions(batch, config.discount, config.reward_clip, self.bonus))
+        learned = transitions(batch, config.discount, config.reward_clip, self.bonus, config.monte_carlo)
+        output = self.learner.update(learned)
         if prioritised:
             self.replay.update_priorities(batch.index, output.priority)
         if self.policy.softmax is not None:
@@ -142,6 +161,7 @@ class DQNAgent:
             "replay": self.replay.state_dict(),
             "bonus": self.bonus.state_dict(),
             "env_steps": self._env_steps,
+            **({} if self._returns is None else {"returns": self._returns.state_dict()}),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -151,6 +171,8 @@ class DQNAgent:
         self.bonus.load_state_dict(state["bonus"])
         self._env_steps = int(state["env_steps"])
         self.policy.epsilon = self.epsilon
+        if self._returns is not None:
+            self._returns.load_state_dict(state["returns"])
 
     def load_policy_state(self, state: State) -> None:
         self.policy.load_policy_state(state)

@@ -89,6 +89,14 @@ class DQNConfig(PluginConfig, GradientConfig):
         description="Number of rewards summed before bootstrapping (Sutton 1988; Rainbow: 3). 1: one-step targets; "
         "large: rewards propagate faster, with a bias from the actions of older policies.",
     )
+    monte_carlo: float | None = Field(
+        None,
+        gt=0.0,
+        le=1.0,
+        description="Weight of the return to the end of the episode in targets, beside the bootstrapped one (Ostrovski "
+        "et al. 2017: 0.1). Carries rare rewards back at once, with a bias from the actions of older policies. Left "
+        "out: none.",
+    )
     double: bool = Field(
         False,
         description="The online network selects the next action, the target network values it (van Hasselt 2016).",

@@ -31,6 +31,15 @@ def n_step_return(reward: Tensor, discount: Tensor, steps: Tensor, gamma: float)
     return total, decay[:, -1]
 
 
+def discounted_returns(reward: Tensor, discount: Tensor, gamma: float) -> Tensor:
+    """G_k = r_k + gamma d_k G_{k+1}, (K,), of K consecutive steps with G_K = 0: all rewards to the last of them.
+
+    Args: reward and discount (K,) float32, discount without gamma.
+    """
+    check_shapes("discounted_returns", reward=(reward, 1), discount=(discount, 1))
+    return _backward_sum(reward[:, None], gamma * discount[:, None])[:, 0]
+
+
 def lambda_return(
     reward: Tensor, discount: Tensor, ended: Tensor, next_values: Tensor, gamma: float, lambda_: float
 ) -> Tensor:

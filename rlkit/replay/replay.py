@@ -211,6 +211,23 @@ class Replay:
         index = self.sampleable()
         return rewrite_columns(self._frames, self._columns, index, index % self._capacity, index, names, compute)
 
+    def latest(self, env: int | None = None, count: int = 1) -> NDArray[np.int64]:
+        """(N,) the write numbers of the newest steps; with `env` those of its last `count` steps that can be sampled.
+
+        These are ascending; all must be of one episode.
+        """
+        newest = self._newest - self._num_envs
+        if env is None:
+            return newest
+        index = newest[env] - self._num_envs * np.arange(min(count, self._capacity // self._num_envs))[::-1]
+        slots = index % self._capacity
+        present = self._sampleable[slots] & (occupants(slots, self._newest, self._capacity) == index)
+        return index[present]
+
+    def store(self, index: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> None:
+        """Replaces the columns (B, ...) of the steps `index` (B,), which must be sampleable."""
+        self._columns.rewrite(index % self._capacity, columns)
+
     def window(self, index: NDArray[np.int64]) -> Window:
         """The windows that begin at the steps `index` (B,), which must be sampleable."""
         slots, steps = window_rows(index, self._steps, self._stop, self._num_envs)  # (B, n), (B,)

@@ -31,6 +31,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "learning_starts": [10],
     "replay_capacity": [40],
     "n_step": [2],
+    "monte_carlo": [0.8],
     "reward_clip": [0.7],
     "max_grad_norm": [0.02],
     "max_grad_value": [0.003],

@@ -83,6 +83,7 @@ def step(spec: EnvSpec, number: int = 0) -> StepBatch:
         (config(**ALL), CARTPOLE),
         (config(**ALL, learning_starts=70, bonus={"hash": {"type": "simhash"}, "optimism": {}}), CARTPOLE),
         (config(bonus={"count_of": "pair", "counts": {"type": "sketch", "primes": (101, 103)}}), LAKE),
+        (config(bonus={"count_of": "successor"}, monte_carlo=0.3, n_step=2), LAKE),
         (config(bonus={"timing": "insert", "hash": {"type": "simhash", "bias": True}}), CARTPOLE),
         (config(network={"hidden": ()}, optimizer={"type": "rmsprop", "centered": True}), LAKE),
         (config(network={"encoder": "minatar", "hidden": (8,)}, loss="squared", batch_size=4), BREAKOUT),
@@ -94,7 +95,7 @@ def step(spec: EnvSpec, number: int = 0) -> StepBatch:
         (config(network=IMPALA, batch_size=4), BREAKOUT),
     ],
     ids=[
-        *("plain", "all", "counting", "pairs", "inserted", "table", "minatar", "minigrid"),
+        *("plain", "all", "counting", "pairs", "returns", "inserted", "table", "minatar", "minigrid"),
         *("weight", "weight_mean_batch", "batch", "spectral", "impala"),
     ],
 )

@@ -206,6 +206,7 @@ BASES: dict[str, dict[str, Base]] = {
         "weight": dqn_base(network=WEIGHT),
         "impala": dqn_base("image", network=IMPALA, updates_per_step=0.1),
         **{name: dqn_base(shown, bonus=bonus) for name, shown, bonus in bonus_bases()},
+        "returns": dqn_base(monte_carlo=0.4),
         "observed": dqn_base("number", bonus=OBSERVED),
     },
     "ppo": {
