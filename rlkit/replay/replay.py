@@ -216,7 +216,7 @@ class Replay:
 
         These are ascending; all must be of one episode.
         """
-        newest = self._newest - self._num_envs
+        newest: NDArray[np.int64] = self._newest - self._num_envs
         if env is None:
             return newest
         index = newest[env] - self._num_envs * np.arange(min(count, self._capacity // self._num_envs))[::-1]
