@@ -219,10 +219,11 @@ class Replay:
         newest: NDArray[np.int64] = self._newest - self._num_envs
         if env is None:
             return newest
-        index = newest[env] - self._num_envs * np.arange(min(count, self._capacity // self._num_envs))[::-1]
+        index: NDArray[np.int64] = newest[env] - self._num_envs * np.arange(min(count, self._capacity // self._num_envs))[::-1]
         slots = index % self._capacity
         present = self._sampleable[slots] & (occupants(slots, self._newest, self._capacity) == index)
-        return index[present]
+        kept: NDArray[np.int64] = index[present]
+        return kept
 
     def store(self, index: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> None:
         """Replaces the columns (B, ...) of the steps `index` (B,), which must be sampleable."""
