@@ -219,7 +219,9 @@ class Replay:
         newest: NDArray[np.int64] = self._newest - self._num_envs
         if env is None:
             return newest
-        index: NDArray[np.int64] = newest[env] - self._num_envs * np.arange(min(count, self._capacity // self._num_envs))[::-1]
+        index: NDArray[np.int64] = (
+            newest[env] - self._num_envs * np.arange(min(count, self._capacity // self._num_envs))[::-1]
+        )
         slots = index % self._capacity
         present = self._sampleable[slots] & (occupants(slots, self._newest, self._capacity) == index)
         kept: NDArray[np.int64] = index[present]
