@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from rlkit.report import reference
 from rlkit.report.groups import Group
-from rlkit.report.protocols import Protocol, legend, mark_of, sentences
+from rlkit.report.notes import marks_of, named_protocols, notes, protocol_notes
+from rlkit.report.protocols import Protocol, legend
 from rlkit.report.results import EVALUATION, Result
 from rlkit.report.scores import (
-    FEWEST_RUNS,
     Estimate,
     aggregate,
     difference,
@@ -62,30 +62,36 @@ def compare(groups: Sequence[Group], against: str | None = None) -> list[Table]:
     by_environment: dict[str, list[Group]] = {}
     for group in groups:
         by_environment.setdefault(group.environment, []).append(group)
-    tables = []
+    tables, marks = [], marks_of(groups)
     for environment, members in by_environment.items():
         tables.append(score_table(environment, members))
         for protocol in legend(group.protocol for group in members).values():
-            alike = [(group.label, group.scores()) for group in members if group.protocol.key() == protocol.key()]
+            mark = marks[environment, protocol.key()]
+            alike = [
+                (group.label.removesuffix(f" {mark}"), group.scores())
+                for group in members
+                if group.protocol.key() == protocol.key()
+            ]
             if len(alike) > 1:
-                tables.append(difference_table(environment, alike))
+                tables.append(difference_table(f"{environment} {mark}".rstrip(), alike))
         if against == "dopamine":
             tables.append(reference_table(environment, members))
-    if len(by_environment) > 1:
-        tables[0].notes.insert(0, f"{len(by_environment)} environments: raw scores of different ones are not averaged.")
-    return tables + normalised_tables(by_environment)
+    tables += normalised_tables(by_environment)
+    tables[-1].notes += notes(groups)
+    return tables
 
 
 def score_table(environment: str, groups: Sequence[Group]) -> Table:
     """Raw final scores in one environment. The score of a run is the mean return of its final evaluation."""
-    marks = legend(group.protocol for group in groups)
+    marks = marks_of(groups)
     columns = ("group", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "lowest", "highest", "steps", "time")
     rows: list[tuple[str, ...]] = []
     digits = digits_for(np.concatenate([group.scores() for group in groups]))
     for group in groups:
         scores = group.scores()
         found = aggregate(scores)
-        label = group.label if len(marks) == 1 else f"{group.label} — {mark_of(group.protocol, marks)}"
+        mark = marks[environment, group.protocol.key()]
+        label = group.label if group.label.endswith(mark) else f"{group.label} {mark}"
         rows.append(
             (
                 label,
@@ -97,7 +103,7 @@ def score_table(environment: str, groups: Sequence[Group]) -> Table:
                 training_time(group),
             )
         )
-    return Table(environment, columns, rows, [*protocol_notes(marks), *few_seeds(groups), *early_ends(groups)])
+    return Table(environment, columns, rows)
 
 
 def steps(group: Group) -> str:
@@ -128,37 +134,6 @@ def digits_for(scores: NDArray[np.float64]) -> int:
     """Number of decimals for scores of this size."""
     largest = float(np.abs(scores).max())
     return 0 if largest >= 1000 else 1 if largest >= 100 else 2 if largest >= 0.5 else 3
-
-
-def protocol_notes(marks: dict[str, Protocol]) -> list[str]:
-    """Each protocol in full; if there are several, their differences."""
-    notes = sentences(marks)
-    first, *others = marks.items()
-    for mark, protocol in others:
-        differing = "; ".join(first[1].differences(protocol))
-        notes.append(f"Different protocols, not averaged: {first[0]} / {mark}: {differing}.")
-    return notes
-
-
-def few_seeds(groups: Sequence[Group]) -> list[str]:
-    few = [f"{group.label} ({group.seeds()})" for group in groups if len(group.runs) < FEWEST_RUNS]
-    return [f"No interval from fewer than {FEWEST_RUNS} seeds: {', '.join(few)}."] if few else []
-
-
-def early_ends(groups: Sequence[Group]) -> list[str]:
-    """One line for each group with runs that `evaluation.stop` ended."""
-    lines = []
-    for group in groups:
-        stopped = [run for run in group.runs if run.stopped]
-        if stopped:
-            config, ends = stopped[0].config, [run.env_steps for run in stopped]
-            key, at_least, times = (config[f"evaluation.stop.{name}"] for name in ("key", "at_least", "times"))
-            most = config["train.steps"]
-            lines.append(
-                f"{group.label}: {len(ends)} of {len(group.runs)} runs ended before step {most:,}, at a median of "
-                f"{np.median(ends):,.0f}, because {key} reached {at_least:g} in {times} consecutive evaluations."
-            )
-    return lines
 
 
 def difference_table(where: str, named: Sequence[tuple[str, NDArray[np.float64]]]) -> Table:
@@ -209,8 +184,10 @@ def reference_table(environment: str, groups: Sequence[Group]) -> Table:
         for name, curve in curves.items():
             there = (f"{point / 1e6:g} million", str(reference.DOPAMINE_SEEDS), f"{curve[point]:.1f}")
             table.rows.append((name, *there))
-    marks = legend([*(group.protocol for group in groups), reference.dopamine_protocol(environment)])
-    table.notes += ["Means over seeds, since Dopamine's are.", *protocol_notes(marks)]
+    ours = named_protocols(groups)
+    theirs = reference.dopamine_protocol(environment)
+    pairs = [(f"here {mark}".rstrip(), protocol) for mark, protocol in ours] + [("of Dopamine", theirs)]
+    table.notes += ["Means over seeds, since Dopamine's are.", *protocol_notes(pairs)]
     return table
 
 
@@ -224,7 +201,9 @@ def at_frames(run: Result, frames: float) -> float:
 
 
 def human_normalised(run: Result) -> float | None:
-    """(score - random) / (human - random); None if these scores are unknown for the environment."""
+    """(score - random) / (human - random); None if these are unknown for the environment, or of another score."""
+    if "return" not in run.protocol.entries.get("score", "return"):
+        return None
     known = run.reference_scores or reference.atari_scores().get(reference.game_of(run.environment) or "")
     return None if not known else (run.score - known["random"]) / (known["human"] - known["random"])
 
@@ -235,7 +214,6 @@ def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
     If there are several games, groups with the same games and rules are also compared with the first of them.
     """
     columns = ("group", "games", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "optimality gap [95%]")
-    protocols: list[Protocol] = []
     alike: dict[Any, list[tuple[str, NDArray[np.float64]]]] = {}
     table = Table("human-normalised (0 random, 1 human)", columns)
     for label in dict.fromkeys(group.label for groups in by_environment.values() for group in groups):
@@ -256,15 +234,10 @@ def normalised_tables(by_environment: dict[str, list[Group]]) -> list[Table]:
         scores: NDArray[np.float64] = np.array([values[:runs] for values in tasks], dtype=np.float64).T  # (runs, tasks)
         found = [aggregate(scores)[name].text() for name in ("interquartile mean", "mean", "median")]
         table.rows.append((label, str(len(tasks)), str(runs), *found, optimality_gap(scores).text()))
-        protocols += [group.protocol for group in playing]
         what = tuple(group.environment for group in playing), without_environment(playing[0].protocol).key()
         alike.setdefault(what, []).append((label, scores))
     if not table.rows and not table.notes:
         return []
-    for rules in {
-        without_environment(protocol).key(): without_environment(protocol) for protocol in protocols
-    }.values():
-        table.notes.append(f"Protocol: {rules.text()}.")
     table.notes.append("Random and human scores: van Hasselt et al. 2016 (arXiv:1602.07714), table 1.")
     against = [named for (games, _), named in alike.items() if len(games) > 1 and len(named) > 1]
     return [table, *(difference_table("human-normalised", named) for named in against)]

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.errors import ConfigError
-from rlkit.report.protocols import Protocol
+from rlkit.report.labels import UNSET, in_words, key_in_words
+from rlkit.report.protocols import Protocol, numbered
 from rlkit.report.results import Result
 
 LIBRARIES = {"stable-baselines3": "Stable-Baselines3"}
 ATTRIBUTES = ("experiment", "library", "seed")
-UNSET = "unset"  # shown for a key that a config lacks
 OF_MEASURING = ("evaluation.", "train.visits.")  # in a label only if no other key tells the groups apart
 
 
@@ -90,9 +90,9 @@ def _labels(groups: Sequence[Sequence[Result]], by: Sequence[str]) -> list[str]:
 
 def _label_by(result: Result, by: Sequence[str]) -> str:
     """The values of the keys; keys that its config lacks are omitted, except for the first."""
-    values = {key: _text(_value(result, key)) for key in by}
+    values = {key: _value(result, key) for key in by}
     given = {key: value for key, value in values.items() if value != UNSET or key == by[0]}
-    return ", ".join(f"{_short(key, by)}={value}" for key, value in given.items())
+    return ", ".join(in_words(key, value, by) for key, value in given.items())
 
 
 def _label(result: Result, others: Sequence[Result]) -> str:
@@ -102,13 +102,11 @@ def _label(result: Result, others: Sequence[Result]) -> str:
     tables, keys = _switched(configs), _telling(configs)
     lacking = tuple(f"{table}." for table in tables if not _has(result.config, table))
     parts = [
-        f"no {_short(table, tables)}" if f"{table}." in lacking else _short(table, tables)
+        f"no {key_in_words(table, tables)}" if f"{table}." in lacking else key_in_words(table, tables)
         for table in tables
         if not table.startswith(lacking)
     ]
-    parts += [
-        f"{_short(key, keys)}={_text(result.config.get(key, UNSET))}" for key in keys if not key.startswith(lacking)
-    ]
+    parts += [in_words(key, result.config.get(key, UNSET), keys) for key in keys if not key.startswith(lacking)]
     heads = []
     if len({other.library for other in others}) > 1:
         heads.append(LIBRARIES.get(result.library, result.library))
@@ -158,17 +156,13 @@ def _telling(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     return without if kinds(without, configs) == kinds(keys, configs) else keys
 
 
-def _short(key: str, among: Sequence[str]) -> str:
-    """The last part of a dotted key if it is unambiguous, else the whole key."""
-    last = key.rpartition(".")[2]
-    return key if sum(other.rpartition(".")[2] == last for other in among) > 1 else last
-
-
 def _told_apart(labels: Sequence[str], firsts: Sequence[Result]) -> list[str]:
-    """Adds a number to equal labels in one environment: these groups differ in protocol."""
+    """Adds the mark of its protocol to each label that is used twice in one environment."""
+    marks = numbered((first.environment, first.protocol) for first in firsts)
     keys = [(label, first.environment) for label, first in zip(labels, firsts, strict=True)]
-    out = []
-    for index, (label, environment) in enumerate(keys):
-        number = keys[: index + 1].count((label, environment))
-        out.append(f"{label} (protocol {number})" if keys.count((label, environment)) > 1 else label)
-    return out
+    return [
+        f"{label} {marks[first.environment, first.protocol.key()]}"
+        if keys.count((label, first.environment)) > 1
+        else label
+        for label, first in zip(labels, firsts, strict=True)
+    ]

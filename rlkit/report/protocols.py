@@ -66,3 +66,17 @@ def sentences(marks: Mapping[str, Protocol]) -> list[str]:
 
 def mark_of(protocol: Protocol, marks: Mapping[str, Protocol]) -> str:
     return next(mark for mark, known in marks.items() if known.key() == protocol.key())
+
+
+def numbered(played: Iterable[tuple[str, Protocol]]) -> dict[tuple[str, tuple[tuple[str, str], ...]], str]:
+    """(environment, key of a protocol) → its mark: "" where an environment has one protocol, else "[1]", "[2]" ..."""
+    found: dict[str, list[Protocol]] = {}
+    for environment, protocol in played:
+        protocols = found.setdefault(environment, [])
+        if all(known.key() != protocol.key() for known in protocols):
+            protocols.append(protocol)
+    return {
+        (environment, protocol.key()): f"[{number}]" if len(protocols) > 1 else ""
+        for environment, protocols in found.items()
+        for number, protocol in enumerate(protocols, 1)
+    }

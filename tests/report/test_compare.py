@@ -24,9 +24,14 @@ def test_protocols_and_environments_are_never_averaged(write_result: ResultWrite
     tables = compare(grouped(find([folder]).results))
     assert [table.title for table in tables] == ["CartPole-v1", "Acrobot-v1"]  # nor is a difference taken
     assert [row[1] for row in tables[0].rows] == ["1", "1"]
-    text = "\n".join(tables[0].notes)
+    assert [row[0] for row in tables[0].rows] == ["dqn [1]", "dqn [2]"]
+    assert not tables[0].notes
+    text = "\n".join(tables[1].notes)
     assert "2 environments" in text
-    assert "not averaged: CartPole-v1 / CartPole-v1 (2): sticky actions unstated / 0.25" in text
+    assert "Protocol of all: time limit: 500 steps; evaluation: " in text
+    assert "Protocol CartPole-v1 [1]: sticky actions: unstated." in text
+    assert "Protocol CartPole-v1 [2]: sticky actions: 0.25." in text
+    assert text.count("time limit") == 1
 
 
 def test_differences_are_taken_under_each_protocol(write_result: ResultWriter) -> None:
@@ -35,10 +40,10 @@ def test_differences_are_taken_under_each_protocol(write_result: ResultWriter) -
             f"{name}.json", protocol__arguments=f"size={size}", config__agent__learning_rate=rate, score=score
         )
     _, small, large = compare(grouped(find([path.parent]).results))
-    assert small.title.endswith("against learning_rate=0.1 (protocol 1)")
-    assert large.title.endswith("against learning_rate=0.1 (protocol 2)")
-    assert small.rows == [("learning_rate=0.2 (protocol 1)", "2.00", "200", "1.00")]
-    assert large.rows == [("learning_rate=0.2 (protocol 2)", "4.00", "200", "1.00")]
+    assert small.title.endswith("[1]: against learning rate 0.1")
+    assert large.title.endswith("[2]: against learning rate 0.1")
+    assert small.rows == [("learning rate 0.2", "2.00", "200", "1.00")]
+    assert large.rows == [("learning rate 0.2", "4.00", "200", "1.00")]
 
 
 def test_a_table_never_goes_without_its_protocol(write_result: ResultWriter) -> None:
@@ -89,8 +94,8 @@ def test_groups_are_compared_over_games(write_result: ResultWriter) -> None:
                 score=score,
             )
     *_, table = compare(grouped(find([path.parent]).results))
-    assert table.title == "human-normalised: against n_step=1"
-    assert table.rows == [("n_step=2", "0.50", "", "0.75")]
+    assert table.title == "human-normalised: against n step 1"
+    assert table.rows == [("n step 2", "0.50", "", "0.75")]
 
 
 def test_dopamine_beside_a_run_at_equal_frames(write_result: ResultWriter) -> None:
@@ -121,7 +126,7 @@ def test_processor_time_stands_beside_the_clocks(write_result: ResultWriter) -> 
 
 def test_a_single_seed_has_no_interval_and_it_is_said(write_result: ResultWriter) -> None:
     done = call("compare", write_result("a.json", score=7))
-    assert "No interval from fewer than 3 seeds: dqn (1 seed)." in done.output
+    assert "No interval from fewer than 3 seeds." in done.output
     assert "[7" not in done.output
 
 
@@ -145,8 +150,8 @@ def test_runs_that_ended_early_are_finished_and_averaged(tmp_path: Path) -> None
     assert f"{min(ends)} to {max(ends)}" in table.rows[0]
     early = [end for end in ends if end < 600]
     assert table.notes[-1] == (
-        f"random: {len(early)} of 4 runs ended before step 600, at a median of {np.median(early):.0f}, "
-        "because return_mean reached 30 in 1 consecutive evaluations."
+        f"Runs that ended because return_mean reached 30 in an evaluation: random: {len(early)} of 4 before step 600, "
+        f"at a median of {np.median(early):.0f}."
     )
     picture = draw(groups)
     line, dots = picture.figure.axes[0].lines

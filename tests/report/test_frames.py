@@ -26,7 +26,7 @@ def test_one_row_a_run(write_result: ResultWriter, tmp_path: Path) -> None:
     assert len(frame) == 4
     means = frame.groupby("agent.learning_rate")["return_mean"].mean()
     assert means.to_dict() == {1e-3: 1.5, 2e-3: 2.5}
-    assert set(frame["group"]) == {"learning_rate=0.001", "learning_rate=0.002"}
+    assert set(frame["group"]) == {"learning rate 0.001", "learning rate 0.002"}
     assert frame.set_index("run").loc["0.001-1", "return_max"] == 3
     assert frame["finished"].all()
 

@@ -28,17 +28,21 @@ def test_groups_are_named_by_what_differs(write_result: ResultWriter) -> None:
         write_result(f"a{seed}.json", seed=seed)
         write_result(f"b{seed}.json", seed=seed, config__agent__n_step=3, config__agent__learning_rate=0.01)
     groups = grouped(find([write_result("a2.json", seed=2).parent]).results)
-    assert [group.label for group in groups] == ["learning_rate=0.0005, n_step=5", "learning_rate=0.01, n_step=3"]
+    assert [group.label for group in groups] == ["learning rate 0.0005, n step 5", "learning rate 0.01, n step 3"]
     assert [run.seed for run in groups[0].runs] == [2, 10]
 
 
 def test_how_runs_were_measured_is_in_a_label_only_where_nothing_else_tells(write_result: ResultWriter) -> None:
     folder = write_result("a.json").parent
     write_result("b.json", config__agent__n_step=3, config__evaluation__every=1000)
-    assert [group.label for group in grouped(find([folder]).results)] == ["n_step=5", "n_step=3"]
+    assert [group.label for group in grouped(find([folder]).results)] == ["n step 5", "n step 3"]
     write_result("c.json", config__agent__n_step=3, config__evaluation__every=2000)
     labels = [group.label for group in grouped(find([folder]).results)]
-    assert labels == ["n_step=5, every=5000", "n_step=3, every=1000", "n_step=3, every=2000"]
+    assert labels == [
+        "n step 5, evaluation every 5,000",
+        "n step 3, evaluation every 1,000",
+        "n step 3, evaluation every 2,000",
+    ]
 
 
 def test_grouping_by_a_key_pools_the_rest(write_result: ResultWriter) -> None:
@@ -46,7 +50,7 @@ def test_grouping_by_a_key_pools_the_rest(write_result: ResultWriter) -> None:
     write_result("b.json", config__agent__learning_rate=0.01)
     write_result("c.json", config__agent__n_step=1)
     groups = grouped(find([folder]).results, ["agent.n_step"])
-    assert [(group.label, len(group.runs)) for group in groups] == [("n_step=5", 2), ("n_step=1", 1)]
+    assert [(group.label, len(group.runs)) for group in groups] == [("n step 5", 2), ("n step 1", 1)]
     with pytest.raises(ConfigError, match=r"agent\.nstep.*agent\.n_step"):
         grouped(find([folder]).results, ["agent.nstep"])
 
@@ -57,7 +61,7 @@ def test_a_label_leaves_out_what_a_config_lacks(write_result: ResultWriter) -> N
     folder = write_result("2.json").parent
     by = ("agent.network.normalisation", "agent.network.groups")
     labels = [group.label for group in grouped(find([folder]).results, by)]
-    assert labels == ["normalisation=layer", "normalisation=group, groups=2", "normalisation=unset"]
+    assert labels == ["normalisation layer", "normalisation group, groups 2", "no normalisation"]
 
 
 def test_a_table_that_some_configs_lack_is_named_once(write_result: ResultWriter) -> None:
@@ -70,9 +74,9 @@ def test_a_table_that_some_configs_lack_is_named_once(write_result: ResultWriter
     ).parent
     assert [group.label for group in grouped(find([folder]).results)] == [
         "no bonus",
-        "bonus, no optimism, beta=0.1",
-        "bonus, no optimism, beta=0.2",
-        "bonus, optimism, beta=0.2",
+        "bonus, no optimism, beta 0.1",
+        "bonus, no optimism, beta 0.2",
+        "bonus, optimism, beta 0.2",
     ]
 
 

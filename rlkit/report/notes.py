@@ -1,0 +1,82 @@
+"""What stands under the tables of a comparison: the protocols, each once, and what limits the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from rlkit.report.groups import Group
+from rlkit.report.protocols import NAME, Protocol, numbered
+from rlkit.report.scores import FEWEST_RUNS
+
+UNSTATED = "unstated"
+
+
+def marks_of(groups: Iterable[Group]) -> dict[tuple[str, tuple[tuple[str, str], ...]], str]:
+    """(environment, key of a protocol) → the mark of the groups under it; see `numbered`."""
+    return numbered((group.environment, group.protocol) for group in groups)
+
+
+def protocol_notes(protocols: Sequence[tuple[str, Protocol]]) -> list[str]:
+    """Protocols under their names: what they share, once, then what each has of its own."""
+    if len(protocols) == 1:
+        return [f"{_title(protocols[0][1])}: {protocols[0][1].text()}."]
+    every = [protocol.entries for _, protocol in protocols]
+    keys = [key for key in dict.fromkeys(key for entries in every for key in entries) if key != NAME]
+    shared = [key for key in keys if len({entries.get(key, UNSTATED) for entries in every}) == 1]
+    own = [key for key in keys if key not in shared]
+    lines = ["Protocol of all: " + "; ".join(f"{key}: {every[0][key]}" for key in shared) + "."] if shared else []
+    for name, protocol in protocols:
+        told = [f"{key}: {protocol.entries.get(key, UNSTATED)}" for key in own if key != "environment" or key == name]
+        if told:
+            lines.append(f"{_title(protocol)} {name}: {'; '.join(told)}.")
+    return lines
+
+
+def _title(protocol: Protocol) -> str:
+    """ "Protocol", with the name of a published one."""
+    return "Protocol" if protocol.name == protocol.environment else f"Protocol {protocol.name}"
+
+
+def notes(groups: Sequence[Group]) -> list[str]:
+    """All that is said under the tables of these groups."""
+    environments = list(dict.fromkeys(group.environment for group in groups))
+    lines = protocol_notes(named_protocols(groups))
+    if len(environments) > 1:
+        lines.append(f"{len(environments)} environments: raw scores of different ones are not averaged.")
+    if any(marks_of(groups).values()):
+        lines.append("Scores under different protocols are neither averaged nor compared.")
+    return [*lines, *early_ends(groups), *few_seeds(groups)]
+
+
+def named_protocols(groups: Sequence[Group]) -> list[tuple[str, Protocol]]:
+    """Each protocol once, with the environment if there are several, and its mark."""
+    marks = marks_of(groups)
+    several = len({group.environment for group in groups}) > 1
+    found = {(group.environment, group.protocol.key()): group.protocol for group in groups}
+    return [(" ".join(filter(None, [place[0] if several else "", marks[place]])), found[place]) for place in marks]
+
+
+def few_seeds(groups: Sequence[Group]) -> list[str]:
+    few = any(len(group.runs) < FEWEST_RUNS for group in groups)
+    return [f"No interval from fewer than {FEWEST_RUNS} seeds."] if few else []
+
+
+def early_ends(groups: Sequence[Group]) -> list[str]:
+    """One line for each rule of `evaluation.stop` that ended runs, with the groups that it ended."""
+    several = len({group.environment for group in groups}) > 1
+    ended: dict[str, list[str]] = {}
+    for group in groups:
+        stopped = [run for run in group.runs if run.stopped]
+        if stopped:
+            config = stopped[0].config
+            key, at_least, times = (config[f"evaluation.stop.{name}"] for name in ("key", "at_least", "times"))
+            often = f"in {times} consecutive evaluations" if times > 1 else "in an evaluation"
+            where = f"{group.label} in {group.environment}" if several else group.label
+            middle = np.median([run.env_steps for run in stopped])
+            ended.setdefault(f"{key} reached {at_least:g} {often}", []).append(
+                f"{where}: {len(stopped)} of {len(group.runs)} before step {config['train.steps']:,}, "
+                f"at a median of {middle:,.0f}"
+            )
+    return [f"Runs that ended because {why}: {'; '.join(lines)}." for why, lines in ended.items()]
