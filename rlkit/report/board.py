@@ -10,7 +10,7 @@ from typing import Any
 
 from rlkit.errors import RlkitError
 from rlkit.metrics.layout import SCORES
-from rlkit.report.groups import UNSET
+from rlkit.report.labels import UNSET
 from rlkit.report.page import names_of
 from rlkit.report.results import candidates
 from rlkit.runs.directory import RunDirectory
