@@ -5,9 +5,10 @@ docs/environments.md describes each environment, its optimal return, and its dif
 
 import gymnasium as gym
 
-# No max_episode_steps for DeepSea: its time limit is its size.
+# No max_episode_steps for DeepSea and MemoryChain: their time limit is their size.
 gym.register("rlkit/Chain-v0", entry_point="envs.chain:Chain", max_episode_steps=1000)
 gym.register("rlkit/DeepSea-v0", entry_point="envs.deep_sea:DeepSea")
+gym.register("rlkit/MemoryChain-v0", entry_point="envs.memory_chain:MemoryChain")
 gym.register("rlkit/MountainCarGoal-v0", entry_point="envs.mountain_car:MountainCarGoal", max_episode_steps=200)
 gym.register("rlkit/SparseMountainCar-v0", entry_point="envs.mountain_car:SparseMountainCar", max_episode_steps=500)
 gym.register(

@@ -97,6 +97,8 @@ class Observation:
     obs: NDArray[Any]  # (N, *O)
     signals: Mapping[str, NDArray[Any]]  # (N, ...) each; the engine never stores them
     first: NDArray[np.bool_]  # (N,) whether an episode begins here
+    last_action: NDArray[np.int64] | None = None  # (N,) what led here, random actions of an evaluation included;
+    last_reward: NDArray[np.float32] | None = None  # (N,) raw. Both: without meaning where `first`; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +156,21 @@ class Window:
 class Sequences:
     """T consecutive steps of one episode from the replay, as tensors on the learner's device.
 
-    Beyond the mask the last valid step is repeated, and the observation after it.
+    Before the mask the first valid step is repeated, beyond it the last one and the observation after it.
     """
 
     obs: Tensor  # (B, T + 1, *O): obs[:, t + 1] is the true successor of step t, at an episode's end too
     action: Tensor  # (B, T) int64
     reward: Tensor  # (B, T) float32, raw
     discount: Tensor  # (B, T) float32
-    mask: Tensor  # (B, T) bool: the valid steps, at least the first. A sequence ends at an episode's end (terminated or
-    #               not), at a cut by the agent, and at the newest step
-    first: Tensor  # (B,) bool: an episode begins with the sequence. Without stacks it is also False for the oldest
+    mask: Tensor  # (B, T) bool: the valid steps, at least the one asked for. A sequence ends at an episode's end
+    #               (terminated or not), at a cut by the agent, and at the newest step
+    first: (
+        Tensor  # (B,) bool: an episode begins with the first valid step. Without stacks it is also False for the oldest
+    )
     #                step of an environment, if the row before it was overwritten
+    before: NDArray[np.int64]  # (B,) valid steps before the one that was asked for
+    steps: NDArray[np.int64]  # (B,) valid steps from that one on
     extras: Mapping[str, Tensor | NDArray[Any]]  # (B, T, ...) each
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 
 from agents.dqn.agent import DQNAgent
@@ -16,12 +15,13 @@ from rlkit.exploration.bonus import Actor, bonus_columns, build_actor
 from rlkit.exploration.observed import build_seen_bonus, observing, observing_policy, seen_spec
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.q_learner import QLearner
+from rlkit.learning.recall import memory_columns
 from rlkit.learning.softmax import build_softmax
 from rlkit.nn.beside import input_space
 from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
-from rlkit.nn.qnetwork import build_q_network, describe_network
-from rlkit.nn.summary import summarise
+from rlkit.nn.qnetwork import build_value_network, describe_network
+from rlkit.nn.summary import example, summarise
 from rlkit.pacing import Ratio
 from rlkit.replay import Column, Prioritised, Replay, placed, replay_bytes, require_capacity, require_memory, size_text
 from rlkit.seeding import torch_seeded
@@ -83,27 +83,33 @@ class DQNPlugin:
             "network": describe_network(network, spec.num_actions),
             "replay": f"{config.replay_capacity:,} steps, {size_text(size)}",
             **bonus,
-            "updates": f"{updates:,} of {config.batch_size} windows, "
+            "updates": f"{updates:,} of {config.batch_size} {_samples(config)}, "
             f"{config.updates_per_step:g} a step after the first {config.learning_starts:,}",
         }
 
     def networks(self, config: DQNConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
         seen = seen_spec(config.bonus, spec)
         network = _policy(config, seen, torch.device("cpu"), 0, None).network
-        return {"Q-network": summarise(network, torch.as_tensor(np.asarray(seen.observation_space.sample()))[None])}
+        return {"Q-network": summarise(network, *example(network, seen.observation_space))}
 
 
 def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int, actor: Actor | None) -> QPolicy:
     with torch_seeded(seed):
-        network = build_q_network(config.network, input_space(spec), spec.num_actions)
+        network = build_value_network(config.network, input_space(spec), spec.num_actions)
     refuse_single(network, config.batch_size)
     softmax = build_softmax(config.softmax, device)
     return QPolicy(network.to(device), spec.num_actions, device, actor, softmax)
 
 
+def _samples(config: DQNConfig) -> str:
+    burn_in, steps = config.sequence
+    return "windows" if config.network.memory is None else f"sequences of {steps} steps after {burn_in} of burn-in"
+
+
 def _columns(config: DQNConfig, spec: EnvSpec) -> dict[str, Column]:
-    """What is stored with each step for bonus, action mask and Monte Carlo returns."""
-    return {**bonus_columns(config.bonus), **mask_columns(spec), **return_columns(config.monte_carlo)}
+    """What is stored with each step for bonus, action mask, Monte Carlo returns and memory."""
+    remembered = memory_columns(config.network.memory, spec.num_actions)
+    return {**bonus_columns(config.bonus), **mask_columns(spec), **return_columns(config.monte_carlo), **remembered}
 
 
 def _priorities(config: DQNConfig) -> Prioritised | None:

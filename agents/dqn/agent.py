@@ -10,8 +10,9 @@ from torch import Tensor
 
 from agents.dqn.config import DQNConfig
 from agents.dqn.monte_carlo import EpisodeReturns, mixed
+from agents.dqn.sequences import SequenceRules, priorities
 from rlkit.devices import to_device
-from rlkit.exploration.action_mask import allowed_actions, observed_mask, where_valued
+from rlkit.exploration.action_mask import observed_mask, where_valued
 from rlkit.exploration.bonus import Bonus
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.q_learner import QLearner
@@ -39,6 +40,11 @@ def transitions(
     return Transitions((window.obs,), action, total, discount, (window.next_obs,), batch.weight, adjustment)
 
 
+def _sequence_rules(config: DQNConfig) -> SequenceRules:
+    burn_in, steps = config.sequence
+    return SequenceRules(burn_in, steps, config.n_step, config.discount, config.reward_clip)
+
+
 class DQNAgent:
     """Mnih et al. 2015, Algorithm 1, and the refinements that its config switches on."""
 
@@ -55,6 +61,7 @@ class DQNAgent:
         self.learner = learner
         self.replay = replay
         self.bonus = bonus
+        self._sequences = _sequence_rules(config) if config.network.memory is not None else None
         self._pacing = Ratio(config.updates_per_step, config.learning_starts)
         self._env_steps = 0
         self.policy.epsilon = self.epsilon
@@ -77,17 +84,13 @@ class DQNAgent:
         return 1.0 if steps < 0 else self._config.epsilon.value(steps)
 
     def initial_state(self, num_envs: int) -> ActorState:
-        return {}
+        return self.policy.initial_state(num_envs)
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
         if mode is not Mode.EXPLORE:
             return self.policy.act(observation, state, rng, mode)
         return self.policy.explore(
-            lambda: self.policy.values(self._newest(observation)),
-            lambda: self.bonus.acting(observation),
-            len(observation.obs),
-            rng,
-            allowed_actions(observation),
+            observation, state, rng, lambda: self.bonus.acting(observation), lambda: self._newest(observation)
         )
 
     def _newest(self, observation: Observation) -> NDArray[Any] | Tensor:
@@ -102,7 +105,8 @@ class DQNAgent:
 
     def observe(self, step: StepBatch) -> None:
         later = {} if self._returns is None else self._returns.columns()
-        self.replay.add(step, {**self.bonus.observe(step), **observed_mask(step), **later})
+        columns = {**step.extras, **self.policy.observed(step), **later}
+        self.replay.add(step, {**columns, **self.bonus.observe(step), **observed_mask(step)})
         if self._returns is not None:
             self._returns.observe(step)
         self._env_steps += len(step.action)
@@ -125,19 +129,32 @@ class DQNAgent:
         if inputs.measures:
             inputs.initialise(self.replay.window(self.replay.sampleable()).obs)
             self.learner.update_target()
-        if self._config.network.initial_batch:
-            batch = self.replay.sample(self._config.network.initial_batch)
-            self.learner.initialise((batch.window.obs,))
+        size = self._config.network.initial_batch
+        if size and self._sequences is None:
+            self.learner.initialise((self.replay.sample(size).window.obs,))
+        elif size and self._sequences is not None:
+            steps = self._sequences.burn_in + self._sequences.steps
+            index, _ = self.replay.draw(-(-size // steps))
+            sequences = self._sequences.fetch(self.replay, index)
+            self.learner.initialise(self._sequences.arguments(sequences, self._sequences.steps, None, 0))
 
     def _update(self) -> dict[str, Tensor]:
         config = self._config
         prioritised = config.prioritised
         beta = prioritised.beta_at(self.learner.updates) if prioritised else 0.0
-        batch = self.replay.sample(config.batch_size, beta)
-        learned = transitions(batch, config.discount, config.reward_clip, self.bonus, config.monte_carlo)
-        output = self.learner.update(learned)
+        index, weight = self.replay.draw(config.batch_size, beta)
+        if self._sequences is None:
+            batch = Batch(self.replay.window(index), index, weight)
+            window = transitions(batch, config.discount, config.reward_clip, self.bonus, config.monte_carlo)
+            output = self.learner.update(window)
+            priority = output.priority
+        else:
+            sequences = self._sequences.fetch(self.replay, index)
+            learned, sequence = self._sequences.transitions(sequences, weight, self.bonus)
+            output = self.learner.update(learned)
+            priority = priorities(output.priority, sequence, len(index))
         if prioritised:
-            self.replay.update_priorities(batch.index, output.priority)
+            self.replay.update_priorities(index, priority)
         if self.policy.softmax is not None:
             self.policy.softmax.measure(self.policy.network.values(output.output))
         return output.metrics

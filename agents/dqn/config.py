@@ -17,6 +17,8 @@ from rlkit.learning.softmax import Softmax, SoftmaxConfig
 from rlkit.learning.target import TargetConfig
 from rlkit.nn.config import NetworkConfig
 
+SEQUENCE_STEPS, BURN_IN_STEPS = 40, 20  # by default
+
 
 class PrioritisedConfig(Model):
     """The table `prioritised`: sampling in proportion to |TD error|^alpha (Schaul et al. 2016), not uniformly."""
@@ -63,7 +65,12 @@ class DQNConfig(PluginConfig, GradientConfig):
         description="gamma, the weight of a reward one step later. 0: only the next reward counts; 1: all rewards "
         "count equally, which is stable only if episodes end.",
     )
-    batch_size: int = Field(64, ge=1, description="Windows sampled from the replay for one update (Mnih et al.: 32).")
+    batch_size: int = Field(
+        64,
+        ge=1,
+        description="Windows sampled from the replay for one update (Mnih et al.: 32); with network.memory sequences "
+        "(Kapturowski et al.: 64).",
+    )
     updates_per_step: float = Field(
         0.25,
         gt=0.0,
@@ -96,6 +103,18 @@ class DQNConfig(PluginConfig, GradientConfig):
         description="Weight of the return to the end of the episode in targets, beside the bootstrapped one (Ostrovski "
         "et al. 2017: 0.1). Carries rare rewards back at once, with a bias from the actions of older policies. Left "
         "out: none.",
+    )
+    sequence_steps: int | None = Field(
+        None,
+        ge=1,
+        description="With network.memory: steps of a sequence that are learned from, fewer where the episode ends "
+        "(Kapturowski et al. 2019: 80). Gradients do not go further back. Left out: 40.",
+    )
+    burn_in_steps: int | None = Field(
+        None,
+        ge=0,
+        description="With network.memory: steps before these that bring the stored state up to date, without loss and "
+        "gradient (Kapturowski et al. 2019: 40). 0: the stored state as it is. Left out: 20.",
     )
     double: bool = Field(
         False,
@@ -146,9 +165,22 @@ class DQNConfig(PluginConfig, GradientConfig):
 
     @model_validator(mode="after")
     def _network_suits(self) -> Self:
+        for key in ("sequence_steps", "burn_in_steps"):
+            if getattr(self, key) is not None and self.network.memory is None:
+                raise ValueError(f"{key} is of networks with memory: add network.memory, or leave it out")
+        if self.monte_carlo is not None and self.network.memory is not None:
+            raise ValueError("monte_carlo mixes targets of windows, not of sequences: leave out it or network.memory")
         self.network.validate_sizes(self.batch_size, self.learning_starts)
         self.network.validate_sizes(self.batch_size, self.replay_capacity, steps="replay_capacity")
         return self
+
+    @property
+    def sequence(self) -> tuple[int, int]:
+        """Steps of burn-in, and steps learned from, with a memory."""
+        return (
+            BURN_IN_STEPS if self.burn_in_steps is None else self.burn_in_steps,
+            self.sequence_steps or SEQUENCE_STEPS,
+        )
 
     def learner(self, softmax: Softmax | None) -> LearnerSettings:
         """The settings of the learner; softmax: that of the policy."""

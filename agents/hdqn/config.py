@@ -201,6 +201,8 @@ class HDQNConfig(PluginConfig):
         levels: tuple[tuple[str, ControllerConfig | MetaConfig], ...]
         levels = (("controller.", self.controller), ("meta.", self.meta))
         for at, level in levels:
+            if level.network.memory is not None:
+                raise ValueError(f"{at}network.memory: h-DQN does not keep the state of a memory; leave it out")
             level.network.validate_sizes(level.batch_size, random_steps, at=at, steps="controller.learning_starts")
             capacity = self.controller.replay_capacity
             level.network.validate_sizes(level.batch_size, capacity, at=at, steps="controller.replay_capacity")

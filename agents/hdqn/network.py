@@ -71,7 +71,7 @@ def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: Go
     if codes is None and config.dueling:
         raise SpecError('controller.network: dueling streams need goal = "input"; heads would share one mean advantage')
     head = q_head(features, hidden, outputs, factory, dueling=config.dueling)
-    refuse_idle(config, hidden)
+    refuse_idle(config)
     return table_from_zero(GoalQNetwork(inputs, encoder, head, codes, spec.num_actions).eval())
 
 

@@ -15,11 +15,12 @@ from rlkit.agent import Agent, AgentContext, Pacing, Policy
 from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import bonus_columns
 from rlkit.exploration.observed import build_seen_bonus, observing, observing_policy, seen_spec
+from rlkit.learning.recall import memory_columns
 from rlkit.nn.actor_critic import build_actor_critic, describe_actor_critic
 from rlkit.nn.beside import input_space
 from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
-from rlkit.nn.summary import summarise
+from rlkit.nn.summary import example, summarise
 from rlkit.replay import Column, Trajectory, size_text, trajectory_bytes
 from rlkit.seeding import torch_seeded
 from rlkit.types import EnvSpec, LayerSummary
@@ -43,7 +44,7 @@ class PPOPlugin:
         seen = seen_spec(config.bonus, spec)
         parts = _minibatches(config, spec)
         streams, device = context.streams, context.device
-        trajectory = Trajectory(config.rollout_steps, seen, extras=_columns(config), device=device)
+        trajectory = Trajectory(config.rollout_steps, seen, extras=_columns(config, spec), device=device)
         steps = config.rollout_steps * spec.num_envs
         bonus = build_seen_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
         policy = _policy(config, seen, device, streams.seed("network"))
@@ -59,19 +60,19 @@ class PPOPlugin:
         if config.bonus is not None:
             config.bonus.validate_for(spec, steps)
             bonus = {"bonus": config.bonus.summary()}
-        size = size_text(trajectory_bytes(config.rollout_steps, seen, _columns(config)))
+        size = size_text(trajectory_bytes(config.rollout_steps, seen, _columns(config, spec)))
         return {
             "input": describe_input(input_space(seen), config.network.input_kind, steps, config.network.layout),
             "network": describe_actor_critic(network, spec.num_actions, config.num_values),
             "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
             **bonus,
-            "updates": config.updates_text(spec.num_envs, env_steps, parts),
+            "updates": config.updates_text(spec.num_envs, env_steps, parts, memory=config.network.memory is not None),
         }
 
     def networks(self, config: PPOConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
         seen = seen_spec(config.bonus, spec)
         network = _policy(config, seen, torch.device("cpu"), 0).network
-        layers = summarise(network, torch.as_tensor(np.asarray(seen.observation_space.sample()))[None])
+        layers = summarise(network, *example(network, seen.observation_space))
         return {"policy and value": layers}
 
 
@@ -88,10 +89,11 @@ def _policy(config: PPOConfig, spec: EnvSpec, device: torch.device, seed: int) -
     return PPOPolicy(network.to(device), spec.num_actions, device)
 
 
-def _columns(config: PPOConfig) -> dict[str, Column]:
-    """The columns of a trajectory: what acting computes, and what the bonus needs."""
+def _columns(config: PPOConfig, spec: EnvSpec) -> dict[str, Column]:
+    """The columns of a trajectory: what acting computes, and what memory and bonus need."""
     acted = {"log_probability": Column((), np.float32), "value": Column((config.num_values,), np.float32)}
-    return {**acted, **bonus_columns(config.bonus)}
+    remembered = memory_columns(config.network.memory, spec.num_actions, 1 + config.separate_networks)
+    return {**acted, **remembered, **bonus_columns(config.bonus)}
 
 
 def _minibatches(config: PPOConfig, spec: EnvSpec) -> int:

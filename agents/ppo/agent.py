@@ -14,6 +14,7 @@ from agents.ppo.policy import PPOPolicy
 from rlkit.exploration.bonus import Bonus
 from rlkit.learning.policy_losses import PolicySteps
 from rlkit.learning.returns import clip_reward, gae
+from rlkit.learning.sequences import RolloutInputs, rollout_inputs
 from rlkit.replay import Trajectory, TrajectoryBatch
 from rlkit.types import ActorOutput, ActorState, Metrics, Mode, Observation, State, StepBatch
 
@@ -43,7 +44,7 @@ class PPOAgent:
         return self.policy.act(observation, state, rng, mode)
 
     def observe(self, step: StepBatch) -> None:
-        self.trajectory.add(step, {**step.extras, **self.bonus.observe(step)})
+        self.trajectory.add(step, {**step.extras, **self.policy.observed(step), **self.bonus.observe(step)})
         self._env_steps += len(step.action)
 
     def learn(self) -> Metrics:
@@ -52,19 +53,21 @@ class PPOAgent:
         if not self.trajectory.full:
             return counted
         batch = self.trajectory.take()
-        obs, steps = batch.obs.flatten(0, 1), self._steps(batch)
-        learned = self.learner.learn(obs, steps, self._factors(self._env_steps - len(obs)))
+        inputs = rollout_inputs(batch, self.policy.network, self._config.sequence_steps)
+        steps = self._steps(batch, inputs)
+        learned = self.learner.learn(inputs, steps, self._factors(self._env_steps - len(steps.action)))
         return {**counted, **value_metrics(steps), **learned}
 
-    def _steps(self, batch: TrajectoryBatch) -> PolicySteps:
+    def _steps(self, batch: TrajectoryBatch, inputs: RolloutInputs) -> PolicySteps:
         """All steps with advantages and returns; before the first update the network is initialised from them."""
-        obs = batch.obs.flatten(0, 1)
         values, log_probability = (torch.as_tensor(batch.extras[name]) for name in ("value", "log_probability"))
-        if not self.updates and self.learner.initialise(obs):
-            values = self._values(obs).view_as(values)  # those of the network before its initialisation mean nothing
+        if not self.updates and self.learner.initialise(inputs):
+            values = self._values(*inputs.all()).view_as(
+                values
+            )  # those of the network before its initialisation mean nothing
         elif self.learner.initialises:  # nor does that of the step which was in flight meanwhile
-            values = torch.cat((self._values(batch.obs[0]).view_as(values[:1]), values[1:]))
-        advantage, advantages = self._advantages(batch, values, self._values(batch.successors))
+            values = torch.cat((self._values(*inputs.first()).view_as(values[:1]), values[1:]))
+        advantage, advantages = self._advantages(batch, values, inputs.successors(self._values))
         returns = (advantages + values).flatten(0, 1)  # (T * N, V)
         return PolicySteps(
             batch.action.flatten(), log_probability.flatten(), advantage.flatten(), returns, values.flatten(0, 1)
@@ -97,9 +100,9 @@ class PPOAgent:
         nothing = torch.zeros_like(batch.reward)
         return self.bonus.add(nothing.view(-1, 1), batch.windows()).view_as(nothing)
 
-    def _values(self, obs: Tensor) -> Tensor:
-        """(B, V) values of observations (B, *O)."""
-        return self.learner.gradient.evaluate(obs)[:, -self._config.num_values :]
+    def _values(self, *arguments: Any) -> Tensor:
+        """(B, V) values, from the arguments of the network."""
+        return self.learner.gradient.evaluate(*arguments)[:, -self._config.num_values :]
 
     def _factors(self, env_steps: int) -> tuple[float, float]:
         """The factors of learning rate and clip range for a rollout that began after `env_steps` steps."""

@@ -13,8 +13,9 @@ from torch import Tensor
 from agents.ppo.config import PPOConfig
 from rlkit.learning.gradient import Gradient
 from rlkit.learning.policy_losses import ClippedSurrogate, PolicySteps, approximate_kl
-from rlkit.learning.rollouts import initialise, shuffled
+from rlkit.learning.sequences import Arguments, RolloutInputs, initialise
 from rlkit.nn.actor_critic import ActorCritic
+from rlkit.nn.memory import RecurrentNetwork
 from rlkit.types import State
 
 LEAST_DEVIATION = 1e-8  # added to the advantages' deviation before dividing by it, as in the authors' code
@@ -26,12 +27,14 @@ class PPOLearner:
     parts: minibatches per epoch. rng: shuffles the steps.
     """
 
-    def __init__(self, config: PPOConfig, network: ActorCritic, parts: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, config: PPOConfig, network: ActorCritic | RecurrentNetwork, parts: int, rng: np.random.Generator
+    ) -> None:
         self._config = config
         self._parts = parts
         self._rng = rng
         self._loss = config.loss()
-        self._inputs = network.inputs
+        self._network = network
         self.gradient = Gradient(network, config.gradient_settings())
 
     @property
@@ -42,20 +45,23 @@ class PPOLearner:
     @property
     def initialises(self) -> bool:
         """Whether `initialise` changes the network."""
-        return self._inputs.measures or bool(self._config.network.initial_batch)
+        return self._network.inputs.measures or bool(self._config.network.initial_batch)
 
-    def initialise(self, obs: Tensor) -> bool:
-        """Data-dependent initialisation of inputs and weights from a rollout's observations (S, *O), if there is any.
+    def initialise(self, inputs: RolloutInputs) -> bool:
+        """Data-dependent initialisation of inputs and weights from a rollout, if there is any.
 
         Returns whether it changed the network.
         """
-        initialise(self.gradient, self._inputs, self._config.network.initial_batch, obs, self._rng)
+        if self.initialises:
+            initialise(self.gradient, self._network, self._config.network.initial_batch, inputs, self._rng)
         return self.initialises
 
-    def learn(self, obs: Tensor, steps: PolicySteps, factors: tuple[float, float]) -> dict[str, Tensor | float]:
+    def learn(
+        self, inputs: RolloutInputs, steps: PolicySteps, factors: tuple[float, float]
+    ) -> dict[str, Tensor | float]:
         """Makes the epochs of a rollout; returns the measurements of the last update.
 
-        obs: (S, *O) of all S = T * N steps. factors: of the learning rate and of the clip range.
+        inputs and steps: of all S = T * N steps. factors: of the learning rate and of the clip range.
         """
         config = self._config
         loss = self._loss
@@ -66,7 +72,7 @@ class PPOLearner:
             steps = replace(steps, advantage=normalised(steps.advantage))
         metrics: dict[str, Tensor | float] = {}
         for epoch in range(1, config.epochs + 1):
-            readings, divergence = self._epoch(obs, steps, loss)
+            readings, divergence = self._epoch(inputs, steps, loss)
             metrics |= readings
             if config.max_kl is not None:
                 metrics["policy/epochs"] = float(epoch)
@@ -74,28 +80,29 @@ class PPOLearner:
                     break
         return metrics
 
-    def _epoch(self, obs: Tensor, steps: PolicySteps, loss: ClippedSurrogate) -> tuple[dict[str, Tensor], float]:
+    def _epoch(
+        self, inputs: RolloutInputs, steps: PolicySteps, loss: ClippedSurrogate
+    ) -> tuple[dict[str, Tensor], float]:
         """One pass over the rollout: measurements of its last update, and the mean KL divergence if it is limited."""
         divergences = []
-        for rows, batch in self._minibatches(steps):
-            inputs = obs.index_select(0, rows)
+        for arguments, batch in self._minibatches(inputs, steps):
             with self.gradient.shared_weights():
-                output = self.gradient.forward(inputs)
+                output = self.gradient.forward(*arguments)
             found = loss(output.detach(), batch)
-            norm, readings = self.gradient.step(output, found.grad, (inputs,))
+            norm, readings = self.gradient.step(output, found.grad, arguments)
             if self._config.max_kl is not None:
                 divergences.append(approximate_kl(found.log_ratio))
         metrics = {**found.metrics(), "gradient/norm": norm, **readings}
         return metrics, float(torch.stack(divergences).mean()) if divergences else 0.0
 
-    def _minibatches(self, steps: PolicySteps) -> Iterator[tuple[Tensor, PolicySteps]]:
-        """Rows (B,) and steps of each minibatch: all in random order, in parts that differ by at most one step."""
+    def _minibatches(self, inputs: RolloutInputs, steps: PolicySteps) -> Iterator[tuple[Arguments, PolicySteps]]:
+        """The network's arguments and the steps of each minibatch: all in random order, in nearly equal parts."""
         columns = [getattr(steps, field.name) for field in fields(steps)]
-        for rows, *part in shuffled(columns, self._parts, self._rng):
+        for arguments, part in inputs.minibatches(columns, self._parts, self._rng):
             batch = PolicySteps(*part)
             if self._config.normalise_advantages == "minibatch":
                 batch = replace(batch, advantage=normalised(batch.advantage))
-            yield rows, batch
+            yield arguments, batch
 
     def state_dict(self) -> dict[str, Any]:
         """Optimizer, counter and random stream; the network's parameters are saved by its policy."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlkit.agent import Exported, ScoreFunction
+from rlkit.errors import SpecError
+from rlkit.learning.recall import Recall
 from rlkit.learning.softmax import draw
 from rlkit.nn.actor_critic import ActorCritic
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
+from rlkit.nn.memory import NO_EXPORT, RecurrentNetwork
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.scores import actor_critic_scores
-from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
+from rlkit.types import ActorOutput, ActorState, Mode, Observation, State, StepBatch
 
 
 class _Logits(nn.Module):
@@ -35,31 +38,45 @@ class _Logits(nn.Module):
 class PPOPolicy:
     """Samples from the softmax of the logits; Mode.EVALUATE takes the likeliest action, the lowest of equals."""
 
-    def __init__(self, network: ActorCritic, num_actions: int, device: torch.device) -> None:
+    def __init__(self, network: ActorCritic | RecurrentNetwork, num_actions: int, device: torch.device) -> None:
         self.network = network
         self._num_actions = num_actions
         self._device = device
-        self._host = HostNetwork.of(network)
+        self._host = None if isinstance(network, RecurrentNetwork) else HostNetwork.of(network)
+        self.recall = Recall(network, num_actions, device) if isinstance(network, RecurrentNetwork) else None
 
     def initial_state(self, num_envs: int) -> ActorState:
-        return {}
+        return {} if self.recall is None else self.recall.initial_state(num_envs)
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
-        output = self._output(observation.obs)  # (N, A + V)
+        output, state, remembered = self._answer(observation, state)  # (N, A + V)
         logits = output[:, : self._num_actions]
         if mode is Mode.EVALUATE:
-            return ActorOutput(logits.argmax(1), {}, {})
+            return ActorOutput(logits.argmax(1), state, {})
         action, log_probability = draw(logits, rng.random(len(logits)))
         if mode is Mode.SAMPLE:
-            return ActorOutput(action, {}, {})
+            return ActorOutput(action, state, {})
         value = output[:, self._num_actions :].copy()
-        return ActorOutput(action, {}, {"log_probability": log_probability, "value": value})
+        return ActorOutput(action, state, {"log_probability": log_probability, "value": value, **remembered})
+
+    def _answer(
+        self, observation: Observation, state: ActorState
+    ) -> tuple[NDArray[np.float32], ActorState, Mapping[str, NDArray[Any]]]:
+        """The network's output (N, A + V), the next state, and what is stored of the memory."""
+        if self.recall is None:
+            return self._output(observation.obs), {}, {}
+        recalled = self.recall(observation, state)
+        return recalled.output.cpu().numpy(), recalled.state, recalled.extras
+
+    def observed(self, step: StepBatch) -> dict[str, NDArray[Any]]:
+        """What is stored of the memory once a training step is made."""
+        return {} if self.recall is None else self.recall.observed(step)
 
     def action_probabilities(
         self, observation: Observation, state: ActorState
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (N, A) and state values (N,), for display; with `bonus_value` the values of rewards."""
-        output = self._output(observation.obs)
+        output, _, _ = self._answer(observation, state)
         logits, value = output[:, : self._num_actions], output[:, self._num_actions]
         weights = np.exp(logits - logits.max(1, keepdims=True))
         return weights / weights.sum(1, keepdims=True), value
@@ -77,6 +94,8 @@ class PPOPolicy:
         return output
 
     def exported(self) -> Exported:
+        if isinstance(self.network, RecurrentNetwork):
+            raise SpecError(NO_EXPORT)
         return Exported(_Logits(self.network, self._num_actions), "logits")
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from rlkit.exploration.action_mask import mask_columns
 from rlkit.exploration.bonus import Actor, bonus_columns, build_actor
 from rlkit.exploration.observed import build_seen_bonus, observing, observing_policy, seen_spec
 from rlkit.exploration.q_policy import QPolicy
+from rlkit.learning.recall import memory_columns
 from rlkit.learning.softmax import build_softmax
 from rlkit.nn.beside import input_space
 from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
-from rlkit.nn.qnetwork import build_q_network, describe_network
-from rlkit.nn.summary import summarise
+from rlkit.nn.qnetwork import build_value_network, describe_network
+from rlkit.nn.summary import example, summarise
 from rlkit.replay import Column, Trajectory, size_text, trajectory_bytes
 from rlkit.seeding import torch_seeded
 from rlkit.types import EnvSpec, LayerSummary
@@ -68,25 +69,27 @@ class PQNPlugin:
             "network": describe_network(network, spec.num_actions),
             "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
             **bonus,
-            "updates": config.updates_text(spec.num_envs, env_steps, parts),
+            "updates": config.updates_text(spec.num_envs, env_steps, parts, memory=config.network.memory is not None),
         }
 
     def networks(self, config: PQNConfig, spec: EnvSpec) -> Mapping[str, list[LayerSummary]]:
         seen = seen_spec(config.bonus, spec)
         network = _policy(config, seen, torch.device("cpu"), 0, None).network
-        return {"Q-network": summarise(network, torch.as_tensor(np.asarray(seen.observation_space.sample()))[None])}
+        return {"Q-network": summarise(network, *example(network, seen.observation_space))}
 
 
 def _policy(config: PQNConfig, spec: EnvSpec, device: torch.device, seed: int, actor: Actor | None) -> QPolicy:
     with torch_seeded(seed):
-        network = build_q_network(config.network.plain(), input_space(spec), spec.num_actions)
+        network = build_value_network(config.network.plain(), input_space(spec), spec.num_actions)
     softmax = build_softmax(config.softmax, device)
     return QPolicy(network.to(device), spec.num_actions, device, actor, softmax, tells_values=True)
 
 
 def _columns(config: PQNConfig, spec: EnvSpec) -> dict[str, Column]:
-    """What is stored with each step: the action values when acting, and the columns of bonus and action mask."""
-    return {"values": Column((spec.num_actions,), np.float32), **bonus_columns(config.bonus), **mask_columns(spec)}
+    """What is stored with each step: the action values when acting, and the columns of memory, bonus and mask."""
+    remembered = memory_columns(config.network.memory, spec.num_actions)
+    own = {"values": Column((spec.num_actions,), np.float32), **remembered}
+    return {**own, **bonus_columns(config.bonus), **mask_columns(spec)}
 
 
 plugin = PQNPlugin()

@@ -14,6 +14,7 @@ from rlkit.exploration.action_mask import STORED, observed_mask, where_valued
 from rlkit.exploration.bonus import Bonus
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.returns import clip_reward, lambda_return
+from rlkit.learning.sequences import rollout_inputs
 from rlkit.learning.softmax import state_values
 from rlkit.replay import Trajectory, TrajectoryBatch
 from rlkit.types import ActorOutput, ActorState, Metrics, Mode, Observation, State, StepBatch
@@ -45,7 +46,8 @@ class PQNAgent:
         return self.policy.act(observation, state, rng, mode)
 
     def observe(self, step: StepBatch) -> None:
-        self.trajectory.add(step, {**step.extras, **self.bonus.observe(step), **observed_mask(step)})
+        told = {**step.extras, **self.policy.observed(step)}
+        self.trajectory.add(step, {**told, **self.bonus.observe(step), **observed_mask(step)})
         self._env_steps += len(step.action)
         self.policy.epsilon = self._config.epsilon.value(self._env_steps)
 
@@ -60,11 +62,12 @@ class PQNAgent:
 
     def _samples(self, batch: TrajectoryBatch) -> Samples:
         """The rollout with its targets; before the first update the network is initialised from it."""
-        config, obs = self._config, batch.obs.flatten(0, 1)
+        config = self._config
+        inputs = rollout_inputs(batch, self.policy.network, config.sequence_steps)
         q = torch.as_tensor(batch.extras["values"])  # (T, N, A)
-        if not self.updates and self.learner.initialise(obs):
-            q = self._q(obs).view_as(q)  # those of the network before its initialisation mean nothing
-        q = batch.next_values(q, self._q(batch.successors)).flatten(0, 1)  # (T * N, A) of the true successors
+        if not self.updates and self.learner.initialise(inputs):
+            q = self._q(*inputs.all()).view_as(q)  # those of the network before its initialisation mean nothing
+        q = batch.next_values(q, inputs.successors(self._q)).flatten(0, 1)  # (T * N, A) of the true successors
         reward = clip_reward(batch.reward, config.reward_clip)  # (T, N)
         if config.bonus is not None or STORED in batch.extras:  # windows hold a copy of all observations
             windows = batch.windows()
@@ -74,11 +77,11 @@ class PQNAgent:
         next_values = state_values(q, self.policy.softmax).view_as(reward)
         gamma, lambda_ = config.discount, config.q_lambda
         target = lambda_return(reward, batch.discount, batch.ended, next_values, gamma, lambda_)  # (T, N)
-        return Samples(obs, batch.action.flatten(), target.flatten())
+        return Samples(inputs, batch.action.flatten(), target.flatten())
 
-    def _q(self, obs: Tensor) -> Tensor:
-        """(B, A) action values of observations (B, *O)."""
-        return self.learner.gradient.evaluate(obs)
+    def _q(self, *arguments: Any) -> Tensor:
+        """(B, A) action values, from the arguments of the network."""
+        return self.learner.gradient.evaluate(*arguments)
 
     def _learning_rate(self, env_steps: int) -> float:
         """Of a rollout that began after `env_steps` steps."""

@@ -12,8 +12,9 @@ from torch import Tensor
 from agents.pqn.config import PQNConfig
 from rlkit.learning.gradient import Gradient
 from rlkit.learning.q_losses import SQUARED, select
-from rlkit.learning.rollouts import initialise, shuffled
+from rlkit.learning.sequences import RolloutInputs, initialise
 from rlkit.learning.softmax import Softmax
+from rlkit.nn.memory import RecurrentNetwork
 from rlkit.nn.qnetwork import QNetwork
 from rlkit.types import State
 
@@ -22,7 +23,7 @@ from rlkit.types import State
 class Samples:
     """All S = T * N steps of a rollout."""
 
-    obs: Tensor  # (S, *O)
+    inputs: RolloutInputs
     action: Tensor  # (S,) int64
     target: Tensor  # (S,) float32
 
@@ -35,10 +36,15 @@ class PQNLearner:
     """
 
     def __init__(
-        self, config: PQNConfig, network: QNetwork, softmax: Softmax | None, parts: int, rng: np.random.Generator
+        self,
+        config: PQNConfig,
+        network: QNetwork | RecurrentNetwork,
+        softmax: Softmax | None,
+        parts: int,
+        rng: np.random.Generator,
     ) -> None:
         self._config = config
-        self._inputs = network.inputs
+        self._network = network
         self._softmax = softmax
         self._parts = parts
         self._rng = rng
@@ -50,27 +56,29 @@ class PQNLearner:
         """Gradient steps so far."""
         return self.gradient.updates
 
-    def initialise(self, obs: Tensor) -> bool:
-        """Data-dependent initialisation of inputs and weights from a rollout's observations (S, *O), if there is any.
+    def initialise(self, inputs: RolloutInputs) -> bool:
+        """Data-dependent initialisation of inputs and weights from a rollout, if there is any.
 
         Returns whether it changed the network.
         """
-        initialise(self.gradient, self._inputs, self._initial_batch, obs, self._rng)
-        return self._inputs.measures or bool(self._initial_batch)
+        changes = self._network.inputs.measures or bool(self._initial_batch)
+        if changes:
+            initialise(self.gradient, self._network, self._initial_batch, inputs, self._rng)
+        return changes
 
     def learn(self, samples: Samples, learning_rate: float) -> dict[str, Tensor]:
         """Makes the epochs of a rollout; returns the measurements of the last update."""
         self.gradient.set_learning_rate(learning_rate)
         metrics: dict[str, Tensor] = {}
         for _ in range(self._config.epochs):
-            for rows, action, target in shuffled((samples.action, samples.target), self._parts, self._rng):
-                obs = samples.obs.index_select(0, rows)
+            columns = samples.action, samples.target
+            for arguments, (action, target) in samples.inputs.minibatches(columns, self._parts, self._rng):
                 with self.gradient.shared_weights():
-                    output = self.gradient.forward(obs)
+                    output = self.gradient.forward(*arguments)
                 q = output.detach()  # (B, A)
                 td = target - select(q, action)  # (B,)
                 grad = torch.zeros_like(q).scatter_(1, action[:, None], -SQUARED.grad(td)[:, None] / len(td))
-                norm, readings = self.gradient.step(output, grad, (obs,))
+                norm, readings = self.gradient.step(output, grad, arguments)
                 if self._softmax is not None:
                     self._softmax.measure(q)
                 metrics |= readings

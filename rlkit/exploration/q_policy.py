@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.agent import Exported, ScoreFunction
+from rlkit.errors import SpecError
 from rlkit.exploration.action_mask import allowed_actions, restricted
 from rlkit.exploration.adjustment import Adjustment, mask
 from rlkit.exploration.bonus import Actor
 from rlkit.exploration.epsilon import epsilon_greedy
+from rlkit.learning.recall import Recall
 from rlkit.learning.softmax import Softmax
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
+from rlkit.nn.memory import NO_EXPORT, RecurrentNetwork
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.qnetwork import QNetwork, ValuesOf
 from rlkit.nn.scores import q_scores
-from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
+from rlkit.types import ActorOutput, ActorState, Mode, Observation, State, StepBatch
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    values: Callable[[], NDArray[np.float32]]  # (N, A)
+    state: ActorState
+    extras: Mapping[str, NDArray[Any]]  # of the memory, to be stored with the step
 
 
 class QPolicy:
@@ -33,7 +44,7 @@ class QPolicy:
 
     def __init__(
         self,
-        network: QNetwork,
+        network: QNetwork | RecurrentNetwork,
         num_actions: int,
         device: torch.device,
         actor: Actor | None,
@@ -52,51 +63,65 @@ class QPolicy:
         self._tells_values = tells_values
         self._num_actions = num_actions
         self._device = device
-        self._host = HostNetwork.of(network)
+        self._host = None if isinstance(network, RecurrentNetwork) else HostNetwork.of(network)
+        self._recall = Recall(network, num_actions, device) if isinstance(network, RecurrentNetwork) else None
 
     def initial_state(self, num_envs: int) -> ActorState:
-        return {}
+        return {} if self._recall is None else self._recall.initial_state(num_envs)
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
         if mode is Mode.EXPLORE:
             return self.explore(
-                lambda: self.values(observation.obs),
-                lambda: None if self.actor is None else self.actor(observation),
-                len(observation.obs),
-                rng,
-                allowed_actions(observation),
+                observation, state, rng, lambda: None if self.actor is None else self.actor(observation)
             )
-        q, allowed = self.values(observation.obs), allowed_actions(observation)
+        seen = self._look(observation, state, lambda: observation.obs)
+        q, allowed = seen.values(), allowed_actions(observation)
         q = q if allowed is None else mask(allowed)(q)
         if mode is Mode.EVALUATE or self.softmax is None:
-            return ActorOutput(q.argmax(1), {}, {})
-        return ActorOutput(self.softmax.draw(q, rng.random(len(q))), {}, {})
+            return ActorOutput(q.argmax(1), seen.state, {})
+        return ActorOutput(self.softmax.draw(q, rng.random(len(q))), seen.state, {})
 
     def explore(
         self,
-        values: Callable[[], NDArray[np.float32]],
-        adjustment: Callable[[], Adjustment[NDArray[np.float32]] | None],
-        count: int,
+        observation: Observation,
+        state: ActorState,
         rng: np.random.Generator,
-        allowed: NDArray[np.bool_] | None = None,
+        adjustment: Callable[[], Adjustment[NDArray[np.float32]] | None],
+        obs: Callable[[], NDArray[Any] | Tensor] | None = None,
     ) -> ActorOutput:
-        """Actions (count,) among those `allowed` (count, A), random ones included; `values` gives (count, A).
+        """Actions (N,) among those that are allowed, random ones included; `adjustment` is of the values (N, A).
 
-        Neither function is called if all actions are random, unless the values are told. Raises ValueError if epsilon
-        is not known.
+        obs: the observations (N, *O), if they are on the device already. Neither function is called if all actions are
+        random, unless the values are told or a memory needs the observations. Raises ValueError if epsilon is not
+        known.
         """
         if self.epsilon is None:
             raise ValueError("this policy was saved by rlkit 0.1.0, without what exploring needs: use Mode.EVALUATE")
-        told = {"values": values()} if self._tells_values else {}
+        count, allowed = len(observation.obs), allowed_actions(observation)
+        seen = self._look(observation, state, obs or (lambda: observation.obs))
+        told = {"values": seen.values()} if self._tells_values else {}
         coins = None if self.softmax is None else rng.random(count)
 
         def choose() -> NDArray[np.int64]:
-            q, adjust = told["values"] if told else values(), adjustment()
+            q, adjust = told["values"] if told else seen.values(), adjustment()
             adjust = adjust if allowed is None else restricted(adjust, allowed)
             return self._choose(q if adjust is None else adjust(q), coins)
 
         action = epsilon_greedy(self.epsilon, choose, count, self._num_actions, rng, allowed)
-        return ActorOutput(action, {}, told)
+        return ActorOutput(action, seen.state, {**told, **seen.extras} if seen.extras else told)
+
+    def _look(self, observation: Observation, state: ActorState, obs: Callable[[], NDArray[Any] | Tensor]) -> _Seen:
+        """The action values, computed now if there is a memory, else when they are asked for."""
+        if self._recall is None:
+            return _Seen(lambda: self.values(obs()), {}, {})
+        recalled = self._recall(observation, state, obs())
+        with torch.inference_mode():
+            values: NDArray[np.float32] = self.network.values(recalled.output).cpu().numpy()
+        return _Seen(lambda: values, recalled.state, recalled.extras)
+
+    def observed(self, step: StepBatch) -> dict[str, NDArray[Any]]:
+        """What is stored of the memory once a training step is made."""
+        return {} if self._recall is None else self._recall.observed(step)
 
     def _choose(self, q: NDArray[np.float32], coins: NDArray[np.float64] | None) -> NDArray[np.int64]:
         """Actions (N,) for values (N, A), adjusted: soft with uniform random numbers (N,), else greedy."""
@@ -107,14 +132,14 @@ class QPolicy:
 
     def action_values(self, observation: Observation, state: ActorState) -> NDArray[np.float32]:
         """Values (N, A), for display."""
-        return self.values(observation.obs)
+        return self._look(observation, state, lambda: observation.obs).values()
 
     def score_functions(self, observation: Observation, state: ActorState) -> Sequence[ScoreFunction]:
         """The action values; see `HasScores`."""
         return [q_scores(self.network, to_tensor(observation.obs, self._device), "action values")]
 
     def values(self, obs: NDArray[Any] | Tensor) -> NDArray[np.float32]:
-        """Action values (N, A) of observations (N, *O)."""
+        """Action values (N, A) of observations (N, *O), of a network without memory."""
         if self._host is not None and not isinstance(obs, Tensor) and self._host.supports(len(obs)):
             return self._host(obs)
         with torch.inference_mode():
@@ -123,6 +148,8 @@ class QPolicy:
         return values
 
     def exported(self) -> Exported:
+        if isinstance(self.network, RecurrentNetwork):
+            raise SpecError(NO_EXPORT)
         return Exported(ValuesOf(self.network), "values")
 
     def state_dict(self) -> dict[str, Any]:

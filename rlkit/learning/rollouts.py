@@ -12,9 +12,8 @@ from torch import Tensor
 from rlkit.config.model import Model
 from rlkit.devices import to_device
 from rlkit.errors import ConfigError
-from rlkit.learning.gradient import Gradient, GradientConfig
+from rlkit.learning.gradient import GradientConfig
 from rlkit.nn.config import NetworkConfig
-from rlkit.nn.inputs import InputLayer
 
 MINIBATCHES = 4  # of each epoch, by default
 
@@ -62,8 +61,14 @@ class RolloutConfig(GradientConfig):
         None,
         ge=1,
         description="Steps per update, instead of minibatches. If it does not divide the rollout, minibatches are made "
-        "slightly smaller, and differ by at most one step; above the rollout it is one minibatch. Small: many updates, "
-        "noisy gradients.",
+        "slightly smaller, and differ by at most one step; above the rollout it is one minibatch. With network.memory "
+        "a minibatch is at least one whole sequence. Small: many updates, noisy gradients.",
+    )
+    sequence_steps: int | None = Field(
+        None,
+        ge=1,
+        description="With network.memory: steps of the sequences that are learned from, a divisor of rollout_steps. "
+        "Gradients do not go further back. Small: more, shorter sequences; left out: rollout_steps.",
     )
     anneal: AnnealConfig | None = Field(
         None, description="Linear decay of the learning rate; left out: it is constant."
@@ -91,10 +96,19 @@ class RolloutConfig(GradientConfig):
         """Minibatches of an epoch. Raises ConfigError if they, or the rollout, are too small, also for the network."""
         steps, size = self.rollout_steps * num_envs, self.minibatch_size
         count = self.minibatches or MINIBATCHES if size is None else -(-steps // size)
+        sequences = self._sequences(num_envs, network)
+        if network.memory is not None and self.minibatches is None:
+            count = min(count, sequences)
         if count > steps:
             raise ConfigError(
                 f"{self.rollout_text(num_envs)} is too short for {count} minibatches; "
                 "lower minibatches, or raise either"
+            )
+        if count > sequences:
+            length = self.sequence_steps or self.rollout_steps
+            raise ConfigError(
+                f"{self.rollout_text(num_envs)} has {sequences} sequences of {length} steps, too few for {count} "
+                "minibatches: with network.memory each needs a whole one; lower minibatches or sequence_steps"
             )
         try:
             network.validate_sizes(steps // count, steps, steps="rollout_steps * train.num_envs")
@@ -102,10 +116,23 @@ class RolloutConfig(GradientConfig):
             raise ConfigError(str(error)) from error
         return count
 
-    def updates_text(self, num_envs: int, env_steps: int, parts: int) -> str:
-        """The updates of a run of `env_steps`, in words: `parts` minibatches an epoch."""
+    def _sequences(self, num_envs: int, network: NetworkConfig) -> int:
+        """The sequences of a rollout, or its steps without a memory. Raises ConfigError if it cannot be cut so."""
+        length = self.sequence_steps or self.rollout_steps
+        if network.memory is None:
+            if self.sequence_steps is not None:
+                raise ConfigError("sequence_steps is of networks with memory: add network.memory, or leave it out")
+            return self.rollout_steps * num_envs
+        if self.rollout_steps % length:
+            raise ConfigError(f"sequence_steps = {length} must divide rollout_steps = {self.rollout_steps}")
+        return self.rollout_steps // length * num_envs
+
+    def updates_text(self, num_envs: int, env_steps: int, parts: int, *, memory: bool = False) -> str:
+        """The updates of a run of `env_steps`, in words: `parts` minibatches an epoch; memory: of whole sequences."""
         steps = self.rollout_steps * num_envs
-        rollouts, sizes = env_steps // steps, sorted({steps // parts, -(-steps // parts)})
+        unit = self.sequence_steps or (self.rollout_steps if memory else 1)
+        rollouts, units = env_steps // steps, steps // unit
+        sizes = sorted({units // parts * unit, -(-units // parts) * unit})
         return (
             f"{rollouts * self.epochs * parts:,} of {' or '.join(map(str, sizes))} steps: {rollouts:,} "
             f"rollouts, {self.epochs} epochs, {parts} minibatches"
@@ -120,15 +147,3 @@ def shuffled(columns: Sequence[Tensor], parts: int, rng: np.random.Generator) ->
     order = to_device(rng.permutation(len(columns[0])), columns[0].device)
     moved = (order, *(column.index_select(0, order) for column in columns))
     yield from zip(*(tensor.tensor_split(parts) for tensor in moved), strict=True)
-
-
-def initialise(gradient: Gradient, inputs: InputLayer, size: int, obs: Tensor, rng: np.random.Generator) -> None:
-    """Data-dependent initialisation of a network from its first rollout: measured inputs, then normalised weights.
-
-    inputs: of the network. size: observations for the weights; 0: they are not initialised from data. obs: (S, *O).
-    """
-    if inputs.measures:
-        inputs.initialise(obs)
-    if size:
-        rows = rng.choice(len(obs), size, replace=False)
-        gradient.initialise((obs.index_select(0, to_device(rows, obs.device)),))

@@ -18,6 +18,7 @@ from rlkit.nn.fused import FusedNetworks
 from rlkit.nn.heads import dense
 from rlkit.nn.inputs import InputLayer, build_input
 from rlkit.nn.layers import LayerFactory
+from rlkit.nn.memory import RecurrentNetwork, build_body, initialise_cell_orthogonally
 from rlkit.nn.qnetwork import forward_calls, refuse_idle
 from rlkit.nn.summary import one_line
 
@@ -57,33 +58,46 @@ class ActorCritic(nn.Module):
 
 def build_actor_critic(
     config: NetworkConfig, space: gym.Space[Any], num_actions: int, num_values: int, *, separate: bool, orthogonal: bool
-) -> ActorCritic:
+) -> ActorCritic | RecurrentNetwork:
     """A network with fresh parameters from torch's global generator (use `seeding.torch_seeded` around it).
 
     separate: policy and values share no layers. orthogonal: orthogonal weights with gain sqrt(2), 0.01 for the logits
-    and 1 for the values, unless weights are normalised, which have an initialisation of their own. A user's encoder
-    keeps its parameters. The network is in
-    evaluation mode. Raises SpecError if the space does not fit the input or the encoder, ConfigError for an unusable
-    encoder or normalisation, and for `dueling`.
+    and 1 for the values and each gate of a memory, unless weights are normalised, which have an initialisation of their
+    own. A user's encoder keeps its parameters. The network is in evaluation mode; with `config.memory` it maps
+    sequences, as a `RecurrentNetwork` does. Raises SpecError if the space does not fit the input or the encoder,
+    ConfigError for an unusable encoder or normalisation, and for `dueling`.
     """
     if config.dueling:
         raise ConfigError("network.dueling splits action values; a policy and a state value have none")
     inputs, factory = build_input(space, config.input_kind, config.layout), LayerFactory.of(config)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
-    refuse_idle(config, hidden)
+    refuse_idle(config)
+    outputs = (num_actions, num_values) if separate else (num_actions + num_values,)
+    if config.memory is not None:
+        recurrent = [build_body(config, config.memory, inputs, num_actions, units) for units in outputs]
+        if orthogonal and not config.weights_are_normalised:
+            for body in recurrent:
+                initialise_cell_orthogonally(body.memory.cell)
+            _start_orthogonally([[*body.before, body.output] for body in recurrent], config, num_actions)
+        return RecurrentNetwork(inputs, recurrent, config.memory).eval()
     bodies = []
-    for units in (num_actions, num_values) if separate else (num_actions + num_values,):
+    for units in outputs:
         encoder = build_encoder(config.encoder, inputs.shape, factory)
         bodies.append(nn.Sequential(encoder, *dense(output_size(encoder), hidden, units, factory)))
     if orthogonal and not config.weights_are_normalised:
-        own = config.encoder not in ENCODERS  # a user's encoder keeps its parameters, which may be trained
-        for encoder, *layers in bodies:
-            initialise_orthogonally(nn.ModuleList(layers if own else (encoder, *layers)))
-        weights = [body[-1].get_parameter("weight") for body in bodies]
-        logits, values = weights if separate else weights[0].tensor_split([num_actions])
-        nn.init.orthogonal_(logits, POLICY_GAIN)
-        nn.init.orthogonal_(values, VALUE_GAIN)
+        _start_orthogonally([list(body) for body in bodies], config, num_actions)
     return ActorCritic(inputs, bodies).eval()
+
+
+def _start_orthogonally(bodies: Sequence[list[nn.Module]], config: NetworkConfig, num_actions: int) -> None:
+    """Initialises the layers of bodies, from the encoder to the output."""
+    own = config.encoder not in ENCODERS  # a user's encoder keeps its parameters, which may be trained
+    for encoder, *layers in bodies:
+        initialise_orthogonally(nn.ModuleList(layers if own else (encoder, *layers)))
+    weights = [body[-1].get_parameter("weight") for body in bodies]
+    logits, values = weights if len(bodies) == 2 else weights[0].tensor_split([num_actions])
+    nn.init.orthogonal_(logits, POLICY_GAIN)
+    nn.init.orthogonal_(values, VALUE_GAIN)
 
 
 def initialise_orthogonally(module: nn.Module) -> None:
@@ -98,7 +112,7 @@ def initialise_orthogonally(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def describe_actor_critic(network: ActorCritic, num_actions: int, num_values: int) -> str:
+def describe_actor_critic(network: ActorCritic | RecurrentNetwork, num_actions: int, num_values: int) -> str:
     """One line: input shape, layers with parameters, and the number of parameters."""
     values = "a value" if num_values == 1 else f"{num_values} values"
     return one_line(network, network.inputs.shape, f"{num_actions} logits and {values}")

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from rlkit.config.model import Model
+from rlkit.config.model import SWITCH, Model
+from rlkit.errors import ConfigError
 from rlkit.nn.inputs import InputKind, Layout
 
 Normalisation: TypeAlias = Literal["weight", "weight_mean_batch", "batch", "layer", "group", "spectral"]
@@ -47,6 +48,27 @@ class WeightNormConfig(Model):
         False,
         description="Rescale v to its initial length after each update; w does not change. Without it v grows, which "
         "slows down learning over time (Lyle et al. 2024).",
+    )
+
+
+class MemoryConfig(Model):
+    """The table `memory`: a recurrent layer between the hidden layers and the output (docs/networks.md)."""
+
+    type: Literal["gru", "lstm"] = Field(
+        "gru",
+        description="gru: gated recurrent units (Cho et al. 2014), one vector of state; lstm: long short-term memory "
+        "(Hochreiter and Schmidhuber 1997; Gers et al. 2000), two, and a third more work.",
+    )
+    size: int = Field(128, ge=1, description="Units of the recurrent layer (Kapturowski et al. 2019: 512).")
+    horizon: int | None = Field(
+        None,
+        ge=3,
+        description="Steps that the layer remembers before it learns: biases of its gates are drawn so that units "
+        "forget within 1 to this many steps (Tallec and Ollivier 2018). Left out: PyTorch's biases, about 2 steps.",
+    )
+    last_action: bool = Field(False, description="The last action, one-hot, is an input of the recurrent layer.")
+    last_reward: bool = Field(
+        False, description="The last reward, clipped to [-1, 1], is an input of the recurrent layer."
     )
 
 
@@ -117,6 +139,12 @@ class NetworkConfig(Model):
         "the identity.",
     )
 
+    memory: Annotated[MemoryConfig | None, SWITCH] = Field(
+        None,
+        description="A recurrent layer, whose state is kept from step to step and begins anew with each episode; of "
+        "PPO, PQN and DQN. false or left out: none, true: with its defaults.",
+    )
+
     @field_validator("encoder")
     @classmethod
     def _known(cls, encoder: str) -> str:
@@ -140,6 +168,11 @@ class NetworkConfig(Model):
         if self.weight_norm is not None and not self.weights_are_normalised:
             raise ValueError(f'network.weight_norm applies to normalisation = "weight..." only, not to {self._shown}')
         return self
+
+    def refuse_memory(self, at: str = "") -> None:
+        """Raises ConfigError if there is a memory; at: the prefix of the key, with a dot ("meta.")."""
+        if self.memory is not None:
+            raise ConfigError(f"{at}network.memory: this agent does not keep the state of a memory; leave it out")
 
     @property
     def input_kind(self) -> InputKind:

@@ -15,9 +15,10 @@ from rlkit.nn.encoders import ENCODERS, build_encoder, default_hidden, output_si
 from rlkit.nn.heads import q_head, values_of
 from rlkit.nn.inputs import InputLayer, build_input
 from rlkit.nn.layers import LayerFactory
+from rlkit.nn.memory import RecurrentNetwork, build_body
 from rlkit.nn.summary import one_line
 
-__all__ = ["NetworkConfig", "QNetwork", "build_q_network", "describe_network"]
+__all__ = ["NetworkConfig", "QNetwork", "build_q_network", "build_value_network", "describe_network"]
 
 
 class QNetwork(nn.Module):
@@ -72,18 +73,29 @@ def forward_calls(*modules: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
             yield module.forward if type(module).__module__.startswith("torch.nn.modules") else module
 
 
+def build_value_network(config: NetworkConfig, space: gym.Space[Any], num_actions: int) -> QNetwork | RecurrentNetwork:
+    """As `build_q_network`, or with `config.memory` a network that maps sequences, for agents that keep its state."""
+    if config.memory is None:
+        return build_q_network(config, space, num_actions)
+    inputs = build_input(space, config.input_kind, config.layout)
+    refuse_idle(config)
+    body = build_body(config, config.memory, inputs, num_actions, num_actions)
+    return RecurrentNetwork(inputs, [body], config.memory).eval()
+
+
 def build_q_network(config: NetworkConfig, space: gym.Space[Any], num_actions: int) -> QNetwork:
     """A network with fresh parameters from torch's global generator (use `seeding.torch_seeded` around it).
 
     The network is in evaluation mode; the learner switches to training mode where needed. Raises SpecError if the
-    space does not fit the input or the encoder, ConfigError for an unusable encoder or normalisation.
+    space does not fit the input or the encoder, ConfigError for an unusable encoder or normalisation, and for `memory`.
     """
+    config.refuse_memory()
     inputs = build_input(space, config.input_kind, config.layout)
     factory = LayerFactory.of(config)
     encoder = build_encoder(config.encoder, inputs.shape, factory)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     head = q_head(output_size(encoder), hidden, num_actions, factory, dueling=config.dueling)
-    refuse_idle(config, hidden)
+    refuse_idle(config)
     return table_from_zero(QNetwork(inputs, encoder, head).eval())
 
 
@@ -105,8 +117,9 @@ def table_from_zero(network: N) -> N:
     return network
 
 
-def refuse_idle(config: NetworkConfig, hidden: tuple[int, ...]) -> None:
+def refuse_idle(config: NetworkConfig) -> None:
     """Raises ConfigError for a normalisation that applies to no layer."""
+    hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     convolutions = (
         config.encoder in ENCODERS and config.encoder not in ("mlp", "cells") and config.normalisation != "spectral"
     )
@@ -117,6 +130,6 @@ def refuse_idle(config: NetworkConfig, hidden: tuple[int, ...]) -> None:
         )
 
 
-def describe_network(network: QNetwork, num_actions: int) -> str:
+def describe_network(network: QNetwork | RecurrentNetwork, num_actions: int) -> str:
     """One line: input shape, layers with parameters, and the number of parameters."""
     return one_line(network, network.inputs.shape, f"{num_actions} values")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
@@ -24,7 +26,8 @@ def summarise(network: nn.Module, *inputs: Tensor) -> list[LayerSummary]:
         for name, layer in _leaves(network, ""):
 
             def passed(layer: nn.Module, args: Any, out: Tensor, name: str = name) -> None:
-                shape = tuple(out.shape[1:])
+                out = out[0] if isinstance(out, tuple) else out  # a recurrent layer's outputs, and its state
+                shape = tuple(out.shape[1:] if not isinstance(layer, nn.RNNBase) else out.shape[2:])
                 whole = not _parts(layer)
                 parameters = sum(parameter.numel() for parameter in layer.parameters(recurse=whole))
                 rows.append(LayerSummary(name, describe_layer(layer), shape, parameters, _multiply_adds(layer, shape)))
@@ -34,10 +37,18 @@ def summarise(network: nn.Module, *inputs: Tensor) -> list[LayerSummary]:
     return rows
 
 
+def example(network: nn.Module, space: gym.Space[Any]) -> tuple[Tensor]:
+    """One observation of `space`, as the network takes it: (1, *O), or (1, 1, *O) with a memory."""
+    obs = torch.as_tensor(np.asarray(space.sample()))[None]
+    return (obs[None] if any(isinstance(part, nn.RNNBase) for part in network.modules()) else obs,)
+
+
 def one_line(network: nn.Module, shape: tuple[int, ...], outputs: str) -> str:
     """One line: input shape, layers with parameters, outputs, and the number of parameters."""
     parts = [str(shape)]
-    parts += [describe_layer(module) for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    parts += [
+        describe_layer(module) for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear | nn.RNNBase)
+    ]
     count = sum(parameter.numel() for parameter in network.parameters())
     return f"{', '.join(parts)} -> {outputs}; {count:,} parameters"
 
@@ -49,6 +60,8 @@ def describe_layer(layer: nn.Module) -> str:
         return f"conv {layer.out_channels} {kernel}{_parametrization(layer)}"
     if isinstance(layer, nn.Linear):
         return f"linear {layer.out_features}{_parametrization(layer)}"
+    if isinstance(layer, nn.RNNBase):
+        return f"{type(layer).__name__} {layer.hidden_size}"
     if isinstance(layer, nn.GroupNorm):
         return f"GroupNorm, {layer.num_groups} group{'s' if layer.num_groups > 1 else ''}"
     return type(layer).__name__
@@ -81,4 +94,6 @@ def _multiply_adds(layer: nn.Module, shape: tuple[int, ...]) -> int:
     if isinstance(layer, nn.Conv2d):
         window = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
         return math.prod(shape) * window
+    if isinstance(layer, nn.RNNBase):
+        return layer.weight_ih_l0.numel() + layer.weight_hh_l0.numel()  # type: ignore[operator]
     return layer.in_features * layer.out_features if isinstance(layer, nn.Linear) else 0

@@ -242,15 +242,28 @@ class Replay:
         fields = self._columns.gather(slots, rows)
         return Window(obs=obs[: len(index)], steps=counted, next_obs=obs[len(index) :], **fields)
 
-    def sequences(self, index: NDArray[np.int64], length: int) -> Sequences:
+    def sequences(self, index: NDArray[np.int64], length: int, lead: int = 0) -> Sequences:
         """The `length` steps that begin at each of `index` (B,), which must be sampleable; for recurrent learners.
+
+        lead: number of steps before `index` that come first, as far as they are stored and belong to the same episode.
 
         Like a window, a sequence ends at its episode's end, at a cut and at the newest step; `mask` says which steps
         are valid. `draw` samples an `index`, of which every sequence has at least one valid step. If the policy's
-        recurrent state is a declared column, extras[name][:, 0] is the state to start from, for example with a burn-in.
+        recurrent state is a declared column, extras[name][:, 0] is the state to start from, at the first valid step.
         """
         _, steps = window_rows(index, length, self._stop, self._num_envs)  # (B,)
-        return gather_sequences(self._frames, self._columns, index, steps, self.begins(index), length)
+        before = self._steps_before(index, lead)
+        first = self.begins(index - self._num_envs * before)
+        return gather_sequences(self._frames, self._columns, index, before, steps, first, lead, length)
+
+    def _steps_before(self, index: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+        """(B,) how many of the `most` steps before `index` (B,) can be sampled, in a row and in its episode."""
+        rows = index[:, None] - self._num_envs * np.arange(1, most + 1)  # (B, most), the nearest first
+        slots = (rows % self._capacity).reshape(-1)
+        present = (occupants(slots, self._newest, self._capacity) == rows.reshape(-1)) & (rows.reshape(-1) >= 0)
+        goes_on = present & self._sampleable[slots] & ~self._stop[slots]
+        count: NDArray[np.int64] = np.logical_and.accumulate(goes_on.reshape(rows.shape), axis=1).sum(1)
+        return count
 
     def begins(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(B,) whether the steps `index` (B,) are known to begin an episode."""

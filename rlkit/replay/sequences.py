@@ -16,24 +16,31 @@ def gather_sequences(
     frames: FrameStore,
     columns: StepColumns,
     index: NDArray[np.int64],
+    before: NDArray[np.int64],
     steps: NDArray[np.int64],
     first: NDArray[np.bool_],
+    lead: int,
     length: int,
 ) -> Sequences:
-    """The sequences of `length` that begin at `index` (B,), of which the first `steps` (B,) steps are valid.
+    """The sequences of T = lead + length steps in which `index` (B,) is step number `lead`.
 
-    The last valid step and its successor are repeated beyond. first (B,): an episode begins at `index`.
+    before (B,) and steps (B,): the valid steps before `index`, and from there on. first (B,): an episode begins with
+    the first valid one. The first and the last valid step, and the successor of the last, are repeated around them.
     """
-    place = np.arange(length + 1)
-    before = index[:, None] + frames.num_envs * np.minimum(place, steps[:, None])  # (B, T + 1) rows of observations
-    rows = index[:, None] + frames.num_envs * np.minimum(place[:-1], steps[:, None] - 1)  # (B, T) rows of steps
-    slots, held = rows % frames.capacity, frames.slots(before.reshape(-1))
-    parts = [slots.reshape(-1), steps, first, held.reshape(-1)]  # one array, for one transfer to the device
+    place = np.arange(lead + length + 1) - lead
+    held_by = place.clip(-before[:, None], steps[:, None])  # (B, T + 1) rows of observations, from `index`
+    made_by = place[:-1].clip(-before[:, None], steps[:, None] - 1)  # (B, T) rows of steps
+    rows = index[:, None] + frames.num_envs * made_by
+    slots, held = rows % frames.capacity, frames.slots((index[:, None] + frames.num_envs * held_by).reshape(-1))
+    parts = [slots.reshape(-1), before, steps, first, held.reshape(-1)]  # one array, for one transfer to the device
     moved = torch.split(to_device(np.concatenate(parts), frames.device), [part.size for part in parts])
-    obs = frames.join(held, moved[3])
+    obs = frames.join(held, moved[4])
+    places = torch.arange(-lead, length, device=frames.device)
     return Sequences(
-        obs=obs.view(*before.shape, *obs.shape[1:]),
-        mask=torch.arange(length, device=frames.device) < moved[1][:, None],
-        first=moved[2].bool(),
+        obs=obs.view(*held_by.shape, *obs.shape[1:]),
+        mask=(places >= -moved[1][:, None]) & (places < moved[2][:, None]),
+        first=moved[3].bool(),
+        before=before,
+        steps=steps,
         **columns.gather(slots, moved[0]),
     )

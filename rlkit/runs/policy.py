@@ -32,6 +32,7 @@ class LoadedPolicy:
     env_steps: int
     _state: ActorState = field(init=False)
     _first: bool = field(default=True, init=False)
+    _action: int = field(default=0, init=False)  # the last one
     _rng: np.random.Generator = field(init=False)
     _mode: Mode = field(init=False)
 
@@ -56,17 +57,22 @@ class LoadedPolicy:
             taken = structure or space_text(space)
             raise SpecError(f"{what}; this policy takes {taken}{_wrappers_of(self.config)}") from error
 
-    def __call__(self, observation: Any, signals: Mapping[str, NDArray[Any]] | None = None) -> int:
+    def __call__(
+        self, observation: Any, signals: Mapping[str, NDArray[Any]] | None = None, *, reward: float | None = None
+    ) -> int:
         """The action for one observation, as the environments of the config return it; see `evaluation.sample`.
 
-        signals: env.signals, for policies that need signals (such as h-DQN's goals). Raises SpecError if the shape
-        differs or a signal is missing.
+        signals: env.signals, for policies that need signals (such as h-DQN's goals). reward: of the last action, for
+        policies with `memory.last_reward`; the last action itself is taken to be the one that was returned. Raises
+        SpecError if the shape differs, or a signal or the reward is missing.
         """
         obs = self._stored(observation)
         seen = Observation(
             obs[None],
             {name: np.asarray(value)[None] for name, value in (signals or {}).items()},
             np.array([self._first]),
+            np.array([self._action]),
+            None if reward is None else np.array([reward], np.float32),
         )
         try:
             output = self.policy.act(seen, self._state, self._rng, self._mode)
@@ -77,8 +83,8 @@ class LoadedPolicy:
             raise SpecError(
                 f'this policy needs the signal "{name}": policy(observation, {{"{name}": ...}}), as in env.signals'
             ) from None
-        self._state, self._first = output.state, False
-        return int(output.action[0])
+        self._state, self._first, self._action = output.state, False, int(output.action[0])
+        return self._action
 
 
 def _wrappers_of(config: Config) -> str:

@@ -189,7 +189,9 @@ class Case:
                 recorded.append(_play_step(runner, environments, observation))
                 observation, ended = recorded[-1].step.after, recorded[-1].step.ended
                 if ended.any():
-                    observation = copied(environments.reset(ended, np.full(num_envs, -1, dtype=np.int64)))
+                    begun = copied(environments.reset(ended, np.full(num_envs, -1, dtype=np.int64)))
+                    last = observation.last_action, observation.last_reward
+                    observation = replace(begun, last_action=last[0], last_reward=last[1])
             return Recording(recorded, Ending.of(runner), runner.exchanged)
         finally:
             environments.close()
@@ -212,7 +214,7 @@ def _play_step(runner: Runner, environments: Environments, observation: Observat
             discount=raw.discount,
             terminated=raw.terminated,
             truncated=raw.truncated,
-            after=raw.after,
+            after=replace(raw.after, last_action=output.action, last_reward=raw.reward),
             extras=output.extras,
         )
 

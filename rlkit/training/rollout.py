@@ -38,6 +38,7 @@ class Rollout:
         self._observation: Observation
         self._state: ActorState = {}
         self._action: NDArray[np.int64]
+        self._last: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None  # action and reward of the newest step
         self._extras: Mapping[str, NDArray[Any]] = {}
         self._ended = np.zeros(self._num_envs, dtype=np.bool_)
 
@@ -58,6 +59,7 @@ class Rollout:
         require_finite(self._observation)
         self._recorder.add_reset(self._observation, everyone)
         self._state = policy.initial_state(self._num_envs)
+        self._last = None
 
     def act(self, policy: Policy) -> None:
         output = policy.act(self._observation, self._state, self._rng, self._mode)
@@ -76,6 +78,8 @@ class Rollout:
         raw = self._environments.receive()
         require_finite(raw.after, raw.reward)
         self._recorder.add_step(self._action, raw)
+        self._last = self._action, raw.reward
+        after = self._with_last(raw.after)
         step = StepBatch(
             before=self._observation,
             action=self._action,
@@ -83,28 +87,38 @@ class Rollout:
             discount=raw.discount,
             terminated=raw.terminated,
             truncated=raw.truncated,
-            after=raw.after,
+            after=after,
             extras=self._extras,
         )
-        self._observation = raw.after
+        self._observation = after
         self._ended = step.ended
         return step
 
     def reset_ended(self) -> None:
         """Begins a new episode in the environments whose episode ended in the latest step."""
         if np.count_nonzero(self._ended):  # takes a quarter of the time of any()
-            self._observation = self._environments.reset(self._ended, self._recorder.seeds_after(self._ended))
-            require_finite(self._observation)
-            self._recorder.add_reset(self._observation, self._ended)
+            observation = self._environments.reset(self._ended, self._recorder.seeds_after(self._ended))
+            require_finite(observation)
+            self._recorder.add_reset(observation, self._ended)
+            self._observation = self._with_last(observation)
+
+    def _with_last(self, observation: Observation) -> Observation:
+        """The observation with the action and the reward of the newest step."""
+        if self._last is None:
+            return observation
+        return Observation(observation.obs, observation.signals, observation.first, *self._last)
 
     def close(self) -> None:
         """Closes the environments; no further step can be made."""
         self._environments.close()
 
     def state_dict(self) -> State:
-        """Actor state, random stream, and whether each environment is at the beginning of an episode."""
+        """Actor state, random stream, newest action and reward, and where episodes begin."""
+        action, reward = self._last or (None, None)
         return {
             "actor": dict(self._state),
+            "last_action": action,
+            "last_reward": reward,
             "first": self._observation.first.copy(),
             "rng": self._rng.bit_generator.state,
         }
@@ -116,9 +130,11 @@ class Rollout:
         """
         self._rng.bit_generator.state = state["rng"]
         self._state = state["actor"]
+        known = state.get("last_action") is not None  # older checkpoints do not have it
+        self._last = (state["last_action"], state["last_reward"]) if known else None
         try:
             observation, differs = action_log.play_back(self._environments)
         except WorkerError:  # the recorded steps did not fail when they were made
             return False
-        self._observation = observation
+        self._observation = self._with_last(observation)
         return not differs.any() and bool((observation.first == state["first"]).all())

@@ -60,6 +60,8 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "epochs": [2],
     "minibatches": [3],
     "minibatch_size": [5],
+    "sequence_steps": [2],
+    "burn_in_steps": [0],
     "clip": [0.05],
     "entropy_weight": [0.5],
     "value_weight": [0.1],
@@ -82,6 +84,8 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "network.residual_scale": [0.3],
     "weight_norm.initial_batch": [7],
     "weight_norm.output_scale": [0.5],
+    "memory.size": [3],
+    "memory.horizon": [50],
     # counting
     "bonus.beta": [1.5],
     "hash.bits": [9],
@@ -161,9 +165,9 @@ UNSEEN: dict[str, str] = {
 REFUSED_BY: dict[str, set[str]] = {
     "ppo": {"network.dueling", "LearnedConfig", "OptimismConfig"},
     "pqn": {"LearnedConfig", "NetworkConfig"},  # the latter is of learned codes
-    "hdqn": {"ObserveCountsConfig"},
+    "hdqn": {"MemoryConfig", "ObserveCountsConfig"},
 }
-"""Keys, by path, and tables that an agent refuses: they belong to action values, to a replay, or to one level."""
+"""Keys, by path, and tables an agent refuses: they belong to action values, a replay, actor states, one level."""
 
 
 def ending(table: dict[str, Any], key: Key) -> Any:

@@ -20,6 +20,7 @@ from helpers.line_world import Line, line_spec, live
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
 from rlkit.learning.policy_losses import PolicySteps
+from rlkit.learning.sequences import RolloutInputs
 from rlkit.seeding import Streams
 from rlkit.testing import agent_checks
 from rlkit.testing.states import snapshot
@@ -65,9 +66,9 @@ def watched(patch: pytest.MonkeyPatch) -> list[Rollout]:
     seen: list[Rollout] = []
     learn = PPOLearner.learn
 
-    def spy(self: PPOLearner, obs: torch.Tensor, steps: PolicySteps, factors: tuple[float, float]) -> Any:
-        seen.append((obs, steps))
-        return learn(self, obs, steps, factors)
+    def spy(self: PPOLearner, inputs: RolloutInputs, steps: PolicySteps, factors: tuple[float, float]) -> Any:
+        seen.append((inputs.observations, steps))
+        return learn(self, inputs, steps, factors)
 
     patch.setattr(PPOLearner, "learn", spy)
     return seen
@@ -251,9 +252,9 @@ def test_values_are_those_of_the_network_before_its_update(network: dict[str, An
     agent = ppo(line.spec, rollout_steps=60, epochs=1, network={"hidden": (8,), **network})
     learn = agent.learner.learn
 
-    def recorded(obs: torch.Tensor, steps: Any, factors: Any) -> Any:
-        errors.append((steps.value - agent.learner.gradient.evaluate(obs)[:, -1:]).abs().max().item())
-        return learn(obs, steps, factors)
+    def recorded(inputs: RolloutInputs, steps: Any, factors: Any) -> Any:
+        errors.append((steps.value - agent.learner.gradient.evaluate(*inputs.all())[:, -1:]).abs().max().item())
+        return learn(inputs, steps, factors)
 
     agent.learner.learn = recorded  # type: ignore[method-assign]
     live(agent, line, 125)

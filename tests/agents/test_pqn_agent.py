@@ -19,6 +19,7 @@ from helpers.line_world import Line, line_spec, live
 from helpers.tables import see, step, with_values
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
+from rlkit.learning.sequences import SingleInputs
 from rlkit.seeding import Streams
 from rlkit.testing import agent_checks
 from rlkit.types import ACTION_MASK, ArraySpec, EnvSpec, Mode, Observation, StepBatch
@@ -59,7 +60,7 @@ def rollouts(monkeypatch: pytest.MonkeyPatch) -> list[Samples]:
     learn = PQNLearner.learn
 
     def spy(self: PQNLearner, samples: Samples, learning_rate: float) -> Any:
-        seen.append(Samples(*(getattr(samples, name).clone() for name in Samples.__slots__)))
+        seen.append(replace(samples, action=samples.action.clone(), target=samples.target.clone()))
         return learn(self, samples, learning_rate)
 
     monkeypatch.setattr(PQNLearner, "learn", spy)
@@ -197,7 +198,8 @@ def test_the_gradient_is_that_of_half_the_squared_error() -> None:
     """One step of plain gradient descent on a table: each value moves by the mean of its errors, times its share."""
     agent = pqn(EnvSpec(Discrete(3), 2, 1), learning_rate=0.5, optimizer={"type": "sgd"}, max_grad_norm=0.0, **TABLE)
     with_values(agent, {NETWORK: [[0, 1], [3, 7], [0, 0]]})
-    samples = Samples(torch.tensor([0, 0, 1]), torch.tensor([1, 1, 0]), torch.tensor([4.0, 7.0, 6.0]))
+    inputs = SingleInputs(torch.tensor([[0], [0], [1]]), torch.tensor([1]))
+    samples = Samples(inputs, torch.tensor([1, 1, 0]), torch.tensor([4.0, 7.0, 6.0]))
     metrics = agent.learner.learn(samples, 0.5)
     weight = agent.state_dict()["policy"]["network"]["head.0.weight"]
     torch.testing.assert_close(weight.T, torch.tensor([[0, 1 + 0.5 * (3 + 6) / 3], [3 + 0.5 * 3 / 3, 7], [0, 0]]))

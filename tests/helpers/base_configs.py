@@ -97,6 +97,7 @@ LEARNING = {
 
 IMPALA = {"encoder": "impala", "width": 0.125, "hidden": (6,), "input": "pixels", "normalisation": "group", "groups": 2}
 WEIGHT = {"hidden": (6, 6), "normalisation": "weight", "weight_norm": {"initial_batch": 6}}
+REMEMBERING = {"hidden": (6,), "memory": {"size": 4, "horizon": 9, "last_action": True, "last_reward": True}}
 LEVEL = {
     "learning_rate": 0.05,
     "batch_size": 4,
@@ -204,6 +205,8 @@ BASES: dict[str, dict[str, Base]] = {
         "averaged": dqn_base(**AVERAGED, optimizer={"type": "rmsprop"}),
         "soft": dqn_base(softmax={}, optimizer={"type": "radam"}),
         "weight": dqn_base(network=WEIGHT),
+        "memory": dqn_base(network=REMEMBERING, sequence_steps=4, burn_in_steps=1),
+        "whole memory": dqn_base(network=REMEMBERING),
         "impala": dqn_base("image", network=IMPALA, updates_per_step=0.1),
         **{name: dqn_base(shown, bonus=bonus) for name, shown, bonus in bonus_bases()},
         "returns": dqn_base(monte_carlo=0.4),
@@ -214,6 +217,8 @@ BASES: dict[str, dict[str, Base]] = {
         "loose": ppo_base(normalise_advantages="none", optimizer={"type": "rmsprop"}, minibatches=None),
         "sgd": ppo_base(optimizer={"type": "sgd"}),
         "weight": ppo_base(network=WEIGHT),
+        "memory": ppo_base(network=REMEMBERING, rollout_steps=6, sequence_steps=3),
+        "whole memory": ppo_base(network=REMEMBERING),
         "impala": ppo_base("image", network=IMPALA, epochs=1),
         **{
             name: ppo_base(shown, bonus={key: value for key, value in bonus.items() if key != "optimism"})
@@ -228,6 +233,8 @@ BASES: dict[str, dict[str, Base]] = {
         "rmsprop": pqn_base(optimizer={"type": "rmsprop"}),
         "sgd": pqn_base(optimizer={"type": "sgd"}),
         "weight": pqn_base(network=WEIGHT),
+        "memory": pqn_base(network=REMEMBERING, rollout_steps=6, sequence_steps=3),
+        "whole memory": pqn_base(network=REMEMBERING),
         "impala": pqn_base("image", network=IMPALA, epochs=1),
         **{name: pqn_base(shown, bonus=bonus) for name, (shown, bonus) in BONUSES.items()},
         "observed": pqn_base("number", bonus=OBSERVED),

@@ -44,10 +44,15 @@ class Line:
         self.spec = spec
         self._place = 1 + np.arange(spec.num_envs) % 2
         self._age = np.zeros(spec.num_envs, np.int64)
+        self._last: tuple[NDArray[np.int64], NDArray[np.float32]] | tuple[()] = ()
 
     def observe(self) -> Observation:
         place, age = self._place, self._age
-        return Observation(self._shown(), _signals(place, age), age == 0)
+        return Observation(self._shown(), _signals(place, age), age == 0, *self._last)
+
+    def paid(self, reward: NDArray[np.float32]) -> None:
+        """Replaces the last reward in what is observed."""
+        self._last = (self._last[0], reward) if self._last else ()
 
     def _shown(self) -> NDArray[Any]:
         place, age = self._place, self._age
@@ -62,6 +67,7 @@ class Line:
         self._place = np.clip(self._place + action - 1, 0, PLACES - 1)
         self._age = self._age + 1
         reward = (3 * np.sin(7.0 * self._place + 3.0 * self._age + action)).astype(np.float32)
+        self._last = action, reward
         terminated = self._place == 0
         truncated = ~terminated & (self._age == LIMIT)
         after = self.observe()

@@ -229,28 +229,39 @@ def compare(replay: Replay, naive: NaiveReplay) -> None:
             np.testing.assert_array_equal(np.asarray(values[b, :k]), np.stack([t.extras[name] for t in transitions]))
 
 
-def compare_sequences(replay: Replay, naive: NaiveReplay, length: int) -> None:
-    """The sequence that begins at each step, what is outside its mask included."""
+def compare_sequences(replay: Replay, naive: NaiveReplay, length: int, lead: int) -> None:
+    """The sequence around each step, what is outside its mask included."""
     present = naive.sampleable()
+    held = set(present.values())
     index = replay.sampleable()
-    sequences = replay.sequences(index, length)
+    sequences = replay.sequences(index, length, lead)
     fields = {"action": sequences.action, "reward": sequences.reward, "discount": sequences.discount}
     fields |= sequences.extras
-    assert sequences.obs.shape == (len(index), length + 1, *naive.world.spec().observation_space.shape)
+    assert sequences.obs.shape == (len(index), lead + length + 1, *naive.world.spec().observation_space.shape)
     for b, number in enumerate(index.tolist()):
         e, place = present[number]
-        transitions = naive.window(e, place, length)
-        beyond = length - len(transitions)
-        assert sequences.mask[b].tolist() == [True] * len(transitions) + [False] * beyond
+        before = 0
+        while before < lead and (e, place - before - 1) in held and _goes_on(naive, e, place - before - 1):
+            before += 1
+        transitions = naive.window(e, place - before, before + length)
+        beyond, padding = before + length - len(transitions), lead - before
+        mask = [False] * padding + [True] * len(transitions) + [False] * beyond
+        assert sequences.mask[b].tolist() == mask
+        assert (sequences.before[b], sequences.steps[b]) == (before, len(transitions) - before)
         expected = [transition.obs for transition in transitions] + [transitions[-1].next_obs] * (beyond + 1)
-        np.testing.assert_array_equal(sequences.obs[b].numpy(), np.stack(expected))
-        transitions += transitions[-1:] * beyond
-        for name, values in fields.items():
-            of_step = [t.extras[name] if name in t.extras else getattr(t, name) for t in transitions]
-            np.testing.assert_array_equal(np.asarray(values[b]), np.stack(of_step))
+        np.testing.assert_array_equal(sequences.obs[b].numpy(), np.stack(expected[:1] * padding + expected))
         row = transitions[0].row
         known = naive.world.stack is not None or row == 0 or row - 1 >= naive.written[e] - naive.rows
         assert bool(sequences.first[b]) == (transitions[0].age == 0 and known)
+        transitions = transitions[:1] * padding + transitions + transitions[-1:] * beyond
+        for name, values in fields.items():
+            of_step = [t.extras[name] if name in t.extras else getattr(t, name) for t in transitions]
+            np.testing.assert_array_equal(np.asarray(values[b]), np.stack(of_step))
+
+
+def _goes_on(naive: NaiveReplay, e: int, place: int) -> bool:
+    """Whether the step after this one belongs to its windows."""
+    return len(naive.window(e, place, 2)) == 2
 
 
 def make(

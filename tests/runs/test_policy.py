@@ -72,6 +72,34 @@ def test_the_first_observation_and_the_one_after_reset_begin_an_episode(small_ru
     assert watching.first == [True, False, True, False]
 
 
+def test_a_policy_with_memory_carries_its_state(tmp_path: Path) -> None:
+    tables = {
+        "env": {"name": "gymnasium", "id": "rlkit/MemoryChain-v0", "kwargs": {"length": 9}},
+        "agent": {"name": "ppo", "rollout_steps": 16, "minibatches": 1, "network": {"memory": {"size": 5}}},
+        "train": {"steps": 20, "sinks": []},
+        "evaluation": {"final_episodes": 1},
+    }
+    tables["agent"]["network"]["memory"] |= {"last_action": True, "last_reward": True}  # type: ignore[index]
+    run = rlkit.train(resolve("chain", tables), run=tmp_path / "run").path
+    loaded, alone = rlkit.load_policy(run), rlkit.load_policy(run).policy
+    state, rng, action, reward = alone.initial_state(1), np.random.default_rng(0), 0, 0.0
+    states = []
+    for step in range(12):
+        obs, first = np.array([0.1 * step, 1.0], np.float32), step in (0, 7)
+        if first:
+            loaded.reset()
+        seen = Observation(obs[None], {}, np.array([first]), np.array([action]), np.array([reward], np.float32))
+        output = alone.act(seen, state, rng, Mode.EVALUATE)
+        action, state = loaded(obs, reward=reward), output.state
+        assert action == output.action[0]
+        np.testing.assert_array_equal(loaded._state["memory"], state["memory"])  # noqa: SLF001
+        states.append(state["memory"])
+        reward = 0.3 * step
+    assert len(np.unique(states, axis=0)) == 12
+    with pytest.raises(SpecError, match=r"memory.last_reward .* policy\(observation, reward=...\)"):
+        loaded(obs)
+
+
 def test_a_policy_that_does_not_fit_is_refused_with_the_versions(small_run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(small_run, copy)

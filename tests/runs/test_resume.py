@@ -210,6 +210,12 @@ PQN = (
 )
 WORLDS["pqn-cartpole"] = (PQN, CARTPOLE)
 
+# Episodes are longer than rollouts, so checkpoints fall into the middle of what is remembered
+WORLDS["ppo-memory"] = (
+    PPO + 'memory = { type = "lstm", size = 4, last_action = true, last_reward = true }\n',
+    GYMNASIUM + 'id = "rlkit/MemoryChain-v0"\nkwargs = { length = 23 }',
+)
+
 
 def write_config(folder: Path, world: str) -> Path:
     part, env = WORLDS[world]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from rlkit.seeding import Streams
 from rlkit.training.evaluation import EvaluationStopped, bootstrap_interval, evaluate, iqm, protocol_of
-from rlkit.types import ActorOutput, EnvSpec, Mode, Observation, RawStep
+from rlkit.types import ActorOutput, EnvSpec, Mode, Observation, RawStep, StepBatch
 
 
 class Lengths:
@@ -90,6 +92,25 @@ def test_epsilon_is_a_share_of_uniform_actions() -> None:
     assert scores.returns.sum() / scores.lengths.sum() == pytest.approx(0.5 * 3 + 0.5 * 2, abs=0.05)
     again = evaluate(Constant(), Lengths(4), Streams(2), 2000, epsilon=0.5)
     assert (again.returns == scores.returns).all()
+
+
+def test_policies_see_the_last_action_and_reward() -> None:
+    """The actions that were taken, also the random ones; not before the first step."""
+    seen: list[Observation] = []
+    steps: list[StepBatch] = []
+
+    class Looking(Constant):
+        def act(self, observation: Observation, state: Any, rng: Any, mode: Mode) -> ActorOutput:
+            seen.append(observation)
+            return super().act(observation, state, rng, mode)
+
+    evaluate(Looking(), Lengths(3), Streams(2), 20, epsilon=0.5, on_step=steps.append)
+    assert (seen[0].last_action, seen[0].last_reward) == (None, None)
+    assert len({action for step in steps for action in step.action.tolist()}) > 1
+    for observation, before in zip(seen[1:], steps, strict=False):
+        np.testing.assert_array_equal(observation.last_action, before.action)
+        np.testing.assert_array_equal(observation.last_reward, before.reward)
+        np.testing.assert_array_equal(before.after.last_action, before.action)
 
 
 def test_an_evaluation_can_be_stopped_at_any_step() -> None:
