@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from rlkit.agent import Agent, AgentContext, Pacing, Policy
 from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import bonus_columns
 from rlkit.exploration.observed import build_seen_bonus, observing, observing_policy, seen_spec
+from rlkit.learning.background import Background
 from rlkit.learning.recall import memory_columns
 from rlkit.nn.actor_critic import build_actor_critic, describe_actor_critic
 from rlkit.nn.beside import input_space
@@ -49,8 +51,11 @@ class PPOPlugin:
         bonus = build_seen_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
         policy = _policy(config, seen, device, streams.seed("network"))
         refuse_single(policy.network, steps // parts)
-        learner = PPOLearner(config, policy.network, parts, streams.generator("minibatches"))
-        return observing(PPOAgent(config, policy, learner, trajectory, bonus), config.bonus, spec)
+        network = deepcopy(policy.network) if config.overlap else policy.network
+        learner = PPOLearner(config, network, parts, streams.generator("minibatches"))
+        background = Background(policy.network, network) if config.overlap else None
+        agent = PPOAgent(config, policy, learner, trajectory, bonus, background)
+        return observing(agent, config.bonus, spec)
 
     def describe(self, config: PPOConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         parts, steps = _minibatches(config, spec), config.rollout_steps * spec.num_envs

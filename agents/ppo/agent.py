@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from agents.ppo.config import PPOConfig
 from agents.ppo.learner import PPOLearner
 from agents.ppo.policy import PPOPolicy
 from rlkit.exploration.bonus import Bonus
+from rlkit.learning.background import Background
 from rlkit.learning.policy_losses import PolicySteps
 from rlkit.learning.returns import clip_reward, gae
 from rlkit.learning.sequences import RolloutInputs, rollout_inputs
@@ -23,19 +25,30 @@ class PPOAgent:
     """Schulman et al. 2017, Algorithm 1, with one network for policy and value or two."""
 
     def __init__(
-        self, config: PPOConfig, policy: PPOPolicy, learner: PPOLearner, trajectory: Trajectory, bonus: Bonus
+        self,
+        config: PPOConfig,
+        policy: PPOPolicy,
+        learner: PPOLearner,
+        trajectory: Trajectory,
+        bonus: Bonus,
+        background: Background | None = None,
     ) -> None:
-        """trajectory: with the columns "log_probability" and "value", and those of the bonus."""
+        """trajectory: with the columns "log_probability" and "value", and those of the bonus.
+
+        background: if given, the learner has a network of its own, and learns while the policy acts.
+        """
         self._config = config
         self.policy = policy
         self.learner = learner
         self.trajectory = trajectory
         self.bonus = bonus
+        self._background = background
         self._env_steps = 0
 
     @property
     def updates(self) -> int:
-        return self.learner.updates
+        """Gradient steps so far, with those that are being made."""
+        return self.learner.updates if self._background is None else self._background.updates
 
     def initial_state(self, num_envs: int) -> ActorState:
         return self.policy.initial_state(num_envs)
@@ -54,17 +67,20 @@ class PPOAgent:
             return counted
         batch = self.trajectory.take()
         inputs = rollout_inputs(batch, self.policy.network, self._config.sequence_steps)
+        learned: Metrics = {} if self._background is None else self._background.finish()  # of the rollout before
         steps = self._steps(batch, inputs)
-        learned = self.learner.learn(inputs, steps, self._factors(self._env_steps - len(steps.action)))
+        updates = partial(self.learner.learn, inputs, steps, self._factors(self._env_steps - len(steps.action)))
+        if self._background is None:
+            learned = updates()
+        else:
+            self._background.start(updates, self.learner.round)
         return {**counted, **value_metrics(steps), **learned}
 
     def _steps(self, batch: TrajectoryBatch, inputs: RolloutInputs) -> PolicySteps:
         """All steps with advantages and returns; before the first update the network is initialised from them."""
         values, log_probability = (torch.as_tensor(batch.extras[name]) for name in ("value", "log_probability"))
         if not self.updates and self.learner.initialise(inputs):
-            values = self._values(*inputs.all()).view_as(
-                values
-            )  # those of the network before its initialisation mean nothing
+            values = self._values(*inputs.all()).view_as(values)  # those before the initialisation mean nothing
         elif self.learner.initialises:  # nor does that of the step which was in flight meanwhile
             values = torch.cat((self._values(*inputs.first()).view_as(values[:1]), values[1:]))
         advantage, advantages = self._advantages(batch, values, inputs.successors(self._values))
@@ -117,7 +133,9 @@ class PPOAgent:
         return readings
 
     def state_dict(self) -> dict[str, Any]:
+        background = {} if self._background is None else {"background": self._background.state_dict()}
         return {
+            **background,
             "policy": self.policy.state_dict(),
             "learner": self.learner.state_dict(),
             "trajectory": self.trajectory.state_dict(),
@@ -126,6 +144,8 @@ class PPOAgent:
         }
 
     def load_state_dict(self, state: State) -> None:
+        if self._background is not None:
+            self._background.load_state_dict(state["background"])
         self.policy.load_policy_state(state["policy"])
         self.learner.load_state_dict(state["learner"])
         self.trajectory.load_state_dict(state["trajectory"])
@@ -134,6 +154,8 @@ class PPOAgent:
 
     def load_policy_state(self, state: State) -> None:
         self.policy.load_policy_state(state)
+        if self._background is not None:
+            self._background.adopt()
 
 
 def value_metrics(steps: PolicySteps) -> dict[str, Tensor]:

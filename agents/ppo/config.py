@@ -121,6 +121,11 @@ class PPOConfig(PluginConfig, RolloutConfig):
         description="Precision of the network's layers when learning. bfloat16 is faster on processors that support "
         "it, and rounds values to 3 digits; parameters, losses and the acting policy keep float32. Left out: float32.",
     )
+    overlap: bool = Field(
+        False,
+        description="Learn from a rollout in a thread of its own while the next one is collected. Faster if a core is "
+        "free for it. The parameters that act are then one rollout older. Not with max_kl.",
+    )
     separate_networks: bool = Field(
         False,
         description="Policy and value are two networks of the table network. false: one network, whose last layer has "
@@ -153,6 +158,12 @@ class PPOConfig(PluginConfig, RolloutConfig):
     def _values_a_bonus(self) -> Self:
         if self.bonus_value is not None and self.bonus is None:
             raise ValueError("bonus_value needs a bonus to value: add the table bonus, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _updates_are_known(self) -> Self:
+        if self.overlap and self.max_kl is not None:
+            raise ValueError("overlap needs to know the number of updates when they begin, which max_kl decides later")
         return self
 
     @model_validator(mode="after")

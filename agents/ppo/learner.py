@@ -32,6 +32,7 @@ class PPOLearner:
     ) -> None:
         self._config = config
         self._parts = parts
+        self.round = config.epochs * parts  # updates of a rollout, without max_kl
         self._rng = rng
         self._loss = config.loss()
         self._network = network

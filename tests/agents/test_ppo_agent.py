@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,17 +21,19 @@ from envs.gymnasium import plugin as gymnasium
 from helpers.line_world import Line, line_spec, live
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
+from rlkit.learning.background import Background
 from rlkit.learning.policy_losses import PolicySteps
 from rlkit.learning.sequences import RolloutInputs
 from rlkit.seeding import Streams
 from rlkit.testing import agent_checks
-from rlkit.testing.states import snapshot
+from rlkit.testing.states import difference, snapshot
 from rlkit.types import EnvSpec, Mode, Observation, StepBatch
 
 CARTPOLE = gymnasium.config(name="gymnasium", id="CartPole-v1", max_episode_steps=15)
 SMALL = {"rollout_steps": 12, "epochs": 2, "minibatches": 3, "network": {"hidden": (8,), "activation": "tanh"}}
 CHECKED: dict[str, dict[str, Any]] = {
     "one network": SMALL,
+    "overlap": {**SMALL, "overlap": True},
     "two networks, everything else on": {
         **SMALL,
         "separate_networks": True,
@@ -171,6 +175,36 @@ def test_the_probabilities_learned_with_are_those_of_the_policy_that_acted(rollo
     np.testing.assert_array_equal(learned["action"], np.concatenate([one[1] for one in acted[:12]]))
     for name in ("log_probability", "value"):
         np.testing.assert_array_equal(learned[name], np.concatenate([one[2][name] for one in acted[:12]]))
+
+
+def overlapping(patch: pytest.MonkeyPatch, *, in_turn: bool) -> list[Any]:
+    """The acting parameters of each rollout and the final state, with slow updates or with updates before acting."""
+    learn, start, line = PPOLearner.learn, Background.start, Line(line_spec("vector"))
+
+    def slow(self: PPOLearner, *arguments: Any) -> Any:
+        time.sleep(0.0 if in_turn else 0.02)
+        return learn(self, *arguments)
+
+    def start_and_wait(self: Background, *arguments: Any) -> None:
+        start(self, *arguments)
+        self.state_dict()
+
+    with patch.context() as patched:
+        patched.setattr(PPOLearner, "learn", slow)
+        if in_turn:
+            patched.setattr(Background, "start", start_and_wait)
+        agent, states = ppo(line.spec, rollout_steps=4, learning_rate=0.1, overlap=True), []
+        for _ in range(5):
+            live(agent, line, 4)
+            states.append(snapshot(agent.policy.state_dict()))
+        return [*states, snapshot(agent.state_dict())]
+
+
+def test_overlapping_updates_may_end_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, in_turn = (overlapping(monkeypatch, in_turn=each) for each in (False, True))
+    assert difference(in_turn, slow) is None
+    assert all(difference(*pair) is not None for pair in pairwise(slow[1:5]))  # each rollout has other parameters
+    assert difference(slow[4]["network"], slow[5]["background"]["network"]) is not None  # the last updates act later
 
 
 @pytest.mark.parametrize(("limit", "epochs"), [(None, 5), (1e-6, 2), (100.0, 5)])
