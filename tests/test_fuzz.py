@@ -9,16 +9,23 @@ import contextlib
 import json
 import os
 import shutil
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.command import call
+from helpers.soak_worlds import WORLDS
+from helpers.soak_worlds import tables as world_tables
 from rlkit.config.load import load, packaged, read, resolve
 from rlkit.errors import RlkitError
+from rlkit.runs.assemble import assemble, describe
+from rlkit.runs.directory import RunDirectory
 
 FUZZ = int(os.environ.get("FUZZ", "0"))
 
@@ -70,6 +77,36 @@ def test_tables_of_a_config(draw: st.DataObject) -> None:
     name = draw.draw(st.sampled_from(sorted(packaged())))
     with contextlib.suppress(RlkitError):
         resolve(name, changed(draw, read(name)[1]))
+
+
+NUMBERS = [0, 1, 2, 3, 5, 8, 31, 64, 100, 1000, 0.0, 0.1, 0.5, 0.9, 1.0, 2.5, 1e-8, 1e8, -1]
+PLAYED = [world for world in WORLDS if not any(part in world for part in ("ALE", "processes", "--seeds"))]
+
+
+@cases(4)
+@given(draw=st.data())
+def test_what_check_accepts_can_be_trained(draw: st.DataObject, tmp_path: Path) -> None:
+    """Numbers of a config are replaced; if `rlkit check` can describe it, training begins."""
+    tables = resolve("fuzz", world_tables(draw.draw(st.sampled_from(PLAYED)))).tables()
+    numbers = [path for path in places(tables) if path[0] in ("agent", "train")
+               and type(reduce(getitem, path, tables)) in (int, float)]  # fmt: skip
+    for path in draw.draw(st.lists(st.sampled_from(numbers), min_size=1, max_size=3)):
+        table = reduce(getitem, path[:-1], tables)
+        table[path[-1]] = type(table[path[-1]])(draw.draw(st.sampled_from(NUMBERS)))
+    try:
+        config = resolve("fuzz", tables)
+        describe(config)
+    except RlkitError:
+        return
+    if config.train.num_envs > 8:
+        return
+    session = assemble(config, lambda device: RunDirectory.create(tmp_path / uuid4().hex, config, {}))
+    try:
+        session.trainer.start()
+        for _ in range(10):
+            session.trainer.step()
+    finally:
+        session.close()
 
 
 @cases(30)

@@ -84,6 +84,12 @@ def show_finished(run: RunDirectory) -> None:
         )
     if early:
         console.print(f"solved after {result['env_steps']:,} steps, so training ended early (evaluation.stop)")
+        deciding = result.get("deciding_episodes", 0)
+        if deciding and len(returns) > 1:
+            played = (
+                f"the first {deciding} of the {len(returns)} episodes" if deciding < len(returns) else "these episodes"
+            )
+            say(f"{played} decided that, so the score may be slightly too high")
     console.print()
     commands = {"watch it  ": f"rlkit view {run.path}", "score it  ": f"rlkit evaluate {run.path}"}
     if not early:

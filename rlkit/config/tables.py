@@ -101,7 +101,12 @@ class StopConfig(Model):
         description='Score of an evaluation that counts; success_rate needs an environment with the signal "success".',
     )
     at_least: float = Field(description="The score at which the task counts as solved.")
-    times: int = Field(default=1, ge=1, description="Consecutive evaluations required.")
+    times: int = Field(
+        default=1,
+        ge=1,
+        description="Consecutive evaluations required. All play the same episodes: a policy has to stay good, "
+        "not to be good in other episodes.",
+    )
 
     def solved(self, curve: Sequence[Mapping[str, float]]) -> bool:
         """Whether the newest `times` evaluations in `curve` all reach the score."""

@@ -25,7 +25,7 @@ from rlkit.files import write_text
 from rlkit.metrics.line_log import read_rows
 from rlkit.metrics.meters import summarise
 from rlkit.runs.assemble import Evaluator, Hooks, Session, assemble
-from rlkit.runs.directory import RunDirectory, free_name, machine, today, versions
+from rlkit.runs.directory import BEST, RunDirectory, free_name, machine, today, versions
 from rlkit.runs.earlier import upgraded
 from rlkit.runs.identity import differences, digest, of_checkpoint, understood
 from rlkit.runs.policy import load_policy
@@ -184,7 +184,7 @@ def resume(
                 resumed_at=env_steps,
                 stop=stop,
                 hooks=Hooks(on_progress or progress_lines(config.train.steps), on_step, on_evaluation),
-                follows_seeds=_follows_seeds(run.path),
+                follows_seeds=_info(run.path).get("follows_seeds", True) is True,
             )
             try:
                 exact = _restore(session, env_steps)
@@ -282,6 +282,7 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
         "curve": trainer.curve,
         "training": summarise(read_rows(run.metrics)),
         "distinct_episodes": scores.distinct,
+        **({"deciding_episodes": config.evaluation.episodes} if trainer.solved else {}),  # the first ones of "final"
         "final": {"episodes": len(scores.returns), **scores.episodes()},
     }
     write_text(run.path / "result.json", json.dumps(result) + "\n")
@@ -308,12 +309,9 @@ class Evaluation:
         }
 
 
-def _follows_seeds(path: Path) -> bool:
-    """What run.json says; an exported policy may lack that file."""
-    try:
-        return bool(RunDirectory(path).info().get("follows_seeds", True))
-    except RunError:
-        return True
+def _info(path: Path) -> dict[str, Any]:
+    """The content of run.json, which an exported policy may lack."""
+    return RunDirectory(path).info() if (path / "run.json").exists() else {}
 
 
 def evaluate_checkpoints(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> list[Evaluation]:
@@ -337,7 +335,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluates a run's policy in fresh environments for `evaluation.final_episodes` episodes.
 
-    Imports the modules that the run's config names; `rlkit evaluate` asks before it does.
+    Imports the modules that the run's config names; `rlkit evaluate` asks before it does. The best policy is
+    evaluated in other episodes than those that chose it: in these its score would be too high.
 
     video: an .mp4 file of the first `video_episodes` of these that environment 0 plays. Writes nothing else. Raises
     ConfigError if it plays fewer.
@@ -374,7 +373,9 @@ def _evaluated(
             f"a video of {shown} episodes needs as many of environment 0, which plays {played} of the "
             f"{evaluation.final_episodes}: evaluate more episodes, or set evaluation.num_envs = 1"
         )
-    evaluator = Evaluator(loaded.config, follows_seeds=_follows_seeds(Path(path)))
+    info = _info(Path(path))
+    chosen = BEST in (checkpoint, info.get("packed"))
+    evaluator = Evaluator(loaded.config, follows_seeds=info.get("follows_seeds", True) is True, chosen=chosen)
     try:
         with _threads(loaded.config.train.threads):
             if viewer is None:

@@ -40,6 +40,7 @@ class Evaluator:
     follows_seeds: bool = True  # whether equal seeds give equal episodes
     described: Mapping[str, str] | None = None  # the environment's part of the protocol
     spec: EnvSpec | None = None  # of the training environments, if it is known: their spaces must be the same
+    chosen: bool = False  # whether evaluations of the training chose the policy: it is scored in other episodes
 
     def __call__(
         self, policy: Policy, episodes: int, on_step: Callable[[StepBatch], None] = lambda step: None
@@ -49,7 +50,9 @@ class Evaluator:
             plugin = plugins.load(plugins.ENVS, self.config.env.name)
             self.environments = plugin.make(self.config.evaluation_env, evaluation.num_envs, Purpose.EVALUATE)
             _refuse_other_spaces(self.spec, self.environments.spec)
-        streams = Streams(self.config.train.seed).child("evaluation")
+        streams = Streams(self.config.train.seed).child(
+            "evaluation of a chosen policy" if self.chosen else "evaluation"
+        )
         return evaluate(
             policy, self.environments, streams, episodes, evaluation.epsilon, on_step,
             mode=evaluation_mode(self.config), stopped=lambda: self.stop.signal is not None,
@@ -59,7 +62,9 @@ class Evaluator:
         """What the scores depend on. The first call makes an environment, which may be the only one: make it early."""
         if self.described is None:
             self.described = plugins.load(plugins.ENVS, self.config.env.name).protocol(self.config.evaluation_env)
-        seeds = "fixed seeds" if self.follows_seeds else "different at each evaluation: the environment ignores seeds"
+        seeds = "fixed seeds" + (", none of those that chose the policy" if self.chosen else "")
+        if not self.follows_seeds:
+            seeds = "different at each evaluation: the environment ignores seeds"
         epsilon, mode = self.config.evaluation.epsilon, evaluation_mode(self.config)
         return protocol_of(self.described, episodes, epsilon, mode, parameters, seeds)
 

@@ -29,6 +29,7 @@ INFO = {"experiment": str, "seed": int, "device": str, "threads": int, "versions
 RESULT = {"env_steps": int, "curve": list, "final": dict, "protocol": dict, "seed": int, "experiment": str}
 """The entries of run.json and of result.json that are read again, and their types."""
 
+BEST = "best"  # the policy with the highest mean return in an evaluation during training
 PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "minatar", "minigrid")
 
 

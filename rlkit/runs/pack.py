@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlkit.errors import RunError
-from rlkit.runs.directory import RunDirectory
+from rlkit.runs.directory import BEST, RunDirectory
 from rlkit.runs.trust import named_modules
 
 KEPT = ("config.toml", "run.json", "result.json")
@@ -45,6 +45,8 @@ def pack(run: Path, out: Path, checkpoint: str = "last") -> Packed:
         for name in KEPT:
             if (run / name).is_file():
                 shutil.copy(run / name, small.path / name)
+        if checkpoint == BEST and (run / "run.json").is_file():
+            small.amend(packed=BEST)  # so that it is evaluated as the best policy is
         part = out.with_name(out.name + ".part")
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(path for path in small.path.rglob("*") if path.is_file()):

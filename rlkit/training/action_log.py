@@ -110,7 +110,7 @@ class ActionLog:
         if self._folder is None:
             return
         first, kept = self._dropped + int(self._start[env]), self._notable.in_part(env)
-        part = Part.of(self._folder, env, first, self._seed(env), kept)
+        part = Part.of(self._folder, env, first, self._seed(env), self._hash.value[env], kept)
         part.write(self._actions[self._start[env] : self._length, env])
         if self._limit is not None:
             prune(self._folder, self._limit)

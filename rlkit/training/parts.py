@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rlkit.types import RawStep, State
 
-NAME = re.compile(r"env(\d{4,})-step(\d{12,})-seed(\d+)(-kept)?\.npy")
+NAME = re.compile(r"env(\d{4,})-step(\d{12,})-seed(\d+)(?:-check([0-9a-f]{8}))?(-kept)?\.npy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,14 @@ class Part:
     env: int  # index of the environment
     first: int  # row of its first action: the number of actions of this environment before it
     seed: int  # with which the environment was reset before it
+    check: int | None  # the checksum of its rows (`RowHash`), which a playback must reach; version 0.1.0 wrote none
     kept: bool  # never removed: it contains a notable episode
     path: Path
 
     @classmethod
-    def of(cls, folder: Path, env: int, first: int, seed: int, kept: bool) -> Part:
-        name = f"env{env:04d}-step{first:012d}-seed{seed}{'-kept' if kept else ''}.npy"
-        return cls(env, first, seed, kept, folder / name)
+    def of(cls, folder: Path, env: int, first: int, seed: int, check: int, kept: bool) -> Part:
+        name = f"env{env:04d}-step{first:012d}-seed{seed}-check{check:08x}{'-kept' if kept else ''}.npy"
+        return cls(env, first, seed, check, kept, folder / name)
 
     def write(self, actions: NDArray[np.int64]) -> None:
         """actions: (T,)"""
@@ -40,7 +41,9 @@ def parts(folder: Path) -> Iterator[Part]:
     found = []
     for path in folder.iterdir():
         if match := NAME.fullmatch(path.name):
-            found.append(Part(int(match[1]), int(match[2]), int(match[3]), match[4] is not None, path))
+            env, first, seed = (int(match[group]) for group in (1, 2, 3))
+            check = None if match[4] is None else int(match[4], 16)
+            found.append(Part(env, first, seed, check, match[5] is not None, path))
     yield from sorted(found, key=lambda part: (part.first, part.env))
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import rlkit
 from helpers.command import call
+from rlkit.runs.pack import pack
 
 
 @pytest.mark.parametrize(("checkpoint", "steps"), [("last", 400), ("best", None), ("400", 400)])
@@ -28,6 +31,24 @@ def test_evaluating_again_gives_the_final_score(small_run: Path) -> None:
     call("evaluate", small_run)
     result = json.loads((small_run / "result.json").read_text())
     assert json.loads((small_run / "evaluation.json").read_text())["returns"] == result["final"]["returns"]
+
+
+def test_the_best_policy_is_scored_in_other_episodes_than_those_that_chose_it(small_run: Path, tmp_path: Path) -> None:
+    """Also after it was packed. The last policy is scored as it was at the end of training."""
+    best = rlkit.evaluate_run(small_run, checkpoint="best")
+    stop = best.env_steps  # the same policy as a checkpoint
+    curve = [row for row in json.loads((small_run / "result.json").read_text())["curve"] if row["env_steps"] == stop]
+    overrides = {"evaluation.final_episodes": 2}
+    chosen_by = rlkit.evaluate_run(small_run, checkpoint="best", overrides=overrides).scores.returns.mean()
+    assert curve[0]["return_mean"] != chosen_by
+    assert "none of those that chose the policy" in best.protocol["evaluation"]
+    last = rlkit.evaluate_run(small_run)
+    assert last.protocol["evaluation"] == "5 separate episodes, fixed seeds"
+    pack(small_run, tmp_path / "best.zip", "best")
+    with zipfile.ZipFile(tmp_path / "best.zip") as archive:
+        archive.extractall(tmp_path)
+    packed = rlkit.evaluate_run(tmp_path / "best")
+    assert packed.scores.returns.tolist() == best.scores.returns.tolist() != last.scores.returns.tolist()
 
 
 def test_a_folder_of_runs_is_refused_with_their_names(small_run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import warnings
@@ -44,6 +45,30 @@ assert rlkit.train
 )
 def test_what_is_not_there_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert call(*arguments).exit_code == 2
+
+
+INTERRUPTING = """
+import os, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, *rest):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+sys.argv = ["rlkit", "check", "cartpole"]
+from rlkit.start import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "torch"])
+def test_ctrl_c_while_modules_are_imported_leaves_no_traceback(module: str) -> None:
+    """Before any command runs, and inside one."""
+    command = [sys.executable, "-c", INTERRUPTING.format(module=module)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode in (-signal.SIGINT, 1)
+    assert "Traceback" not in done.stderr
 
 
 def test_brackets_in_a_warning_are_text() -> None:

@@ -95,8 +95,10 @@ def test_default_names_are_free_ones(small_config: Path, tmp_path: Path, monkeyp
 def test_a_run_that_ended_early_says_so_and_shows_its_pictures(tmp_path: Path) -> None:
     """Going on would end at once."""
     changes = ["env.kwargs.size=3", "agent.learning_starts=50", "evaluation.every=60", "evaluation.stop.at_least=-1"]
+    changes += ["evaluation.episodes=2", "evaluation.final_episodes=3"]
     settings = [word for change in changes for word in ("--set", change)]
     output = call("train", "deep-sea", "--run", str(tmp_path / "run"), *settings).output
     assert "solved after 180 steps" in output
+    assert "the first 2 of the 3 episodes decided that" in output
     assert "rlkit resume" not in output
     assert "images/train-visits.png" in output.replace("\n", "")

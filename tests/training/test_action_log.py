@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from rlkit import plugins
 from rlkit.config.load import resolve
 from rlkit.environments import Environments
 from rlkit.seeding import Streams
-from rlkit.training.action_log import ActionLog
+from rlkit.training.action_log import ActionLog, RowHash
 from rlkit.training.parts import Notable, parts
 from rlkit.training.rollout import Rollout
 from rlkit.types import ActorOutput, Mode, Observation, Purpose, RawStep
@@ -159,22 +158,29 @@ def test_closed_tapes_replay_their_episodes(worlds: Worlds, tmp_path: Path) -> N
     rollout, tape, policy = worlds.begin("minatar", 2, reseed_after=60, folder=tmp_path)
     rollout.start(policy)
     rows = advance(rollout, policy, 500)
-    files = sorted(tmp_path.iterdir())
-    assert len(files) >= 6
+    closed = list(parts(tmp_path))
+    assert len(closed) >= 6
     environments = worlds.make("minatar", 1)
     everyone = np.array([True])
-    for path in files:
-        env, first, seed = map(int, re.findall(r"\d+", path.stem))
-        observation = environments.reset(everyone, np.array([seed]))
-        actions = np.load(path)
+    for part in closed:
+        env, first = part.env, part.first
+        observation = environments.reset(everyone, np.array([part.seed]))
+        check = RowHash(1)
+        check.add_observation(observation.obs, np.array([0]))
+        actions = np.load(part.path)
         assert len(actions) >= 60
         for row, action in enumerate(actions):
             whole = np.frombuffer(rows[first + row][0], dtype=np.bool_).reshape(2, -1)
             assert (observation.obs.reshape(-1) == whole[env]).all()
             environments.send(np.array([action]))
             step = environments.receive()
+            check.add_step(step)
             ended = step.terminated | step.truncated
-            observation = environments.reset(ended, np.array([-1])) if ended.any() else step.after
+            observation = step.after
+            if ended.any() and row + 1 < len(actions):
+                observation = environments.reset(ended, np.array([-1]))
+                check.add_observation(observation.obs, np.array([0]))
+        assert check.value == [part.check]
     assert len(tape.state_dict()["actions"]) < 500
 
 
