@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -117,6 +117,19 @@ class HasExport(Protocol):
     """A policy that `rlkit export` can write: its best action follows from the observation alone."""
 
     def exported(self) -> Exported: ...
+
+
+@runtime_checkable
+class HasWarmStart(Protocol):
+    """An agent that can begin with what another run has learned (`train.warm_start`)."""
+
+    def warm_start(self, state: State, parts: Collection[str]) -> None:
+        """Takes over the parameters of a policy, and `parts`: "replay", "bonus". Called once, before the first step.
+
+        state: the state_dict of an agent of this kind, only its entry "policy" if there are no parts. Exploration,
+        optimizer, pacing and random streams stay new. Raises ConfigError for what does not fit and for parts that the
+        agent lacks.
+        """
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ class DQNAgent:
         self._sequences = _sequence_rules(config) if config.network.memory is not None else None
         self._pacing = Ratio(config.updates_per_step, config.learning_starts)
         self._env_steps = 0
+        self._warm = False  # the network comes from another run, and needs no initialisation from data
         self.policy.epsilon = self.epsilon
         self._returns: EpisodeReturns | None = None
         if config.monte_carlo is not None:
@@ -117,7 +119,7 @@ class DQNAgent:
         counted = self.bonus.learn()
         metrics: dict[str, Tensor] = {}
         owed = self._pacing.total(self._env_steps) - self.learner.updates
-        if owed and not self.learner.updates:
+        if owed and not self.learner.updates and not self._warm:
             self._initialise()
         for _ in range(owed):
             metrics |= self._update()
@@ -172,7 +174,7 @@ class DQNAgent:
         return readings
 
     def state_dict(self) -> dict[str, Any]:
-        return {
+        state = {
             "policy": self.policy.state_dict(),
             "learner": self.learner.state_dict(),
             "replay": self.replay.state_dict(),
@@ -180,6 +182,7 @@ class DQNAgent:
             "env_steps": self._env_steps,
             **({} if self._returns is None else {"returns": self._returns.state_dict()}),
         }
+        return {**state, "warm": True} if self._warm else state
 
     def load_state_dict(self, state: State) -> None:
         self.policy.load_policy_state(state["policy"])
@@ -187,9 +190,19 @@ class DQNAgent:
         self.replay.load_state_dict(state["replay"])
         self.bonus.load_state_dict(state["bonus"])
         self._env_steps = int(state["env_steps"])
+        self._warm = state.get("warm", False)
         self.policy.epsilon = self.epsilon
         if self._returns is not None:
             self._returns.load_state_dict(state["returns"])
+
+    def warm_start(self, state: State, parts: Collection[str]) -> None:
+        self.policy.take(state["policy"])
+        self.learner.update_target()
+        self._warm = True
+        if "replay" in parts:
+            self.replay.take(state["replay"])
+        if "bonus" in parts:
+            self.bonus.load_state_dict(state["bonus"])
 
     def load_policy_state(self, state: State) -> None:
         self.policy.load_policy_state(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,7 @@ class HDQNAgent:
         self._latest = {name for name, column in bonus_columns(config.meta.bonus).items() if column.latest}
         self.statistics = OptionStatistics(policy.goals.names, num_envs)
         self._metrics: dict[str, float] = {}
+        self._warm = False  # the networks come from another run, and need no initialisation from data
         self._schedule()
 
     @property
@@ -146,7 +148,7 @@ class HDQNAgent:
         self._metrics = {}
         metrics |= _named("controller", self.controller.bonus.learn()) | _named("meta", self.meta.bonus.learn())
         owed = self._pacing.total(self._env_steps) - self.controller.learner.updates
-        if owed and not self.controller.learner.updates:
+        if owed and not self.controller.learner.updates and not self._warm:
             self._initialise()
         for _ in range(owed):
             metrics |= _named("controller", self._update())
@@ -160,7 +162,7 @@ class HDQNAgent:
     def _meta_waits(self) -> bool:
         """Whether the meta-controller's network is still to be initialised from data."""
         needs_data = self._config.meta.network.initial_batch > 0 or self.policy.meta.inputs.measures
-        return needs_data and not self.controller.learner.updates
+        return needs_data and not self.controller.learner.updates and not self._warm
 
     def _initialise(self) -> None:
         """Data-dependent initialisation of both levels from random play, before the controller's first update.
@@ -222,7 +224,7 @@ class HDQNAgent:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        return {
+        state = {
             "policy": self.policy.state_dict(),
             "controller": _level_state(self.controller),
             "meta": _level_state(self.meta),
@@ -235,6 +237,7 @@ class HDQNAgent:
             "rng": self._rng.bit_generator.state,
             "env_steps": self._env_steps,
         }
+        return {**state, "warm": True} if self._warm else state
 
     def load_state_dict(self, state: State) -> None:
         self.policy.load_policy_state(state["policy"])
@@ -249,7 +252,19 @@ class HDQNAgent:
         self._metrics = dict(state["metrics"])
         self._rng.bit_generator.state = state["rng"]
         self._env_steps = int(state["env_steps"])
+        self._warm = state.get("warm", False)
         self._schedule()
+
+    def warm_start(self, state: State, parts: Collection[str]) -> None:
+        self.policy.take(state["policy"])
+        self._warm = True
+        for level, name in ((self.controller, "controller"), (self.meta, "meta")):
+            level.learner.update_target()
+            if "bonus" in parts:
+                level.bonus.load_state_dict(state[name]["bonus"])
+        if "replay" in parts:
+            self.replay.take(state["replay"])
+            self.store.take(state["store"])
 
     def load_policy_state(self, state: State) -> None:
         self.policy.load_policy_state(state)

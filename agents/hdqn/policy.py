@@ -185,6 +185,11 @@ class HDQNPolicy:
             "actor": None if self.actor is None else self.actor.state_dict(),
         }
 
+    def take(self, state: State) -> None:
+        """Takes over what was learned by another policy, but not how it explored."""
+        load_parameters(self.meta, state["meta"], "its meta-controller")
+        load_parameters(self.controller, state["controller"], "its controller")
+
     def load_policy_state(self, state: State) -> None:
         load_parameters(self.meta, state["meta"], "the meta-controller's state")
         load_parameters(self.controller, state["controller"], "the controller's state")

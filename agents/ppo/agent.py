@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from agents.ppo.config import PPOConfig
 from agents.ppo.learner import PPOLearner
 from agents.ppo.policy import PPOPolicy
+from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import Bonus
 from rlkit.learning.background import Background
 from rlkit.learning.policy_losses import PolicySteps
@@ -44,6 +46,7 @@ class PPOAgent:
         self.bonus = bonus
         self._background = background
         self._env_steps = 0
+        self._warm = False  # the network comes from another run, and needs no initialisation from data
 
     @property
     def updates(self) -> int:
@@ -79,7 +82,7 @@ class PPOAgent:
     def _steps(self, batch: TrajectoryBatch, inputs: RolloutInputs) -> PolicySteps:
         """All steps with advantages and returns; before the first update the network is initialised from them."""
         values, log_probability = (torch.as_tensor(batch.extras[name]) for name in ("value", "log_probability"))
-        if not self.updates and self.learner.initialise(inputs):
+        if not self.updates and not self._warm and self.learner.initialise(inputs):
             values = self._values(*inputs.all()).view_as(values)  # those before the initialisation mean nothing
         elif self.learner.initialises:  # nor does that of the step which was in flight meanwhile
             values = torch.cat((self._values(*inputs.first()).view_as(values[:1]), values[1:]))
@@ -134,7 +137,7 @@ class PPOAgent:
 
     def state_dict(self) -> dict[str, Any]:
         background = {} if self._background is None else {"background": self._background.state_dict()}
-        return {
+        state = {
             **background,
             "policy": self.policy.state_dict(),
             "learner": self.learner.state_dict(),
@@ -142,6 +145,7 @@ class PPOAgent:
             "bonus": self.bonus.state_dict(),
             "env_steps": self._env_steps,
         }
+        return {**state, "warm": True} if self._warm else state
 
     def load_state_dict(self, state: State) -> None:
         if self._background is not None:
@@ -151,6 +155,17 @@ class PPOAgent:
         self.trajectory.load_state_dict(state["trajectory"])
         self.bonus.load_state_dict(state["bonus"])
         self._env_steps = int(state["env_steps"])
+        self._warm = state.get("warm", False)
+
+    def warm_start(self, state: State, parts: Collection[str]) -> None:
+        if "replay" in parts:
+            raise ConfigError("this agent keeps no replay")
+        self.policy.take(state["policy"])
+        if self._background is not None:
+            self._background.adopt()
+        self._warm = True
+        if "bonus" in parts:
+            self.bonus.load_state_dict(state["bonus"])
 
     def load_policy_state(self, state: State) -> None:
         self.policy.load_policy_state(state)

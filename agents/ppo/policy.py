@@ -101,5 +101,9 @@ class PPOPolicy:
     def state_dict(self) -> dict[str, Any]:
         return {"network": parameter_state(self.network)}
 
+    def take(self, state: State) -> None:
+        """Takes over what was learned by another policy."""
+        load_parameters(self.network, state["network"], "its policy")
+
     def load_policy_state(self, state: State) -> None:
         load_parameters(self.network, state["network"], "the policy's state")

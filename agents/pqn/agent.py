@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from agents.pqn.config import PQNConfig
 from agents.pqn.learner import PQNLearner, Samples
+from rlkit.errors import ConfigError
 from rlkit.exploration.action_mask import STORED, observed_mask, where_valued
 from rlkit.exploration.bonus import Bonus
 from rlkit.exploration.q_policy import QPolicy
@@ -33,6 +35,7 @@ class PQNAgent:
         self.trajectory = trajectory
         self.bonus = bonus
         self._env_steps = 0
+        self._warm = False  # the network comes from another run, and needs no initialisation from data
         self.policy.epsilon = config.epsilon.value(0)
 
     @property
@@ -65,7 +68,7 @@ class PQNAgent:
         config = self._config
         inputs = rollout_inputs(batch, self.policy.network, config.sequence_steps)
         q = torch.as_tensor(batch.extras["values"])  # (T, N, A)
-        if not self.updates and self.learner.initialise(inputs):
+        if not self.updates and not self._warm and self.learner.initialise(inputs):
             q = self._q(*inputs.all()).view_as(q)  # those of the network before its initialisation mean nothing
         q = batch.next_values(q, inputs.successors(self._q)).flatten(0, 1)  # (T * N, A) of the true successors
         reward = clip_reward(batch.reward, config.reward_clip)  # (T, N)
@@ -101,13 +104,14 @@ class PQNAgent:
         return readings
 
     def state_dict(self) -> dict[str, Any]:
-        return {
+        state = {
             "policy": self.policy.state_dict(),
             "learner": self.learner.state_dict(),
             "trajectory": self.trajectory.state_dict(),
             "bonus": self.bonus.state_dict(),
             "env_steps": self._env_steps,
         }
+        return {**state, "warm": True} if self._warm else state
 
     def load_state_dict(self, state: State) -> None:
         self.policy.load_policy_state(state["policy"])
@@ -115,6 +119,15 @@ class PQNAgent:
         self.trajectory.load_state_dict(state["trajectory"])
         self.bonus.load_state_dict(state["bonus"])
         self._env_steps = int(state["env_steps"])
+        self._warm = state.get("warm", False)
+
+    def warm_start(self, state: State, parts: Collection[str]) -> None:
+        if "replay" in parts:
+            raise ConfigError("this agent keeps no replay")
+        self.policy.take(state["policy"])
+        self._warm = True
+        if "bonus" in parts:
+            self.bonus.load_state_dict(state["bonus"])
 
     def load_policy_state(self, state: State) -> None:
         self.policy.load_policy_state(state)

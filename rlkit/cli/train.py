@@ -33,6 +33,12 @@ def _cost(config: Config) -> str:
 @click.command()
 @CONFIG
 @click.option("--run", type=click.Path(path_type=Path), help="Run directory; default runs/CONFIG-seedS.")
+@click.option(
+    "--from",
+    "other",
+    type=click.Path(path_type=Path),
+    help="Begin with the policy of this run; same as --set train.warm_start.run=RUN.",
+)
 @click.option("--seed", type=int, help="Same as --set train.seed=N.")
 @click.option("--steps", type=int, help="Same as --set train.steps=N.")
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps; same as --set train.device=D.")
@@ -43,6 +49,7 @@ def _cost(config: Config) -> str:
 def train(
     config: str,
     run: Path | None,
+    other: Path | None,
     seed: int | None,
     steps: int | None,
     device: str | None,
@@ -57,12 +64,15 @@ def train(
     rlkit train cartpole
     rlkit train cartpole --set agent.learning_rate=1e-4 --seed 3
     rlkit train runs/cartpole-seed0/config.toml     repeats that run
+    rlkit train cartpole --from runs/cartpole-seed0 --seed 1   begins with its policy
     rlkit train cartpole --seeds 0-9                ten runs, and a table of them
     """
     overrides = dict(map(parse_override, settings))
     for key, value in (("seed", seed), ("steps", steps), ("device", device)):
         if value is not None:
             overrides[f"train.{key}"] = value
+    if other is not None:
+        overrides["train.warm_start.run"] = str(other)
     if seeds is not None:
         from rlkit.runs.launcher import make_jobs, parse_seeds
 
@@ -74,8 +84,11 @@ def train(
         raise ConfigError("--jobs and --data need --seeds")
     from rlkit.runs import api
     from rlkit.runs.directory import free_name
+    from rlkit.runs.warm_start import pinned
 
-    resolved = load(config, overrides)
+    resolved = pinned(load(config, overrides))
+    if (warm := resolved.train.warm_start) is not None:
+        say(f"begins with the {warm.checkpoint} policy of {warm.run}: {warm.experiment} at step {warm.env_steps:,}")
     if run is None and (taken := api.default_run(resolved)).exists():
         say(f"{taken} exists ('rlkit resume {taken}' continues it); this run is written to {free_name(taken)}")
     if resolved.train.steps >= LONG:

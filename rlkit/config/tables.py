@@ -37,6 +37,24 @@ class VisitsConfig(Model):
         return self
 
 
+class WarmStartConfig(Model):
+    """The table `warm_start`: training begins with the policy of another run."""
+
+    run: str = Field(description="Directory of the other run. It is read once; the new run does not need it later.")
+    checkpoint: str = Field(default="last", description='Its policy: "last", "best", or the step of a checkpoint.')
+    replay: bool = Field(
+        default=False,
+        description="Whether its replay is taken over too; capacity, environments and bonus must be the same.",
+    )
+    bonus: bool = Field(
+        default=False,
+        description="Whether the state of its bonus is taken over, such as visit counts; its keys must be the same.",
+    )
+    experiment: str | None = Field(default=None, description="Its experiment; set when the run is made.")
+    digest: str | None = Field(default=None, description="The digest of its config; set when the run is made.")
+    env_steps: int | None = Field(default=None, description="The step of its policy; set when the run is made.")
+
+
 class TrainConfig(Model):
     """Length of training, seed, device, logging and checkpoints."""
 
@@ -85,6 +103,11 @@ class TrainConfig(Model):
     sinks: tuple[str, ...] = Field(
         default=("tensorboard", "images"),
         description='Metric sinks besides metrics.jsonl, which every run writes: names or "package.module:attr".',
+    )
+    warm_start: WarmStartConfig | None = Field(
+        default=None,
+        description="Begins with the policy of another run, instead of a random one. Default: no. False: an inherited "
+        "table is dropped.",
     )
     visits: VisitsConfig | None = Field(
         default=None,

@@ -160,6 +160,12 @@ class QPolicy:
         }
         return state if self.softmax is None else {**state, "softmax": self.softmax.state_dict()}
 
+    def take(self, state: State) -> None:
+        """Takes over what was learned by another policy, but not how it explored."""
+        load_parameters(self.network, state["network"], "its policy")
+        if self.softmax is not None and "softmax" in state:
+            self.softmax.load_state_dict(state["softmax"])
+
     def load_policy_state(self, state: State) -> None:
         load_parameters(self.network, state["network"], "the policy's state")
         self.epsilon = state.get("epsilon")

@@ -183,6 +183,12 @@ class OptionStore:
             "rng": self._rng.bit_generator.state,
         }
 
+    def take(self, state: State) -> None:
+        """Takes over the options of another store; they do not count in `total`. Raises as `load_state_dict`."""
+        self.load_state_dict({**state, "rng": self._rng.bit_generator.state})
+        self._total = 0
+        self._began[:] = -1
+
     def load_state_dict(self, state: State) -> None:
         """Loads the state of a store with the same capacity, N, observations and columns; else raises ConfigError."""
         if state["capacity"] != self._capacity or state["columns"].keys() != self._columns.keys():

@@ -327,6 +327,10 @@ class Replay:
             "rng": self._rng.bit_generator.state,
         }
 
+    def take(self, state: State) -> None:
+        """Takes over the steps of another replay, but not its random state. Raises as `load_state_dict`."""
+        self.load_state_dict({**state, "rng": self._rng.bit_generator.state})
+
     def load_state_dict(self, state: State) -> None:
         """Loads the state of a replay with the same capacity, N, observations, columns and kind of sampling.
 

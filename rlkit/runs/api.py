@@ -33,6 +33,7 @@ from rlkit.runs.progress import progress_lines
 from rlkit.runs.trial import trial
 from rlkit.runs.trust import named_modules
 from rlkit.runs.video import Recording, VideoFile, Viewer, frames_per_second
+from rlkit.runs.warm_start import pinned
 from rlkit.training.evaluation import Scores, bootstrap_interval
 from rlkit.training.trainer import Stop, Trainer
 from rlkit.types import Purpose, StepBatch
@@ -111,6 +112,7 @@ def train(
         config = load(config, overrides)
     elif overrides:
         raise ConfigError("overrides need the name or the file of a config; this config is already resolved")
+    config = pinned(config)
     seen = trial(config, TRIAL_STEPS, TRIAL_SECONDS)
     seen.check(config)
     for note in seen.notes(config):
@@ -128,6 +130,8 @@ def train(
         session = assemble(config, create, stop=stop, hooks=hooks, follows_seeds=follows_seeds)
         try:
             session.trainer.start()
+            if config.train.warm_start is not None:
+                session.trainer.save_checkpoint()  # from here on the other run is not needed
             return _finish(session, config, session.trainer.run())
         finally:
             session.close()
@@ -214,6 +218,7 @@ def _step_to_resume_at(run: RunDirectory, steps: int | None, config: Config) -> 
         more = f"'rlkit resume {run.path} --steps N' with N above {env_steps} extends it"
         raise RunError(f"{run.path} is finished at step {env_steps}; {more}")
     _refuse_another(run, config, run.checkpoints.load(env_steps, "config"))
+    run.checkpoints.prune(env_steps, config.train.keep_checkpoints)
     return env_steps
 
 

@@ -21,6 +21,7 @@ from rlkit.metrics.sinks import Guarded, SinkContext
 from rlkit.metrics.visits import Visits
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.identity import digest, of_checkpoint, of_run
+from rlkit.runs.warm_start import warm_start
 from rlkit.seeding import Streams
 from rlkit.structure import space_text
 from rlkit.training.action_log import ActionLog
@@ -155,7 +156,7 @@ def assemble(
     config: Config,
     open_run: Callable[[torch.device], RunDirectory],
     *,
-    resumed_at: int = 0,
+    resumed_at: int | None = None,
     stop: Stop | None = None,
     hooks: Hooks | None = None,
     follows_seeds: bool = True,
@@ -164,7 +165,7 @@ def assemble(
 
     Raises ConfigError (or a subclass) if a part does not exist, the parts do not fit together, or memory is too small.
     """
-    train = config.train
+    train, resumed = config.train, resumed_at is not None
     device = choose_device(train.device)
     factories = {name: _sink(name) for name in train.sinks}
     environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, train.num_envs, Purpose.TRAIN)
@@ -172,6 +173,8 @@ def assemble(
     evaluator = Evaluator(config, stop=stop, follows_seeds=follows_seeds, spec=environments.spec)
     try:
         agent = make_agent(config, environments, device)
+        if not resumed:
+            warm_start(config, agent)
         visits = _visits(config, environments.spec)
         run = open_run(device)
         streams = Streams(train.seed).child("rollout")
@@ -192,8 +195,8 @@ def assemble(
             on_evaluation=hooks.on_evaluation,
         )
         protocol = evaluator.protocol(config.evaluation.episodes, "current, during training")
-        context = SinkContext(run.path, config, of_run(config.tables()), protocol, resumed_at)
-        sinks: list[Sink] = [LineLog(run.metrics, resumed_at)]
+        context = SinkContext(run.path, config, of_run(config.tables()), protocol, resumed_at or 0)
+        sinks: list[Sink] = [LineLog(run.metrics, resumed_at or 0)]
         sinks += [Guarded(name, factory, context) for name, factory in factories.items()]
         trainer.sinks = sinks
     except BaseException:
@@ -230,6 +233,9 @@ def describe(config: Config) -> dict[str, str]:
     spec = _spec(config)
     _visits(config, spec)
     agent = plugins.load(plugins.AGENTS, config.agent.name).describe(config.agent, spec, train.steps)
+    warm, begins = train.warm_start, {}
+    if warm is not None:
+        begins = {"begins with": f"the {warm.checkpoint} policy of {warm.run}"}
     every = f"every {evaluation.every:,} steps, {evaluation.episodes} episodes; " if evaluation.every else ""
     return {
         "observations": str(spec.structure or space_text(spec.observation_space)),
@@ -237,6 +243,7 @@ def describe(config: Config) -> dict[str, str]:
         "environments": f"{train.num_envs}, {train.steps:,} steps in total",
         "device": f"{device}, {train.threads} thread(s)",
         **agent,
+        **begins,
         "evaluation": f"{every}{evaluation.final_episodes} episodes at the end, {acting}",
         "checkpoints": f"every {train.checkpoint_every:,} steps" if train.checkpoint_every else "at the end",
         "digest": digest(config),

@@ -33,6 +33,7 @@ from rlkit.runs.pieces import HOST, LARGE, NAME, PIECE_FILE, hash_of, join, read
 from rlkit.types import State
 
 STEP = re.compile(r"[0-9]{12,18}")  # the name of a checkpoint
+REMOVED = ".removed"  # the end of the name of a checkpoint that is being removed
 FORMAT = 1  # history: docs/robustness.md, "The format of checkpoints"
 
 
@@ -220,13 +221,32 @@ class CheckpointStore:
         or the run would not have resumed from an earlier one.
         """
         save_state(self.folder(step), state, self.objects)
-        steps = self.steps()
-        kept = [old for old in steps if old <= step][-keep:]
-        for old in set(steps) - set(kept):
-            shutil.rmtree(self.folder(old), ignore_errors=True)
-        collect_garbage(self.objects, map(self.folder, kept))
+        for later in self.steps():
+            if later > step:
+                self._remove(later)
         for path in self.root.glob(".[0-9]*"):  # left by a killed process
             shutil.rmtree(path, ignore_errors=True)
+        self.prune(step, keep)
+
+    def prune(self, step: int, keep: int) -> None:
+        """Removes all but the newest `keep` checkpoints up to `step`, and pieces that no checkpoint uses.
+
+        `save` does; resuming does it again, since a kill may have come after a run's last checkpoint was written.
+        """
+        for old in [old for old in self.steps() if old <= step][:-keep]:
+            self._remove(old)
+        for path in self.root.glob(f".[0-9]*{REMOVED}"):
+            shutil.rmtree(path, ignore_errors=True)
+        if self.objects.is_dir():
+            collect_garbage(self.objects, map(self.folder, self.steps()))
+
+    def _remove(self, step: int) -> None:
+        """Removes a checkpoint. If it is killed meanwhile, no part is left under the name of a checkpoint."""
+        folder = self.folder(step)
+        shutil.rmtree(gone := folder.with_name(f".{folder.name}{REMOVED}"), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def load(self, step: int, only: str | None = None) -> dict[str, Any]:
         return load_state(self.folder(step), self.objects, only)

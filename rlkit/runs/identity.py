@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -16,6 +17,7 @@ from rlkit.runs.trust import safe_to_read
 SEED = "train.seed"
 SAME_EXPERIMENT = frozenset(
     {SEED, "train.device", "train.threads", "train.sinks"}
+    | {"train.warm_start.run"}  # the run is told by its experiment, digest and step
     | {f"train.{key}" for key in ("log_every", "checkpoint_every", "keep_checkpoints", "action_log_size")}
 )
 """The keys in which runs of one experiment may differ; any other key tells two experiments apart."""
@@ -23,9 +25,18 @@ SAME_EXPERIMENT = frozenset(
 
 def digest(config: Config) -> str:
     """12 hexadecimal digits that differ where two experiments differ."""
-    tables = config.tables()
+    return digest_of(config.tables())
+
+
+def digest_of(tables: Mapping[str, Any]) -> str:
+    """The digest of a config that has these tables."""
+    tables = copy.deepcopy(dict(tables))
     for key in SAME_EXPERIMENT:
-        del tables["train"][key.removeprefix("train.")]
+        *parents, last = key.split(".")
+        table: Any = tables
+        for parent in parents:
+            table = table.get(parent, {})
+        table.pop(last, None)
     return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -17,6 +17,7 @@ from rlkit.files import read_json, write_text
 from rlkit.runs.directory import RunDirectory, versions
 from rlkit.runs.identity import SAME_EXPERIMENT, differences, of_run, understood
 from rlkit.runs.trust import named_modules
+from rlkit.runs.warm_start import pinned
 
 LARGEST = 20_000  # bytes of a result file
 LONGEST_NAME = 100  # characters of a group's name in a file name
@@ -74,7 +75,7 @@ def make_jobs(
     """
     jobs = []
     for seed in seeds:
-        config = load(source, {**overrides, "train.seed": seed})
+        config = pinned(load(source, {**overrides, "train.seed": seed}))
         label = name or config.label
         experiment = re.sub(r"[/_]", "-", label)
         group = group_name(overrides if varied is None else varied)

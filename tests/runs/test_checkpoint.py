@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from rlkit.errors import RlkitError, RunError
 from rlkit.runs import checkpoint
 from rlkit.runs.checkpoint import CheckpointStore
+from rlkit.runs.pieces import LARGE
 from rlkit.testing.states import state_hash
 
 LEAVES = st.one_of(
@@ -147,6 +149,42 @@ def test_a_damaged_piece_is_written_again(tmp_path: Path, how: str) -> None:
     assert store.newest_sound()[0] is None
     store.save(2, big_state(), keep=2)
     assert store.newest_sound() == (2, [])
+
+
+@pytest.mark.parametrize("kill", ["before", "within", "after"])
+def test_a_kill_while_older_checkpoints_are_removed_leaves_nothing(
+    tmp_path: Path, kill: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last checkpoint of a run is written, no other follows: resuming removes what is left of older ones."""
+    store = CheckpointStore(tmp_path)
+    arrays = [np.full(LARGE // 8 + 1, number, np.float64) for number in (1, 2)]
+    store.save(1, {"array": arrays[0]}, keep=1)
+
+    def killed(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    rmtree = checkpoint.shutil.rmtree
+
+    def within(folder: Path, **options: Any) -> None:
+        if (folder / "arrays.safetensors").exists():
+            (folder / "arrays.safetensors").unlink()
+            raise KeyboardInterrupt
+        rmtree(folder, **options)
+
+    if kill == "before":
+        monkeypatch.setattr(CheckpointStore, "prune", killed)
+    elif kill == "within":
+        monkeypatch.setattr(checkpoint.shutil, "rmtree", within)
+    else:
+        monkeypatch.setattr(checkpoint, "collect_garbage", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(2, {"array": arrays[1]}, keep=1)
+    monkeypatch.undo()
+    assert store.newest_sound() == (2, [])
+    store.prune(2, keep=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000000002", "objects"]
+    assert len(list(store.objects.iterdir())) == 1
+    assert (store.load(2)["array"] == arrays[1]).all()
 
 
 def test_a_damaged_later_checkpoint_does_not_crowd_out_the_new_one(tmp_path: Path) -> None:

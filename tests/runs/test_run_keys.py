@@ -79,6 +79,11 @@ KEYS: dict[str, tuple[dict[str, Any], Any, set[str]]] = {
 """By key: a run, another value, and all that is then different."""
 UNSEEN = {
     "train.device": "there is only one everywhere",
+    "train.warm_start": "the agent here has nothing to begin with; test_warm_start.py has it and its keys",
+    **{
+        f"train.warm_start.{key}": "see train.warm_start"
+        for key in ("run", "checkpoint", "replay", "bonus", "experiment", "digest", "env_steps")
+    },
     "train.reward_scale": "the agent here does not learn; test_trainer.py has it",
     "evaluation.sample": "the agent here has nothing to sample; test_assemble.py has it",
 }
@@ -131,7 +136,7 @@ def test_equal_runs_leave_the_same(usual: Any, tmp_path: Path) -> None:
 
 
 def test_every_key_is_among_these() -> None:
-    config = resolve("test", {**STOPPING, "train": RUN["train"]})
+    config = resolve("test", {**STOPPING, "train": {**RUN["train"], "warm_start": {"run": "another"}}})
     found = {f"train.{key.path}" for key, _ in keys(config.train)}
     found |= {f"evaluation.{key.path}" for key, _ in keys(config.evaluation)}
     assert found == KEYS.keys() | UNSEEN.keys()
