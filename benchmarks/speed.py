@@ -124,6 +124,8 @@ def rlkit(world: World, num_envs: int, steps: int, seed: int, precision: str = "
     settings = world.settings
     agent = {
         "name": "dqn",
+        "double": False,
+        "n_step": 1,
         "learning_rate": settings["learning_rate"],
         "discount": settings["gamma"],
         "batch_size": settings["batch_size"],

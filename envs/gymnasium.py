@@ -88,8 +88,9 @@ class GymnasiumConfig(PluginConfig):
     )
     action_mask: bool = Field(
         default=False,
-        description='Whether info["action_mask"], or the environment\'s method action_masks, says which actions are '
-        "allowed: one bool for each. Agents then act, explore and bootstrap with these only.",
+        description='Whether info["action_mask"], a Dict observation\'s "action_mask", or the environment\'s method '
+        "action_masks says which actions are allowed: one bool for each. Agents then act, explore and bootstrap with "
+        "these only.",
     )
     log_info: tuple[str, ...] = Field(
         default=(),

@@ -51,19 +51,20 @@ class ForgetLastAction(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class KeptInfo(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps the newest `info` for signals that read it."""
+    """Keeps the newest observation and `info` for signals that read them."""
 
+    obs: Any = None
     info: Mapping[str, Any] = MappingProxyType({})
     began = True  # whether it is that of a reset
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         obs, info = super().reset(seed=seed, options=options)
-        self.info, self.began = info, True
+        self.obs, self.info, self.began = obs, info, True
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         answer = super().step(action)
-        self.info, self.began = answer[4], False
+        self.obs, self.info, self.began = answer[0], answer[4], False
         return answer
 
 
@@ -72,15 +73,21 @@ def kept_info(env: Env) -> KeptInfo:
 
 
 def action_mask(env: Env) -> NDArray[np.bool_]:
-    """(A,) from info["action_mask"], else from the environment's method action_masks. All, if none is allowed.
+    """(A,) from info["action_mask"], a Dict observation's "action_mask", or the environment's method action_masks.
 
-    Raises SpecError if it has neither.
+    All, if none is allowed. Raises SpecError if it has none of the three.
     """
-    found = kept_info(env).info.get(ACTION_MASK)
+    kept = kept_info(env)
+    found = kept.info.get(ACTION_MASK)
+    if found is None and isinstance(kept.obs, Mapping):
+        found = kept.obs.get(ACTION_MASK)
     if found is None:
         method = getattr(env.unwrapped, "action_masks", None)
         if not callable(method):
-            raise SpecError('env.action_mask: neither info["action_mask"] nor a method action_masks of the environment')
+            raise SpecError(
+                'env.action_mask: the environment has neither info["action_mask"], nor an "action_mask" in a Dict '
+                "observation, nor a method action_masks"
+            )
         found = method()
     allowed = np.asarray(found).astype(np.bool_).reshape(-1)
     return allowed if allowed.any() else np.ones_like(allowed)  # at an episode's end, where nothing is bootstrapped

@@ -54,10 +54,11 @@ if TYPE_CHECKING:
     from rlkit.nn.config import NetworkConfig
     from rlkit.nn.encoders import build_encoder
     from rlkit.nn.heads import q_head
-    from rlkit.nn.inputs import StructuredInput, build_input, to_tensor
+    from rlkit.nn.inputs import build_input, to_tensor
     from rlkit.nn.layers import LayerFactory
     from rlkit.nn.parameters import load_parameters, parameter_state
     from rlkit.nn.qnetwork import QNetwork, build_q_network
+    from rlkit.nn.structured import StructuredInput, observed
     from rlkit.nn.summary import summarise
     from rlkit.pacing import Ratio
     from rlkit.replay import Column, Hindsight, OptionStore, Prioritised, Replay, Trajectory, TrajectoryBatch
@@ -135,7 +136,8 @@ _NAMES = {
     "rlkit.nn.config": ("NetworkConfig",),
     "rlkit.nn.encoders": ("build_encoder",),
     "rlkit.nn.heads": ("q_head",),
-    "rlkit.nn.inputs": ("StructuredInput", "build_input", "to_tensor"),
+    "rlkit.nn.inputs": ("build_input", "to_tensor"),
+    "rlkit.nn.structured": ("StructuredInput", "observed"),
     "rlkit.nn.layers": ("LayerFactory",),
     "rlkit.nn.parameters": ("load_parameters", "parameter_state"),
     "rlkit.nn.qnetwork": ("QNetwork", "build_q_network"),
@@ -275,6 +277,7 @@ __all__ = [
     "load_results",
     "mask",
     "n_step_return",
+    "observed",
     "one_hot",
     "parameter_state",
     "q_head",

@@ -156,8 +156,11 @@ class Structure:
         return f"{', '.join(map(str, self.parts))}; stored as {self.space.dtype} {self.space.shape}"
 
 
+Observed: TypeAlias = gym.Space[Any] | Structure  # what is observed: arrays of a space, or the parts of flat rows
+
+
 def _restored(columns: Rows, part: Part) -> Rows:
-    values = columns.reshape(*columns.shape[:-1], *part.shape)
+    values = columns.reshape((*columns.shape[:-1], *part.shape))
     if isinstance(values, Tensor):
         return values.to(torch.from_numpy(np.zeros(0, part.dtype)).dtype)
     return values.astype(part.dtype, copy=False)

@@ -17,10 +17,9 @@ from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.q_learner import QLearner
 from rlkit.learning.recall import memory_columns
 from rlkit.learning.softmax import build_softmax
-from rlkit.nn.beside import input_space
-from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_value_network, describe_network
+from rlkit.nn.structured import describe_inputs, observed
 from rlkit.nn.summary import example, summarise
 from rlkit.pacing import Ratio
 from rlkit.replay import Column, Prioritised, Replay, placed, replay_bytes, require_capacity, require_memory, size_text
@@ -77,9 +76,7 @@ class DQNPlugin:
             bonus = {"bonus": config.bonus.summary()}
         updates = Ratio(config.updates_per_step, config.learning_starts).total(env_steps)
         return {
-            "input": describe_input(
-                input_space(seen), config.network.input_kind, config.learning_starts, config.network.layout
-            ),
+            "input": describe_inputs(observed(seen), config.network, config.learning_starts),
             "network": describe_network(network, spec.num_actions),
             "replay": f"{config.replay_capacity:,} steps, {size_text(size)}",
             **bonus,
@@ -95,7 +92,7 @@ class DQNPlugin:
 
 def _policy(config: DQNConfig, spec: EnvSpec, device: torch.device, seed: int, actor: Actor | None) -> QPolicy:
     with torch_seeded(seed):
-        network = build_value_network(config.network, input_space(spec), spec.num_actions)
+        network = build_value_network(config.network, observed(spec), spec.num_actions)
     refuse_single(network, config.batch_size)
     softmax = build_softmax(config.softmax, device)
     return QPolicy(network.to(device), spec.num_actions, device, actor, softmax)

@@ -91,7 +91,7 @@ class DQNConfig(PluginConfig, GradientConfig):
         "overwritten.",
     )
     n_step: int = Field(
-        1,
+        3,
         ge=1,
         description="Number of rewards summed before bootstrapping (Sutton 1988; Rainbow: 3). 1: one-step targets; "
         "large: rewards propagate faster, with a bias from the actions of older policies.",
@@ -117,7 +117,7 @@ class DQNConfig(PluginConfig, GradientConfig):
         "gradient (Kapturowski et al. 2019: 40). 0: the stored state as it is. Left out: 20.",
     )
     double: bool = Field(
-        False,
+        True,
         description="The online network selects the next action, the target network values it (van Hasselt 2016).",
     )
     loss: Literal["huber", "squared"] = Field(
@@ -137,7 +137,10 @@ class DQNConfig(PluginConfig, GradientConfig):
         "it, and rounds values to 3 digits; parameters, losses and the acting policy keep float32. Left out: float32.",
     )
     network: NetworkConfig = Field(NetworkConfig(), description="The Q-network.")
-    target: TargetConfig = Field(TargetConfig(), description="The target network.")
+    target: TargetConfig = Field(
+        TargetConfig(every=1, tau=0.01),
+        description="The target network. Left out: every = 1, tau = 0.01. A table without tau copies the network.",
+    )
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="The gradient step.")
     epsilon: EpsilonConfig = Field(EpsilonConfig(), description="Epsilon-greedy exploration in training.")
     softmax: Annotated[SoftmaxConfig | None, SWITCH] = Field(

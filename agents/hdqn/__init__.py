@@ -15,12 +15,13 @@ from agents.hdqn.options import OptionRules
 from agents.hdqn.policy import HDQNPolicy
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
+from rlkit.exploration.action_mask import mask_columns
 from rlkit.exploration.bonus import Actor, Bonus, bonus_columns, build_actor, build_bonus
 from rlkit.goals import build_goals
 from rlkit.learning.q_learner import QLearner
-from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import QNetwork, describe_network
+from rlkit.nn.structured import describe_inputs, observed
 from rlkit.nn.summary import summarise
 from rlkit.pacing import Ratio
 from rlkit.replay import (
@@ -45,6 +46,7 @@ class HDQNPlugin:
     """How the engine makes an h-DQN."""
 
     config = HDQNConfig
+    respects_action_masks = True
 
     def policy(self, config: HDQNConfig, spec: EnvSpec, device: torch.device) -> HDQNPolicy:
         return _policy(config, spec, device, (0, 0), build_actor(config.controller.bonus, spec))
@@ -52,7 +54,7 @@ class HDQNPlugin:
     def agent(self, config: HDQNConfig, spec: EnvSpec, context: AgentContext) -> HDQNAgent:
         streams, device = context.streams, context.device
         count = len(build_goals(config.goals, spec).names)
-        extras, columns = _extras(config, count), _columns(config, count)
+        extras, columns = _extras(config, spec, count), _columns(config, count)
         _require_room(config, spec, extras, columns, device)
         replay = Replay(
             config.controller.replay_capacity,
@@ -78,7 +80,7 @@ class HDQNPlugin:
     def describe(self, config: HDQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         policy = _policy(config, spec, torch.device("cpu"), (0, 0), None)
         names = policy.goals.names
-        extras, columns = _extras(config, len(names)), _columns(config, len(names))
+        extras, columns = _extras(config, spec, len(names)), _columns(config, len(names))
         require_capacity(config.controller.replay_capacity, spec, config.controller.n_step)
         size = replay_bytes(config.controller.replay_capacity, spec, extras, hindsight=_hindsight(config))
         options = _option_bytes(config, spec, columns)
@@ -91,10 +93,7 @@ class HDQNPlugin:
             _meta_bonus(config, spec, Streams(0))
             bonuses["meta's bonus"] = config.meta.bonus.summary()
         updates = Ratio(config.controller.updates_per_step, starts).total(env_steps)
-        inputs = [
-            describe_input(spec.observation_space, level.network.input_kind, starts, level.network.layout)
-            for level in (config.meta, config.controller)
-        ]
+        inputs = [describe_inputs(observed(spec), level.network, starts) for level in (config.meta, config.controller)]
         return {
             "input": inputs[0] if len(set(inputs)) == 1 else f"meta-controller: {inputs[0]}; controller: {inputs[1]}",
             "goals": f"{len(names)}: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}",
@@ -138,11 +137,12 @@ def _meta_bonus(config: HDQNConfig, spec: EnvSpec, streams: Streams) -> Bonus:
         ) from error
 
 
-def _extras(config: HDQNConfig, goals: int) -> dict[str, Column]:
-    """The controller's columns: the goal, which goals each step achieved, and which were achieved before it."""
+def _extras(config: HDQNConfig, spec: EnvSpec, goals: int) -> dict[str, Column]:
+    """The controller's columns: goals, achieved ones after each step and before it, those of bonus and action mask."""
     before = {"achieved_before": Column((goals,), np.bool_, host=True)} if config.controller.hindsight else {}
     goal, achieved = Column((), np.int64, host=True), Column((goals,), np.bool_)
-    return {"goal": goal, "achieved": achieved, **before, **bonus_columns(config.controller.bonus)}
+    own = {"goal": goal, "achieved": achieved, **before}
+    return {**own, **bonus_columns(config.controller.bonus), **mask_columns(spec)}
 
 
 def _columns(config: HDQNConfig, goals: int) -> dict[str, Column]:

@@ -16,6 +16,7 @@ from agents.hdqn.options import Bools, Ints, OptionReturn, clipped, reaches
 from agents.hdqn.policy import HDQNPolicy
 from agents.hdqn.statistics import OptionStatistics
 from rlkit.devices import to_device
+from rlkit.exploration.action_mask import observed_mask
 from rlkit.exploration.adjustment import mask, on_device
 from rlkit.exploration.bonus import Bonus, bonus_columns
 from rlkit.learning.q_learner import QLearner
@@ -107,7 +108,7 @@ class HDQNAgent:
         achieved = self.policy.goals.achieved(step.after)  # (N, G)
         over = self.policy.rules.over(goal, age + 1, achieved, step.ended)
         before = step.extras["achieved_before"]
-        columns = {"goal": goal, "achieved": achieved, **self.controller.bonus.observe(step)}
+        columns = {"goal": goal, "achieved": achieved, **self.controller.bonus.observe(step), **observed_mask(step)}
         if self._config.controller.hindsight is not None:
             columns["achieved_before"] = before
         self.replay.add(step, columns, cut=over)

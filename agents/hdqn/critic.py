@@ -11,6 +11,7 @@ from torch import Tensor
 
 from agents.hdqn.config import RewardConfig
 from agents.hdqn.options import pick
+from rlkit.exploration.action_mask import where_valued
 from rlkit.exploration.bonus import Bonus
 from rlkit.learning.returns import n_step_return
 from rlkit.learning.value_loss import Transitions
@@ -48,6 +49,6 @@ def transitions(batch: Batch, goal: Tensor, gamma: float, config: RewardConfig, 
     reached = achieved.gather(2, goal[:, None, None].expand(-1, achieved.shape[1], 1)).squeeze(2)  # (B, n)
     reward = bonus.add(intrinsic_reward(reached, window.discount, config), window)
     total, discount = n_step_return(reward, window.discount * ~reached, window.steps, gamma)  # (B,) each
-    adjustment = bonus.bootstrapping(window)
+    adjustment = where_valued(bonus.bootstrapping(window), window)
     action = window.action[:, 0]
     return Transitions((window.obs, goal), action, total, discount, (window.next_obs, goal), batch.weight, adjustment)

@@ -12,18 +12,16 @@ from rlkit.goals import GoalSpace
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import q_head, values_of
-from rlkit.nn.inputs import InputLayer, build_input
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.qnetwork import QNetwork, build_q_network, refuse_idle, table_from_zero
+from rlkit.nn.structured import Inputs, build_inputs, observed
 from rlkit.types import EnvSpec
 
 
 class GoalQNetwork(nn.Module):
     """Observations (B, *O) and goals (B,) -> an output (B, ...), of which `values` makes action values (B, A)."""
 
-    def __init__(
-        self, inputs: InputLayer, encoder: nn.Module, head: nn.Module, codes: Tensor | None, actions: int
-    ) -> None:
+    def __init__(self, inputs: Inputs, encoder: nn.Module, head: nn.Module, codes: Tensor | None, actions: int) -> None:
         """codes: (G, K) vectors, (G, H, W) masks, or None if the head has values for all goals, (B, G * A)."""
         super().__init__()
         self.inputs = inputs
@@ -57,24 +55,25 @@ class GoalQNetwork(nn.Module):
 
 def controller_network(config: ControllerNetworkConfig, spec: EnvSpec, goals: GoalSpace) -> GoalQNetwork:
     """Q1 with fresh parameters. Raises SpecError if masks do not fit the images, ConfigError as Q2 does."""
-    inputs, factory = build_input(spec.observation_space, config.input_kind, config.layout), LayerFactory.of(config)
+    inputs, chosen = build_inputs(config, observed(spec))
+    factory = LayerFactory.of(config)
     count, shape = len(goals.names), inputs.shape
     codes = torch.from_numpy(np.array(goals.encode(np.arange(count)))) if config.goal == "input" else None
     if codes is not None and codes.dim() == 3:
-        if len(shape) != 3 or shape[1:] != tuple(codes.shape[1:]):
+        if not isinstance(shape, tuple) or len(shape) != 3 or shape[1:] != tuple(codes.shape[1:]):
             raise SpecError(f"goal masks of {tuple(codes.shape[1:])} do not fit inputs of shape {shape} (C, H, W)")
         shape = (shape[0] + 1, *shape[1:])
-    encoder = build_encoder(config.encoder, shape, factory)
+    encoder = build_encoder(chosen.encoder, shape, factory)
     features = output_size(encoder) + (codes.shape[1] if codes is not None and codes.dim() == 2 else 0)
-    hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
+    hidden = default_hidden(chosen.encoder) if config.hidden is None else config.hidden
     outputs = spec.num_actions * (count if codes is None else 1)
     if codes is None and config.dueling:
         raise SpecError('controller.network: dueling streams need goal = "input"; heads would share one mean advantage')
     head = q_head(features, hidden, outputs, factory, dueling=config.dueling)
-    refuse_idle(config)
+    refuse_idle(chosen)
     return table_from_zero(GoalQNetwork(inputs, encoder, head, codes, spec.num_actions).eval())
 
 
 def meta_network(config: NetworkConfig, spec: EnvSpec, goals: GoalSpace) -> QNetwork:
     """Q2 with fresh parameters."""
-    return build_q_network(config, spec.observation_space, len(goals.names))
+    return build_q_network(config, observed(spec), len(goals.names))

@@ -15,6 +15,7 @@ from agents.hdqn.network import GoalQNetwork
 from agents.hdqn.options import Bools, Ints, OptionRules, explore
 from rlkit.agent import Exported, ScoreFunction
 from rlkit.errors import SpecError
+from rlkit.exploration.action_mask import allowed_actions, restricted
 from rlkit.exploration.adjustment import Adjustment, mask
 from rlkit.exploration.bonus import Actor
 from rlkit.goals import GoalSpace
@@ -72,7 +73,8 @@ class HDQNPolicy:
         if mode is Mode.EXPLORE:
             return self.explore(observation, state, rng, lambda: self.actor(observation) if self.actor else None)
         goal, age, _ = self.options(observation, state, lambda allowed: self.greedy_goal(observation.obs, allowed))
-        return ActorOutput(self.greedy_action(observation.obs, goal), {"goal": goal, "age": age + 1}, {})
+        action = self.greedy_action(observation.obs, goal, self._masked(None, observation))
+        return ActorOutput(action, {"goal": goal, "age": age + 1}, {})
 
     def explore(
         self,
@@ -96,11 +98,11 @@ class HDQNPolicy:
             return explore(epsilon, lambda: self.greedy_goal(obs, allowed), allowed, coins)
 
         goal, age, before = self.options(observation, state, choose)
-        everything = np.ones((count, self._num_actions), np.bool_)
+        allowed = allowed_actions(observation)
         action = explore(
             self.epsilon[goal],
-            lambda: self.greedy_action(obs, goal, adjustment()),
-            everything,
+            lambda: self.greedy_action(obs, goal, self._masked(adjustment(), observation)),
+            np.ones((count, self._num_actions), np.bool_) if allowed is None else allowed,
             rng.random((2, count)),
         )
         extras = {"goal": goal, "age": age, "achieved_before": before}
@@ -128,6 +130,13 @@ class HDQNPolicy:
             q = self.meta.values(self.meta(to_tensor(obs, self._device))).cpu().numpy()  # (N, G)
         goal: Ints = mask(allowed)(q).argmax(1)
         return goal
+
+    def _masked(
+        self, adjustment: Adjustment[NDArray[np.float32]] | None, observation: Observation
+    ) -> Adjustment[NDArray[np.float32]] | None:
+        """`adjustment` of action values, with the action mask if the environment has one."""
+        allowed = allowed_actions(observation)
+        return adjustment if allowed is None else restricted(adjustment, allowed)
 
     def greedy_action(
         self, obs: NDArray[Any], goal: Ints, adjustment: Adjustment[NDArray[np.float32]] | None = None

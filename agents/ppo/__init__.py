@@ -14,14 +14,14 @@ from agents.ppo.learner import PPOLearner
 from agents.ppo.policy import PPOPolicy
 from rlkit.agent import Agent, AgentContext, Pacing, Policy
 from rlkit.errors import ConfigError
+from rlkit.exploration.action_mask import ACTED, mask_columns
 from rlkit.exploration.bonus import bonus_columns
 from rlkit.exploration.observed import build_seen_bonus, observing, observing_policy, seen_spec
 from rlkit.learning.background import Background
 from rlkit.learning.recall import memory_columns
 from rlkit.nn.actor_critic import build_actor_critic, describe_actor_critic
-from rlkit.nn.beside import input_space
-from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
+from rlkit.nn.structured import describe_inputs, observed
 from rlkit.nn.summary import example, summarise
 from rlkit.replay import Column, Trajectory, size_text, trajectory_bytes
 from rlkit.seeding import torch_seeded
@@ -35,6 +35,7 @@ class PPOPlugin:
 
     config = PPOConfig
     pacing: Pacing = "rollouts"
+    respects_action_masks = True
 
     def samples(self, config: PPOConfig) -> bool:
         return True
@@ -46,7 +47,7 @@ class PPOPlugin:
         seen = seen_spec(config.bonus, spec)
         parts = _minibatches(config, spec)
         streams, device = context.streams, context.device
-        trajectory = Trajectory(config.rollout_steps, seen, extras=_columns(config, spec), device=device)
+        trajectory = Trajectory(config.rollout_steps, seen, extras=_columns(config, seen), device=device)
         steps = config.rollout_steps * spec.num_envs
         bonus = build_seen_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
         policy = _policy(config, seen, device, streams.seed("network"))
@@ -65,9 +66,9 @@ class PPOPlugin:
         if config.bonus is not None:
             config.bonus.validate_for(spec, steps)
             bonus = {"bonus": config.bonus.summary()}
-        size = size_text(trajectory_bytes(config.rollout_steps, seen, _columns(config, spec)))
+        size = size_text(trajectory_bytes(config.rollout_steps, seen, _columns(config, seen)))
         return {
-            "input": describe_input(input_space(seen), config.network.input_kind, steps, config.network.layout),
+            "input": describe_inputs(observed(seen), config.network, steps),
             "network": describe_actor_critic(network, spec.num_actions, config.num_values),
             "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
             **bonus,
@@ -85,7 +86,7 @@ def _policy(config: PPOConfig, spec: EnvSpec, device: torch.device, seed: int) -
     with torch_seeded(seed):
         network = build_actor_critic(
             config.network,
-            input_space(spec),
+            observed(spec),
             spec.num_actions,
             config.num_values,
             separate=config.separate_networks,
@@ -95,10 +96,10 @@ def _policy(config: PPOConfig, spec: EnvSpec, device: torch.device, seed: int) -
 
 
 def _columns(config: PPOConfig, spec: EnvSpec) -> dict[str, Column]:
-    """The columns of a trajectory: what acting computes, and what memory and bonus need."""
+    """The columns of a trajectory: what acting computes, and those of memory, bonus and action mask."""
     acted = {"log_probability": Column((), np.float32), "value": Column((config.num_values,), np.float32)}
     remembered = memory_columns(config.network.memory, spec.num_actions, 1 + config.separate_networks)
-    return {**acted, **remembered, **bonus_columns(config.bonus)}
+    return {**acted, **remembered, **bonus_columns(config.bonus), **mask_columns(spec, ACTED)}
 
 
 def _minibatches(config: PPOConfig, spec: EnvSpec) -> int:

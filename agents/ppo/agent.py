@@ -14,6 +14,7 @@ from agents.ppo.config import PPOConfig
 from agents.ppo.learner import PPOLearner
 from agents.ppo.policy import PPOPolicy
 from rlkit.errors import ConfigError
+from rlkit.exploration.action_mask import ACTED, acted_mask
 from rlkit.exploration.bonus import Bonus
 from rlkit.learning.background import Background
 from rlkit.learning.policy_losses import PolicySteps
@@ -35,7 +36,7 @@ class PPOAgent:
         bonus: Bonus,
         background: Background | None = None,
     ) -> None:
-        """trajectory: with the columns "log_probability" and "value", and those of the bonus.
+        """trajectory: with the columns "log_probability" and "value", and those of bonus and action mask.
 
         background: if given, the learner has a network of its own, and learns while the policy acts.
         """
@@ -60,7 +61,8 @@ class PPOAgent:
         return self.policy.act(observation, state, rng, mode)
 
     def observe(self, step: StepBatch) -> None:
-        self.trajectory.add(step, {**step.extras, **self.policy.observed(step), **self.bonus.observe(step)})
+        remembered, counted = self.policy.observed(step), self.bonus.observe(step)
+        self.trajectory.add(step, {**step.extras, **remembered, **counted, **acted_mask(step)})
         self._env_steps += len(step.action)
 
     def learn(self) -> Metrics:
@@ -88,8 +90,10 @@ class PPOAgent:
             values = torch.cat((self._values(*inputs.first()).view_as(values[:1]), values[1:]))
         advantage, advantages = self._advantages(batch, values, inputs.successors(self._values))
         returns = (advantages + values).flatten(0, 1)  # (T * N, V)
+        action, allowed = batch.action.flatten(), batch.extras.get(ACTED)  # (T, N, A) or None
+        allowed = None if allowed is None else torch.as_tensor(allowed).flatten(0, 1)
         return PolicySteps(
-            batch.action.flatten(), log_probability.flatten(), advantage.flatten(), returns, values.flatten(0, 1)
+            action, log_probability.flatten(), advantage.flatten(), returns, values.flatten(0, 1), allowed
         )
 
     def _advantages(self, batch: TrajectoryBatch, values: Tensor, successors: Tensor) -> tuple[Tensor, Tensor]:

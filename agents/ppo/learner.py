@@ -98,9 +98,10 @@ class PPOLearner:
 
     def _minibatches(self, inputs: RolloutInputs, steps: PolicySteps) -> Iterator[tuple[Arguments, PolicySteps]]:
         """The network's arguments and the steps of each minibatch: all in random order, in nearly equal parts."""
-        columns = [getattr(steps, field.name) for field in fields(steps)]
-        for arguments, part in inputs.minibatches(columns, self._parts, self._rng):
-            batch = PolicySteps(*part)
+        found = {field.name: getattr(steps, field.name) for field in fields(steps)}
+        columns = {name: column for name, column in found.items() if column is not None}
+        for arguments, part in inputs.minibatches([*columns.values()], self._parts, self._rng):
+            batch = PolicySteps(**dict(zip(columns, part, strict=True)))
             if self._config.normalise_advantages == "minibatch":
                 batch = replace(batch, advantage=normalised(batch.advantage))
             yield arguments, batch

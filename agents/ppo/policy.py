@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from rlkit.agent import Exported, ScoreFunction
 from rlkit.errors import SpecError
+from rlkit.exploration.action_mask import allowed_actions
+from rlkit.exploration.adjustment import mask
 from rlkit.learning.recall import Recall
 from rlkit.learning.softmax import draw
 from rlkit.nn.actor_critic import ActorCritic
@@ -36,7 +38,10 @@ class _Logits(nn.Module):
 
 
 class PPOPolicy:
-    """Samples from the softmax of the logits; Mode.EVALUATE takes the likeliest action, the lowest of equals."""
+    """Samples from the softmax of the logits; Mode.EVALUATE takes the likeliest action, the lowest of equals.
+
+    Actions that an action mask forbids have probability 0.
+    """
 
     def __init__(self, network: ActorCritic | RecurrentNetwork, num_actions: int, device: torch.device) -> None:
         self.network = network
@@ -50,7 +55,7 @@ class PPOPolicy:
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
         output, state, remembered = self._answer(observation, state)  # (N, A + V)
-        logits = output[:, : self._num_actions]
+        logits = self._logits(output, observation)
         if mode is Mode.EVALUATE:
             return ActorOutput(logits.argmax(1), state, {})
         action, log_probability = draw(logits, rng.random(len(logits)))
@@ -77,13 +82,18 @@ class PPOPolicy:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities (N, A) and state values (N,), for display; with `bonus_value` the values of rewards."""
         output, _, _ = self._answer(observation, state)
-        logits, value = output[:, : self._num_actions], output[:, self._num_actions]
+        logits, value = self._logits(output, observation), output[:, self._num_actions]
         weights = np.exp(logits - logits.max(1, keepdims=True))
         return weights / weights.sum(1, keepdims=True), value
 
     def score_functions(self, observation: Observation, state: ActorState) -> Sequence[ScoreFunction]:
         """The logits of the actions, and the state's value; see `HasScores`."""
         return actor_critic_scores(self.network, to_tensor(observation.obs, self._device), self._num_actions)
+
+    def _logits(self, output: NDArray[np.float32], observation: Observation) -> NDArray[np.float32]:
+        """(N, A) the logits of an output (N, A + V), -inf for actions that are not allowed."""
+        logits, allowed = output[:, : self._num_actions], allowed_actions(observation)
+        return logits if allowed is None else mask(allowed)(logits)
 
     def _output(self, obs: NDArray[Any]) -> NDArray[np.float32]:
         """(N, A + V)"""

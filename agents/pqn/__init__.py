@@ -17,10 +17,9 @@ from rlkit.exploration.observed import build_seen_bonus, observing, observing_po
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.recall import memory_columns
 from rlkit.learning.softmax import build_softmax
-from rlkit.nn.beside import input_space
-from rlkit.nn.inputs import describe_input
 from rlkit.nn.modes import refuse_single
 from rlkit.nn.qnetwork import build_value_network, describe_network
+from rlkit.nn.structured import describe_inputs, observed
 from rlkit.nn.summary import example, summarise
 from rlkit.replay import Column, Trajectory, size_text, trajectory_bytes
 from rlkit.seeding import torch_seeded
@@ -65,7 +64,7 @@ class PQNPlugin:
             bonus = {"bonus": config.bonus.summary()}
         size = size_text(trajectory_bytes(config.rollout_steps, seen, _columns(config, spec)))
         return {
-            "input": describe_input(input_space(seen), config.network.input_kind, steps, config.network.layout),
+            "input": describe_inputs(observed(seen), config.network, steps),
             "network": describe_network(network, spec.num_actions),
             "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
             **bonus,
@@ -80,7 +79,7 @@ class PQNPlugin:
 
 def _policy(config: PQNConfig, spec: EnvSpec, device: torch.device, seed: int, actor: Actor | None) -> QPolicy:
     with torch_seeded(seed):
-        network = build_value_network(config.network.plain(), input_space(spec), spec.num_actions)
+        network = build_value_network(config.network.plain(), observed(spec), spec.num_actions)
     softmax = build_softmax(config.softmax, device)
     return QPolicy(network.to(device), spec.num_actions, device, actor, softmax, tells_values=True)
 

@@ -267,8 +267,12 @@ def explain(detail: Mapping[str, Any], root: type[BaseModel], at: tuple[str, ...
         allowed = _fields_at(root, location[:-1])
         hint = _meant(location[-1], allowed) or _elsewhere(root, location[-1], ".".join([*at, *location[:-1]]))
         return f"{key}: unknown key{hint}; allowed: {', '.join(allowed)}"
+    if detail["type"] == "missing":
+        models = _models_at(root, location)
+        needed = [name for model in models for name, field in model.model_fields.items() if field.is_required()]
+        return f"{key}: missing" + (f"; it needs {', '.join(f'{key}.{name}' for name in needed)}" if needed else "")
     message = str(detail["msg"]).removeprefix("Value error, ")
-    got = "" if detail["type"] == "missing" else f", got {json.dumps(detail['input'], default=str)[:80]}"
+    got = f", got {json.dumps(detail['input'], default=str)[:80]}"
     return f"{key}: {message}{got}" if key else f"{message}{got}"
 
 
@@ -311,12 +315,17 @@ def _all_keys(root: type[BaseModel], prefix: str = "") -> list[str]:
 
 def _fields_at(root: type[BaseModel], location: Sequence[str]) -> list[str]:
     """The field names of the model at `location` below `root`."""
+    return sorted({name for model in _models_at(root, location) for name in model.model_fields})
+
+
+def _models_at(root: type[BaseModel], location: Sequence[str]) -> list[type[BaseModel]]:
+    """The models at `location` below `root`."""
     models = [root]
     for part in location:
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if fields:  # other parts are union tags of pydantic and positions in lists
             models = [model for field in fields for model in models_in(field.annotation)]
-    return sorted({name for model in models for name in model.model_fields})
+    return models
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -16,6 +16,7 @@ from rlkit.replay import Column
 from rlkit.types import ACTION_MASK, EnvSpec, Observation, StepBatch, Window
 
 STORED = "next_action_mask"  # the column of the mask where a step leads to
+ACTED = "action_mask"  # the column of the mask where its action was chosen
 
 
 def allowed_actions(observation: Observation) -> NDArray[np.bool_] | None:
@@ -39,15 +40,21 @@ def restricted(
     return barred if adjustment is None else Adjustment(adjustment.added + barred.added, adjustment.keep)
 
 
-def mask_columns(spec: EnvSpec) -> dict[str, Column]:
-    """What a replay stores for bootstrapping; {} for an environment without a mask."""
-    return {STORED: Column((spec.num_actions,), np.bool_)} if ACTION_MASK in spec.signals else {}
+def mask_columns(spec: EnvSpec, name: str = STORED) -> dict[str, Column]:
+    """The column `name` of a store: STORED for bootstrapping, ACTED for policy losses. {} without a mask."""
+    return {name: Column((spec.num_actions,), np.bool_)} if ACTION_MASK in spec.signals else {}
 
 
 def observed_mask(step: StepBatch) -> dict[str, NDArray[np.bool_]]:
-    """The values of `mask_columns`, (N, A)."""
+    """The values of the column STORED, (N, A)."""
     allowed = allowed_actions(step.after)
     return {} if allowed is None else {STORED: allowed}
+
+
+def acted_mask(step: StepBatch) -> dict[str, NDArray[np.bool_]]:
+    """The values of the column ACTED, (N, A)."""
+    allowed = allowed_actions(step.before)
+    return {} if allowed is None else {ACTED: allowed}
 
 
 def where_valued(adjustment: Adjustment[Tensor] | None, window: Window) -> Adjustment[Tensor] | None:

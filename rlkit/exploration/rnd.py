@@ -23,9 +23,10 @@ from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import dense
-from rlkit.nn.inputs import InputLayer, build_input, to_tensor
+from rlkit.nn.inputs import InputLayer, to_tensor
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.parameters import load_parameters, parameter_state
+from rlkit.nn.structured import build_inputs
 from rlkit.replay import Column, Replay, Trajectory
 from rlkit.seeding import Streams, torch_seeded
 from rlkit.types import EnvSpec, Metrics, State, StepBatch, Window
@@ -110,7 +111,8 @@ class RNDConfig(BonusConfig):
     def _networks(self, spec: EnvSpec) -> tuple[InputLayer, nn.Module, nn.Module]:
         """Input layer, random network and predictor, with fresh parameters from torch's global generator."""
         config = self._network
-        inputs = build_input(spec.observation_space, config.input_kind)
+        inputs, config = build_inputs(config, spec.observation_space)
+        assert isinstance(inputs, InputLayer)  # of rows
         hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
         networks = []
         for units in (hidden, (*hidden, *hidden[-1:], *hidden[-1:])):

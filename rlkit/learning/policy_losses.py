@@ -14,6 +14,8 @@ from torch import Tensor
 
 from rlkit.learning.returns import check_shapes
 
+BARRED = torch.finfo(torch.float32).min  # a logit of probability 0; with -inf, its entropy 0 * -inf would be NaN
+
 
 @dataclass(frozen=True, slots=True)
 class PolicySteps:
@@ -24,6 +26,7 @@ class PolicySteps:
     advantage: Tensor  # (B,) float32, normalised if at all
     returns: Tensor  # (B, V) float32, what values should be
     value: Tensor  # (B, V) float32, the values before the update
+    allowed: Tensor | None = None  # (B, A) bool, the actions that the policy chose from; None: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,18 @@ class ClippedSurrogate:
 
     @torch.no_grad()
     def __call__(self, output: Tensor, steps: PolicySteps) -> PolicyLoss:
-        """The loss of an output (B, A + V): logits of the actions, then the values."""
+        """The loss of an output (B, A + V): logits of the actions, then the values.
+
+        Actions that are not allowed have probability 0 and no gradient; the entropy is that of the others.
+        """
         num_values = steps.returns.shape[-1]
         logits, values = output[:, :-num_values], output[:, -num_values:]  # (B, A), (B, V)
         check_shapes("ClippedSurrogate", values=(values, 2), returns=(steps.returns, 2), value=(steps.value, 2))
         check_shapes("ClippedSurrogate", action=(steps.action, 1), advantage=(steps.advantage, 1))
         index, count = steps.action.unsqueeze(1), len(output)
+        if steps.allowed is not None:
+            check_shapes("ClippedSurrogate", logits=(logits, 2), allowed=(steps.allowed, 2))
+            logits = logits.masked_fill(~steps.allowed, BARRED)
         log_policy = logits.log_softmax(1)  # (B, A)
         policy = log_policy.exp()
         log_ratio = log_policy.gather(1, index).squeeze(1) - steps.log_probability  # (B,)

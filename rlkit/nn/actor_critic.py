@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import gymnasium as gym
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rlkit.errors import ConfigError
 from rlkit.nn.config import NetworkConfig
-from rlkit.nn.encoders import ENCODERS, build_encoder, default_hidden, output_size
+from rlkit.nn.encoders import build_encoder, default_hidden, is_built_in, output_size
 from rlkit.nn.fused import FusedNetworks
 from rlkit.nn.heads import dense
-from rlkit.nn.inputs import InputLayer, build_input
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.memory import RecurrentNetwork, build_body, initialise_cell_orthogonally
 from rlkit.nn.qnetwork import forward_calls, refuse_idle
+from rlkit.nn.structured import Inputs, build_inputs, shape_text
 from rlkit.nn.summary import one_line
+from rlkit.structure import Observed
 
 POLICY_GAIN, VALUE_GAIN, HIDDEN_GAIN = 0.01, 1.0, math.sqrt(2.0)  # of orthogonal initialisation
 
@@ -32,7 +31,7 @@ class ActorCritic(nn.Module):
     for the policy with A and one for the values with V.
     """
 
-    def __init__(self, inputs: InputLayer, bodies: Sequence[nn.Sequential]) -> None:
+    def __init__(self, inputs: Inputs, bodies: Sequence[nn.Sequential]) -> None:
         super().__init__()
         self.inputs = inputs
         self.bodies = nn.ModuleList(bodies)
@@ -57,7 +56,7 @@ class ActorCritic(nn.Module):
 
 
 def build_actor_critic(
-    config: NetworkConfig, space: gym.Space[Any], num_actions: int, num_values: int, *, separate: bool, orthogonal: bool
+    config: NetworkConfig, observed: Observed, num_actions: int, num_values: int, *, separate: bool, orthogonal: bool
 ) -> ActorCritic | RecurrentNetwork:
     """A network with fresh parameters from torch's global generator (use `seeding.torch_seeded` around it).
 
@@ -69,7 +68,8 @@ def build_actor_critic(
     """
     if config.dueling:
         raise ConfigError("network.dueling splits action values; a policy and a state value have none")
-    inputs, factory = build_input(space, config.input_kind, config.layout), LayerFactory.of(config)
+    inputs, config = build_inputs(config, observed)
+    factory = LayerFactory.of(config)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     refuse_idle(config)
     outputs = (num_actions, num_values) if separate else (num_actions + num_values,)
@@ -91,7 +91,7 @@ def build_actor_critic(
 
 def _start_orthogonally(bodies: Sequence[list[nn.Module]], config: NetworkConfig, num_actions: int) -> None:
     """Initialises the layers of bodies, from the encoder to the output."""
-    own = config.encoder not in ENCODERS  # a user's encoder keeps its parameters, which may be trained
+    own = not is_built_in(config.encoder)  # a user's encoder keeps its parameters, which may be trained
     for encoder, *layers in bodies:
         initialise_orthogonally(nn.ModuleList(layers if own else (encoder, *layers)))
     weights = [body[-1].get_parameter("weight") for body in bodies]
@@ -115,4 +115,4 @@ def initialise_orthogonally(module: nn.Module) -> None:
 def describe_actor_critic(network: ActorCritic | RecurrentNetwork, num_actions: int, num_values: int) -> str:
     """One line: input shape, layers with parameters, and the number of parameters."""
     values = "a value" if num_values == 1 else f"{num_values} values"
-    return one_line(network, network.inputs.shape, f"{num_actions} logits and {values}")
+    return one_line(network, shape_text(network.inputs.shape), f"{num_actions} logits and {values}")

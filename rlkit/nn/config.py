@@ -14,7 +14,7 @@ Normalisation: TypeAlias = Literal["weight", "weight_mean_batch", "batch", "laye
 Activation: TypeAlias = Literal["relu", "leaky_relu", "elu", "tanh"]
 Pooling: TypeAlias = Literal["max", "fractional_max"]
 
-KNOWN_ENCODERS = ("mlp", "nature", "nips", "minatar", "impala", "cells")
+KNOWN_ENCODERS = ("auto", "mlp", "nature", "nips", "minatar", "impala", "cells")
 
 
 def _absent(value: Any) -> Any:
@@ -88,8 +88,10 @@ class NetworkConfig(Model):
         '(h, w, c). "auto" or left out: the axis besides two equal ones, or else the last if no other is smaller.',
     )
     encoder: str = Field(
-        "mlp",
-        description='The layers before the fully connected ones: "mlp" none; "nature" the three convolutions of '
+        "auto",
+        description='The layers before the fully connected ones. auto: for images "nature", "nips" or "minatar", the '
+        'first that their size permits; "mlp" for all else; for Dict and Tuple observations each part its own, then '
+        'side by side. "mlp": none; "nature" the three convolutions of '
         'Mnih et al. 2015, for images from 36 x 36; "nips" the two of Mnih et al. 2013, a third of the work, from '
         '20 x 20; "minatar" the one of Young and Tian 2019, from 3 x 3; "impala" '
         "the residual network of Espeholt et al. 2018, for images of any size; "
@@ -98,7 +100,7 @@ class NetworkConfig(Model):
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None,
-        description="Units of the fully connected layers after the encoder. Left out: 120, 84 (mlp), 512 "
+        description="Units of the fully connected layers after the encoder. Left out: 120, 84 (mlp, parts), 512 "
         "(nature), 256 (nips), 128 (minatar), 256 (impala), 128, 128 (cells), none after your own. [] makes values "
         "linear in the features: a table if observations are one-hot.",
     )

@@ -2,13 +2,14 @@
 
 The contract of a user's encoder: a callable that takes the input's shape without the batch, (C, H, W) for images, and
 returns an `nn.Module` with an int attribute `output_size`, which maps float32 (B, *shape) to float32 (B, output_size).
+Of a Dict or Tuple observation it takes the shapes of its parts by name, and the module maps the parts by name.
 Its parameters come from torch's global generator, which is seeded for the run while the module is built.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import torch
@@ -21,7 +22,8 @@ from rlkit.nn.layers import LayerFactory
 from rlkit.nn.shapes import image_shape
 from rlkit.plugins import import_object
 
-EncoderFactory: TypeAlias = Callable[[tuple[int, ...]], nn.Module]
+Shape: TypeAlias = tuple[int, ...] | Mapping[str, tuple[int, ...]]  # of one input, or of parts by name
+EncoderFactory: TypeAlias = Callable[[Shape], nn.Module]
 BuiltIn: TypeAlias = Callable[[tuple[int, ...], LayerFactory], nn.Module]
 
 
@@ -82,6 +84,34 @@ def minatar(shape: tuple[int, ...], factory: LayerFactory) -> nn.Module:
     return Convolutions("minatar", shape, ((16, 3, 1),), factory)
 
 
+class Combined(nn.Module):
+    """An encoder for each part: images through convolutions and a fully connected layer, vectors unchanged.
+
+    Maps parts (B, *shape) by name to their features side by side, (B, output_size), as the CombinedExtractor of
+    Stable-Baselines3 does; there the layer after the convolutions has 256 units, here those of the encoder's source.
+    images: the encoder of images; "auto" chooses by their size.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], images: str, factory: LayerFactory) -> None:
+        super().__init__()
+        self._names = tuple(shapes)
+        self.parts = nn.ModuleList()
+        self.output_size = 0
+        for shape in shapes.values():
+            if len(shape) == 1 or images == "mlp":
+                part: nn.Module = Flat(shape, factory)
+                size = math.prod(shape)
+            else:
+                name = image_encoder(shape) if images == "auto" else images
+                encoder, size = ENCODERS[name][0](shape, factory), ENCODERS[name][1][0]
+                part = nn.Sequential(encoder, *factory.linear(output_size(encoder), size))
+            self.parts.append(part)
+            self.output_size += size
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([part(inputs[name]) for name, part in zip(self._names, self.parts, strict=True)], 1)
+
+
 ENCODERS: dict[str, tuple[BuiltIn, tuple[int, ...]]] = {
     "mlp": (Flat, (120, 84)),
     "nature": (nature, (512,)),
@@ -93,14 +123,33 @@ ENCODERS: dict[str, tuple[BuiltIn, tuple[int, ...]]] = {
 """By name: the encoder, and the sizes of the fully connected layers that follow it in its source."""
 
 
+LEAST_SIDE = 3  # of images that convolutions are made for
+_LEAST_SIDES = {"nature": 36, "nips": 20, "minatar": LEAST_SIDE}
+
+
+def image_encoder(shape: tuple[int, ...]) -> str:
+    """The encoder that "auto" chooses for images (C, H, W): the largest that their shorter side fits."""
+    return next(name for name, side in _LEAST_SIDES.items() if min(shape[1:]) >= side)
+
+
+def is_built_in(encoder: str) -> bool:
+    """Whether `encoder` is not a user's own."""
+    return encoder == "auto" or encoder in ENCODERS
+
+
 def default_hidden(encoder: str) -> tuple[int, ...]:
     """The default sizes of the fully connected layers after `encoder`; none after a user's own."""
-    return ENCODERS[encoder][1] if encoder in ENCODERS else ()
+    return ENCODERS["mlp" if encoder == "auto" else encoder][1] if is_built_in(encoder) else ()
 
 
-def build_encoder(encoder: str, shape: tuple[int, ...], factory: LayerFactory) -> nn.Module:
-    """The encoder by name or "module:attr". Raises ConfigError if it breaks the contract, SpecError for shapes."""
-    if encoder in ENCODERS:
+def build_encoder(encoder: str, shape: Shape, factory: LayerFactory) -> nn.Module:
+    """The encoder by name or "module:attr". Raises ConfigError if it breaks the contract, SpecError for shapes.
+
+    "auto" is for parts; `build_inputs` replaces it for a single input.
+    """
+    if isinstance(shape, Mapping) and is_built_in(encoder):
+        return Combined(shape, encoder, factory)
+    if not isinstance(shape, Mapping) and encoder in ENCODERS:
         return ENCODERS[encoder][0](shape, factory)
     module = _load(encoder)(shape)
     if not isinstance(module, nn.Module) or not isinstance(getattr(module, "output_size", None), int):

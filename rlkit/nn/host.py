@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rlkit.nn.actor_critic import ActorCritic
 from rlkit.nn.conversions import Measured, Scaled
 from rlkit.nn.encoders import Flat
+from rlkit.nn.inputs import InputLayer
 from rlkit.nn.qnetwork import QNetwork
 
 LARGEST = 2**18  # multiply-adds of a layer for all observations; above, torch is used, whose threads are controlled
@@ -42,7 +43,9 @@ class HostNetwork:
     def of(cls, network: QNetwork | ActorCritic) -> Self | None:
         """The same function, or None if the network has other layers, other `values`, or lies on another device."""
         inputs, known = network.inputs, type(network) in (QNetwork, ActorCritic)
-        if not known or inputs.joined or not isinstance(inputs.values, Scaled | Measured) or len(inputs.shape) != 1:
+        if not known or not isinstance(inputs, InputLayer) or inputs.joined or len(inputs.shape) != 1:
+            return None
+        if not isinstance(inputs.values, Scaled | Measured):
             return None
         chains, activations = [], set()
         for encoder, *parts in _bodies(network):

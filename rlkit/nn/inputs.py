@@ -166,25 +166,6 @@ def build_input(space: gym.Space[Any], kind: InputKind = "auto", layout: Layout 
     raise SpecError(f"observations of {space} are not supported: use Box, Discrete, MultiDiscrete or MultiBinary")
 
 
-class StructuredInput(nn.Module):
-    """Rows (B, size) of a structured observation -> its parts by name, each converted as `build_input` does.
-
-    For networks with an encoder for each part; `shapes` are the shapes of their inputs, without B. Raises SpecError for
-    parts that `build_input` does not support.
-    """
-
-    def __init__(self, structure: Structure) -> None:
-        super().__init__()
-        self._structure = structure
-        layers = [build_input(part.space) for part in structure.parts]
-        self.shapes = {part.name: layer.shape for part, layer in zip(structure.parts, layers, strict=True)}
-        self.layers = nn.ModuleList(layers)
-
-    def forward(self, rows: Tensor) -> dict[str, Tensor]:
-        parts = self._structure.split(rows)
-        return {name: layer(part) for layer, (name, part) in zip(self.layers, parts.items(), strict=True)}
-
-
 def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int, layout: Layout | None = None) -> str:
     """How observations of `space` enter, in words; mean and deviation are measured over `random_steps`."""
     if isinstance(space, gym.spaces.Tuple):

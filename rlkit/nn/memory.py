@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from rlkit.nn.config import MemoryConfig, NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import DuelingHead, values_of
-from rlkit.nn.inputs import InputLayer
 from rlkit.nn.layers import LayerFactory
+from rlkit.nn.structured import Inputs
 
 NO_EXPORT = "a policy with network.memory acts by more than its observation and is not exported; use rlkit.load_policy"
 
@@ -112,7 +112,7 @@ class RecurrentNetwork(nn.Module):
     from the output if a single body's output has such a method; else they are the output.
     """
 
-    def __init__(self, inputs: InputLayer, bodies: Sequence[RecurrentBody], config: MemoryConfig) -> None:
+    def __init__(self, inputs: Inputs, bodies: Sequence[RecurrentBody], config: MemoryConfig) -> None:
         super().__init__()
         self.inputs = inputs
         self.bodies = nn.ModuleList(bodies)
@@ -190,7 +190,7 @@ class RecurrentNetwork(nn.Module):
 
 
 def build_body(
-    config: NetworkConfig, memory: MemoryConfig, inputs: InputLayer, num_actions: int, outputs: int
+    config: NetworkConfig, memory: MemoryConfig, inputs: Inputs, num_actions: int, outputs: int
 ) -> RecurrentBody:
     """Encoder, hidden layers, memory, output; with fresh parameters from torch's global generator.
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import gymnasium as gym
 from torch import Tensor, nn
 
 from rlkit.errors import ConfigError
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.conversions import OneHot
-from rlkit.nn.encoders import ENCODERS, build_encoder, default_hidden, output_size
+from rlkit.nn.encoders import build_encoder, default_hidden, is_built_in, output_size
 from rlkit.nn.heads import q_head, values_of
-from rlkit.nn.inputs import InputLayer, build_input
+from rlkit.nn.inputs import InputLayer
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.memory import RecurrentNetwork, build_body
+from rlkit.nn.structured import Inputs, build_inputs, shape_text
 from rlkit.nn.summary import one_line
+from rlkit.structure import Observed
 
 __all__ = ["NetworkConfig", "QNetwork", "build_q_network", "build_value_network", "describe_network"]
 
@@ -27,7 +28,7 @@ class QNetwork(nn.Module):
     The output is the action values unless the head has a method `values`, as a distributional head does.
     """
 
-    def __init__(self, inputs: InputLayer, encoder: nn.Module, head: nn.Module) -> None:
+    def __init__(self, inputs: Inputs, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.inputs = inputs
         self.encoder = encoder
@@ -73,24 +74,26 @@ def forward_calls(*modules: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
             yield module.forward if type(module).__module__.startswith("torch.nn.modules") else module
 
 
-def build_value_network(config: NetworkConfig, space: gym.Space[Any], num_actions: int) -> QNetwork | RecurrentNetwork:
+def build_value_network(config: NetworkConfig, observed: Observed, num_actions: int) -> QNetwork | RecurrentNetwork:
     """As `build_q_network`, or with `config.memory` a network that maps sequences, for agents that keep its state."""
     if config.memory is None:
-        return build_q_network(config, space, num_actions)
-    inputs = build_input(space, config.input_kind, config.layout)
+        return build_q_network(config, observed, num_actions)
+    memory = config.memory
+    inputs, config = build_inputs(config, observed)
     refuse_idle(config)
-    body = build_body(config, config.memory, inputs, num_actions, num_actions)
-    return RecurrentNetwork(inputs, [body], config.memory).eval()
+    body = build_body(config, memory, inputs, num_actions, num_actions)
+    return RecurrentNetwork(inputs, [body], memory).eval()
 
 
-def build_q_network(config: NetworkConfig, space: gym.Space[Any], num_actions: int) -> QNetwork:
+def build_q_network(config: NetworkConfig, observed: Observed, num_actions: int) -> QNetwork:
     """A network with fresh parameters from torch's global generator (use `seeding.torch_seeded` around it).
 
-    The network is in evaluation mode; the learner switches to training mode where needed. Raises SpecError if the
-    space does not fit the input or the encoder, ConfigError for an unusable encoder or normalisation, and for `memory`.
+    observed: the observation space, or the structure of rows, as `observed` says. The network is in evaluation mode;
+    the learner switches to training mode where needed. Raises SpecError if the observations do not fit the input or the
+    encoder, ConfigError for an unusable encoder or normalisation, and for `memory`.
     """
     config.refuse_memory()
-    inputs = build_input(space, config.input_kind, config.layout)
+    inputs, config = build_inputs(config, observed)
     factory = LayerFactory.of(config)
     encoder = build_encoder(config.encoder, inputs.shape, factory)
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
@@ -121,7 +124,7 @@ def refuse_idle(config: NetworkConfig) -> None:
     """Raises ConfigError for a normalisation that applies to no layer."""
     hidden = default_hidden(config.encoder) if config.hidden is None else config.hidden
     convolutions = (
-        config.encoder in ENCODERS and config.encoder not in ("mlp", "cells") and config.normalisation != "spectral"
+        is_built_in(config.encoder) and config.encoder not in ("mlp", "cells") and config.normalisation != "spectral"
     )
     if config.normalisation and not config.weights_are_normalised and not hidden and not convolutions:
         raise ConfigError(
@@ -132,4 +135,4 @@ def refuse_idle(config: NetworkConfig) -> None:
 
 def describe_network(network: QNetwork | RecurrentNetwork, num_actions: int) -> str:
     """One line: input shape, layers with parameters, and the number of parameters."""
-    return one_line(network, network.inputs.shape, f"{num_actions} values")
+    return one_line(network, shape_text(network.inputs.shape), f"{num_actions} values")

@@ -18,6 +18,7 @@ from rlkit.nn.inputs import InputLayer
 from rlkit.nn.qnetwork import QNetwork
 
 Part = Callable[[Tensor], Tensor]
+SEVERAL_PARTS = "observations of several parts with an encoder each are not supported yet"
 
 
 def q_scores(network: nn.Module, obs: Tensor, name: str, labels: tuple[str, ...] = ()) -> ScoreFunction:
@@ -76,7 +77,7 @@ def encoding(inputs: nn.Module, encoder: nn.Module) -> tuple[Part, Part]:
     differentiated. Raises SpecError for an input of several parts.
     """
     if not isinstance(inputs, InputLayer):
-        raise SpecError("observations of several parts with an encoder each are not supported yet")
+        raise SpecError(SEVERAL_PARTS)
     if not isinstance(encoder, Cells):
         return inputs, encoder
     height, width = inputs.shape[1:]
@@ -88,8 +89,13 @@ def encoding(inputs: nn.Module, encoder: nn.Module) -> tuple[Part, Part]:
     return vectors, lambda found: found.permute(0, 2, 3, 1).flatten(1)
 
 
-def entries(inputs: InputLayer) -> NDArray[np.int64] | None:
-    """(d,) the entry of the observation that each input belongs to, if entries of a vector are one-hot."""
+def entries(inputs: nn.Module) -> NDArray[np.int64] | None:
+    """(d,) the entry of the observation that each input belongs to, if entries of a vector are one-hot.
+
+    Raises SpecError for an input of several parts.
+    """
+    if not isinstance(inputs, InputLayer):
+        raise SpecError(SEVERAL_PARTS)
     values = inputs.values
     values = values.inner if isinstance(values, Flattened) else values
     if not isinstance(values, OneHot) or len(inputs.shape) != 1:

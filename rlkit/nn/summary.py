@@ -43,9 +43,9 @@ def example(network: nn.Module, space: gym.Space[Any]) -> tuple[Tensor]:
     return (obs[None] if any(isinstance(part, nn.RNNBase) for part in network.modules()) else obs,)
 
 
-def one_line(network: nn.Module, shape: tuple[int, ...], outputs: str) -> str:
+def one_line(network: nn.Module, shape: str, outputs: str) -> str:
     """One line: input shape, layers with parameters, outputs, and the number of parameters."""
-    parts = [str(shape)]
+    parts = [shape]
     parts += [
         describe_layer(module) for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear | nn.RNNBase)
     ]

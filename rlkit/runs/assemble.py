@@ -145,8 +145,8 @@ def make_agent(config: Config, environments: Environments, device: torch.device)
     plugin = plugins.load(plugins.AGENTS, config.agent.name)
     if ACTION_MASK in environments.spec.signals and not getattr(plugin, "respects_action_masks", False):
         raise SpecError(
-            f'agent "{config.agent.name}" would ignore the environment\'s action mask; dqn and pqn respect it, and '
-            "env.action_mask = false leaves it out"
+            f'agent "{config.agent.name}" would ignore the environment\'s action mask: its plug-in does not declare '
+            "respects_action_masks; env.action_mask = false leaves the mask out"
         )
     agent: Agent = plugin.agent(config.agent, environments.spec, AgentContext(streams.child("agent"), device))
     return agent

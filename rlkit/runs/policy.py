@@ -19,7 +19,7 @@ from rlkit.runs.assemble import evaluation_mode
 from rlkit.runs.directory import RunDirectory
 from rlkit.structure import space_text, stored
 from rlkit.training.finite import nan_entries
-from rlkit.types import ActorState, EnvSpec, Mode, Observation, Purpose
+from rlkit.types import ACTION_MASK, ActorState, EnvSpec, Mode, Observation, Purpose
 
 
 @dataclass
@@ -62,11 +62,14 @@ class LoadedPolicy:
     ) -> int:
         """The action for one observation, as the environments of the config return it; see `evaluation.sample`.
 
-        signals: env.signals, for policies that need signals (such as h-DQN's goals). reward: of the last action, for
-        policies with `memory.last_reward`; the last action itself is taken to be the one that was returned. Raises
-        SpecError if the shape differs, or a signal or the reward is missing.
+        signals: env.signals, for policies that need signals (such as h-DQN's goals), and {"action_mask": (A,)} if
+        training had an action mask. reward: of the last action, for policies with `memory.last_reward`; the last action
+        itself is taken to be the one that was returned. Raises SpecError if the shape differs, or a signal or the
+        reward is missing.
         """
         obs = self._stored(observation)
+        if ACTION_MASK in self.spec.signals and ACTION_MASK not in (signals or {}):
+            raise SpecError(self._missing(ACTION_MASK))
         seen = Observation(
             obs[None],
             {name: np.asarray(value)[None] for name, value in (signals or {}).items()},
@@ -80,11 +83,13 @@ class LoadedPolicy:
             name = error.args[0]
             if name not in self.spec.signals or name in seen.signals:
                 raise
-            raise SpecError(
-                f'this policy needs the signal "{name}": policy(observation, {{"{name}": ...}}), as in env.signals'
-            ) from None
+            raise SpecError(self._missing(name)) from None
         self._state, self._first, self._action = output.state, False, int(output.action[0])
         return self._action
+
+    def _missing(self, name: str) -> str:
+        source = "from the environment" if name == ACTION_MASK else "as in env.signals"
+        return f'this policy needs the signal "{name}": policy(observation, {{"{name}": ...}}), {source}'
 
 
 def _wrappers_of(config: Config) -> str:

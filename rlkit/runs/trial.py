@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -152,14 +153,21 @@ class Trial:
             raise SpecError(
                 f"env: a second instance cannot be made while one is open ({self.one_instance}); set {key} = {value}"
             )
-        space, high = self.spec.observation_space, self.first.high
         for network in tables_of(config.agent, NetworkConfig):
-            if high is not None and self.spec.structure is None and holds_no_codes(space, network.input, high):
-                raise SpecError(
-                    f"network.input: observations of shape {space.shape} have values up to {high.max()}, so they are "
-                    "pictures and not MiniGrid's codes, for which they would be taken; set "
-                    'network.input = "pixels"'
-                )
+            for space, high in self._highest():
+                if holds_no_codes(space, network.input, high):
+                    raise SpecError(
+                        f"network.input: observations of shape {space.shape} have values up to {high.max()}, so they "
+                        "are pictures and not MiniGrid's codes, for which they would be taken; set "
+                        'network.input = "pixels"'
+                    )
+
+    def _highest(self) -> list[tuple[gym.Space[Any], NDArray[Any]]]:
+        """The space of each array of an observation, and the highest values seen in it."""
+        structure, high = self.spec.structure, self.first.high
+        if high is None or structure is None:
+            return [] if high is None else [(self.spec.observation_space, high)]
+        return [(part.space, seen) for part, seen in zip(structure.parts, structure.split(high).values(), strict=True)]
 
 
 def trial(config: Config, steps: int, seconds: float) -> Trial:

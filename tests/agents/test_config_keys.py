@@ -75,7 +75,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
     # networks
     "network.input": ["raw"],
     "network.layout": ["channels_first"],
-    "network.encoder": ["minatar", f"{WORLD}:Doubled"],
+    "network.encoder": ["mlp", f"{WORLD}:Doubled"],
     "network.hidden": [(7,), None, ()],
     "network.groups": [1],
     "network.activation": ["leaky_relu", "elu", "tanh"],

@@ -51,6 +51,8 @@ def config(**changes: Any) -> DQNConfig:
         "replay_capacity": 120,  # smaller than a run of the suite: rows are overwritten
         "batch_size": 8,
         "updates_per_step": 0.3,
+        "double": False,
+        "n_step": 1,
         "network": {"hidden": (16,)},
         "target": {"every": 7},
         "epsilon": {"steps": 60, "end": 0.1},

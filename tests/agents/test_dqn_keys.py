@@ -21,7 +21,8 @@ ONLINE, TARGET = ("policy", "network"), ("learner", "target")
 
 def table(**changes: Any) -> DQNAgent:
     """All values 0; one update for each step, to the whole of its target."""
-    keys = {**BY_HAND, "learning_starts": 0, "updates_per_step": 1.0, "replay_capacity": 50, "network": {"hidden": ()}}
+    keys = {**BY_HAND, "double": False, "n_step": 1, "learning_starts": 0, "updates_per_step": 1.0}
+    keys |= {"replay_capacity": 50, "network": {"hidden": ()}}
     return plugin.agent(DQNConfig(name="dqn", **(keys | changes)), SPEC, AgentContext(Streams(0), torch.device("cpu")))
 
 

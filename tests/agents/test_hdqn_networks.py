@@ -36,7 +36,7 @@ FIRST = 164  # the step after which the first of 0.3 updates a step is owed
 
 def weight(**changes: Any) -> dict[str, Any]:
     table = {"initial_batch": 150, "output_scale": 0.3, "project": True}
-    return {"hidden": (16,), "normalisation": "weight", "weight_norm": table} | changes
+    return {"encoder": "mlp", "hidden": (16,), "normalisation": "weight", "weight_norm": table} | changes
 
 
 def levels(lower: Any = None, upper: Any = None, **changes: Any) -> HDQNConfig:
@@ -242,9 +242,10 @@ def test_both_levels_limit_entries_and_are_looked_at() -> None:
 
 
 def test_a_normalisation_without_layers_is_refused_on_both_levels() -> None:
+    network = {"encoder": "mlp", "hidden": (), "normalisation": "layer"}
     for level in ("controller", "meta"):
         with pytest.raises(ConfigError, match="has no layer to act on"):
-            fresh(config(goals=OBJECTS, **{level: {"network": {"hidden": (), "normalisation": "layer"}}}))
+            fresh(config(goals=OBJECTS, **{level: {"network": network}}))
 
 
 def test_networks_of_both_levels_are_described() -> None:

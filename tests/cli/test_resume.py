@@ -52,10 +52,10 @@ def test_a_run_of_another_agent_is_refused(small_run: Path, tmp_path: Path) -> N
     copy = tmp_path / "other"
     shutil.copytree(small_run, copy)
     path = copy / "config.toml"
-    path.write_text(path.read_text().replace("n_step = 1", "n_step = 2"))
+    path.write_text(path.read_text().replace("n_step = 3", "n_step = 2"))
     done = call("resume", copy, "--steps", 500)
     assert done.exit_code == 2
-    assert "agent.n_step was 1, is 2" in done.output
+    assert "agent.n_step was 3, is 2" in done.output
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ def test_all_mistakes_are_named_at_once() -> None:
 
 
 def test_missing_tables_and_keys_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"(?s)env\.name: missing.*agent\.name: missing.*train: .*required"):
+    message = r"(?s)env\.name: missing.*agent\.name: missing.*train: missing; it needs train\.steps"
+    with pytest.raises(ConfigError, match=message):
         resolve("c", {})
 
 

@@ -28,6 +28,8 @@ DOORKEY = GymnasiumConfig(
                             kwargs={"filter_keys": ["direction", "image"]}),),
 )  # fmt: skip
 
+WEIGHT_NORM = {"normalisation": "weight", "weight_norm": {"initial_batch": 30}}
+
 
 def blackjack(steps: int) -> Config:
     tables = {
@@ -37,7 +39,6 @@ def blackjack(steps: int) -> Config:
             "replay_capacity": 300,
             "learning_starts": 50,
             "n_step": 2,
-            "network": {"encoder": "mlp"},
             "bonus": {"hash": {"type": "simhash", "bits": 16}},
         },
         "env": {"name": "gymnasium", "id": "Blackjack-v1", "max_episode_steps": 20},
@@ -67,6 +68,37 @@ def test_blackjack_is_trained_resumed_and_played(tmp_path: Path) -> None:
     assert policy(observation) in (0, 1)
     with pytest.raises(SpecError, match="no '2'"):
         policy(observation[:2])
+
+
+AGENTS = {
+    "dqn": {"learning_starts": 60, "batch_size": 8, "replay_capacity": 300},
+    "ppo": {"rollout_steps": 32, "epochs": 1, "separate_networks": True},
+    "pqn": {"rollout_steps": 32, "epochs": 1},
+    "hdqn": {
+        "goals": {"name": "minigrid-objects"},
+        "controller": {"learning_starts": 60, "batch_size": 8, "replay_capacity": 300, "network": WEIGHT_NORM},
+        "meta": {"learning_starts": 2, "batch_size": 4, "capacity": 50},
+    },
+}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_all_agents_learn_from_parts(agent: str, tmp_path: Path) -> None:
+    """MiniGrid's picture and direction; weight normalisation is initialised from them, and runs are resumed."""
+    table = {"name": agent, **AGENTS[agent]}
+    if agent != "hdqn":
+        table["network"] = WEIGHT_NORM
+    changes = {"signals": "envs.minigrid:situation", "max_episode_steps": 30}
+    env = {**DOORKEY.model_dump(mode="json", exclude_none=True), **changes}
+    tables = {"agent": table, "env": env, "evaluation": {"final_episodes": 1}}
+
+    def config(steps: int) -> Config:
+        return resolve("test", {**tables, "train": {"num_envs": 2, "sinks": [], "steps": steps}})
+
+    rlkit.train(config(68), run=tmp_path / "short")
+    rlkit.resume(tmp_path / "short", 130)
+    rlkit.train(config(130), run=tmp_path / "long")
+    assert outcome(tmp_path / "short")[0] == outcome(tmp_path / "long")[0]
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from agents.dqn.agent import transitions as dqn_transitions
+from agents.hdqn.config import RewardConfig
+from agents.hdqn.critic import transitions as hdqn_transitions
 from rlkit.exploration.action_mask import STORED, random_allowed, restricted, where_valued
 from rlkit.exploration.adjustment import Adjustment
+from rlkit.exploration.bonus import NoBonus
 from rlkit.exploration.epsilon import epsilon_greedy
-from rlkit.types import Window
+from rlkit.types import Batch, Window
 
 MASKS = arrays(np.bool_, (3, 4)).map(lambda rows: rows | (~rows.any(1, keepdims=True)))
 
@@ -52,3 +59,16 @@ def test_the_mask_is_that_of_the_observation_that_is_valued() -> None:
     assert both is not None
     assert both(torch.tensor([[3.0, 2], [1, 2]])).max(1).values.tolist() == [12, 11]
     assert where_valued(added, window(None, [1])) is added
+
+
+@pytest.mark.parametrize("agent", ["dqn", "hdqn"])
+def test_agents_bootstrap_with_allowed_actions_only(agent: str) -> None:
+    """The mask after two steps allows the second action, however high the value of the first one is."""
+    found = window([[[True, False], [False, True]]], [2])
+    found = replace(found, extras={**found.extras, "achieved": torch.zeros(1, 2, 1, dtype=torch.bool)})
+    batch = Batch(found, np.zeros(1, np.int64), torch.ones(1))
+    if agent == "dqn":
+        made = dqn_transitions(batch, 0.9, 0.0, NoBonus())
+    else:
+        made = hdqn_transitions(batch, torch.zeros(1, dtype=torch.int64), 0.9, RewardConfig(), NoBonus())
+    assert made.adjust(torch.tensor([[5.0, 2.0]])).max(1).values.tolist() == [2.0]

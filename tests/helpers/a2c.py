@@ -147,3 +147,6 @@ class A2CPlugin:
 
     def describe(self, config: A2CConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
         return {"rollout": f"{config.rollout_steps} steps of {spec.num_envs} environments"}
+
+
+plugin = A2CPlugin()

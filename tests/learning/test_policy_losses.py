@@ -20,8 +20,12 @@ def t(values: list) -> Tensor:
 
 def slow_loss(loss: ClippedSurrogate, output: Tensor, steps: PolicySteps) -> Tensor:
     """The formulas of the paper, with autograd."""
-    policy = torch.distributions.Categorical(logits=output[:, : -steps.returns.shape[1]])
-    ratio = (policy.log_prob(steps.action) - steps.log_probability).exp()
+    logits = output[:, : -steps.returns.shape[1]]
+    allowed = torch.ones_like(logits, dtype=torch.bool) if steps.allowed is None else steps.allowed
+    rows = [torch.distributions.Categorical(logits=row[free]) for row, free in zip(logits, allowed, strict=True)]
+    place = [free[:action].sum() for free, action in zip(allowed, steps.action, strict=True)]  # among the allowed
+    log_probability = torch.stack([row.log_prob(action) for row, action in zip(rows, place, strict=True)])
+    ratio = (log_probability - steps.log_probability).exp()
     surrogate = torch.min(
         ratio * steps.advantage, torch.clamp(ratio, 1 - loss.clip, 1 + loss.clip) * steps.advantage
     ).mean()
@@ -31,7 +35,11 @@ def slow_loss(loss: ClippedSurrogate, output: Tensor, steps: PolicySteps) -> Ten
     if loss.value_clip:
         near = steps.value + torch.clamp(value - steps.value, -loss.value_clip, loss.value_clip)
         errors = torch.max(errors, (near - steps.returns) ** 2)
-    return -surrogate - loss.entropy * policy.entropy().mean() + loss.value * 0.5 * errors.sum(1).mean()
+    return (
+        -surrogate
+        - loss.entropy * torch.stack([row.entropy() for row in rows]).mean()
+        + loss.value * 0.5 * errors.sum(1).mean()
+    )
 
 
 @settings(deadline=None)
@@ -42,19 +50,23 @@ def slow_loss(loss: ClippedSurrogate, output: Tensor, steps: PolicySteps) -> Ten
     value_clip=st.sampled_from([0.0, 0.2]),
     actions=st.integers(1, 4),
     values=st.integers(1, 2),
+    masked=st.booleans(),
 )
 def test_the_gradient_is_autograds(
-    seed: int, clip: float, entropy: float, value_clip: float, actions: int, values: int
+    seed: int, clip: float, entropy: float, value_clip: float, actions: int, values: int, masked: bool
 ) -> None:
     rng, count = np.random.default_rng(seed), 7
     loss = ClippedSurrogate(clip, entropy, 0.5, value_clip)
     output = torch.from_numpy(rng.normal(size=(count, actions + values)).astype(np.float32)).requires_grad_()
     action = torch.from_numpy(rng.integers(0, actions, count))
-    new = output[:, :actions].log_softmax(1).detach().gather(1, action[:, None])[:, 0]
+    allowed = torch.from_numpy(rng.random((count, actions)) < 0.5).scatter(1, action[:, None], True) if masked else None
+    logits = output[:, :actions].detach()
+    logits = logits if allowed is None else logits.masked_fill(~allowed, -torch.inf)
+    new = logits.log_softmax(1).gather(1, action[:, None])[:, 0]
     drawn = [torch.from_numpy(rng.normal(size=count).astype(np.float32)) for _ in range(2)]
     returns, moved = (torch.from_numpy(rng.normal(size=(count, values)).astype(np.float32)) for _ in range(2))
     value = output[:, actions:].detach() - 0.3 * moved
-    steps = PolicySteps(action, new - 0.3 * drawn[0], drawn[1], returns, value)
+    steps = PolicySteps(action, new - 0.3 * drawn[0], drawn[1], returns, value, allowed)
     slow = slow_loss(loss, output, steps)
     (expected,) = torch.autograd.grad(slow, output)
     found = loss(output, steps)
@@ -85,6 +97,22 @@ def test_where_the_surrogate_is_clipped(ratio: float, advantage: float, surrogat
     assert metrics["loss/value"].item() == 2.0
     assert metrics["policy/entropy"].item() == pytest.approx(math.log(2))
     assert metrics["policy/clip_fraction"].item() == (ratio != 1.0)
+
+
+def test_masked_actions_have_no_probability_no_gradient_and_no_entropy() -> None:
+    """Logits log 1, log 3, log 6 and a mask of the last: probabilities 1/4, 3/4 and 0; only 1 is allowed below."""
+    allowed = torch.tensor([[True, True, False], [False, True, False]])
+    logits, zeros = torch.tensor([[1.0, 3.0, 6.0], [1.0, 3.0, 6.0]]).log(), torch.zeros(2, 1)
+    steps = PolicySteps(torch.tensor([1, 1]), t([math.log(0.75), 0.0]), t([2.0, 2.0]), zeros, zeros, allowed)
+    found = ClippedSurrogate(0.2, 0.5, 0.5)(torch.cat((logits, zeros), 1), steps)
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    metrics = found.metrics()
+    assert metrics["policy/entropy"].item() == pytest.approx(entropy / 2)
+    assert metrics["policy/kl"].item() == pytest.approx(0.0, abs=1e-6)
+    assert metrics["loss/policy"].item() == pytest.approx(-2.0)
+    # of the surrogate: (p - [a]) * advantage; of minus the entropy: p (log p + H); half of the entropy's, mean over two
+    first, second = ((p - taken) * 2.0 + 0.5 * p * (math.log(p) + entropy) for p, taken in ((0.25, 0.0), (0.75, 1.0)))
+    torch.testing.assert_close(found.grad, t([[first / 2, second / 2, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_lengths_gradients_and_rates_by_hand(exponential: bool) -> None:
 
 
 def test_of_a_spectral_layer_the_length_is_what_the_optimizer_steps() -> None:
-    network = build_q_network(NetworkConfig(hidden=(4,), normalisation="spectral"), MINATAR, 3)
+    network = build_q_network(NetworkConfig(encoder="mlp", hidden=(4,), normalisation="spectral"), MINATAR, 3)
     (layer,) = [part for part in network.modules() if hasattr(part, "parametrizations")]
     with torch.no_grad():
         layer.parametrizations.weight.original.fill_(2.0)

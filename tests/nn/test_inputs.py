@@ -11,9 +11,8 @@ from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 from minigrid.wrappers import FullyObsWrapper, ImgObsWrapper
 
 from rlkit.errors import SpecError
-from rlkit.nn.inputs import MINIGRID_CODES, InputLayer, StructuredInput, build_input, describe_input, to_tensor
+from rlkit.nn.inputs import MINIGRID_CODES, InputLayer, build_input, describe_input, to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
-from rlkit.structure import Structure
 
 CPU = torch.device("cpu")
 
@@ -242,34 +241,6 @@ def test_what_does_not_fit_is_refused(space: gym.Space, kind: str, says: str) ->
     with pytest.raises(SpecError) as error:
         build_input(space, kind)
     assert says in str(error.value)
-
-
-def test_a_structured_observation_comes_as_parts_each_by_its_own_rules() -> None:
-    space = spaces.Dict({"view": spaces.Box(0, 255, (7, 7, 3), np.uint8), "direction": spaces.Discrete(4)})
-    structure = Structure.of(space)
-
-    class Encoder(torch.nn.Module):
-        """Two parts, an encoder for each."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inputs = StructuredInput(structure)
-            self.view = torch.nn.Conv2d(self.inputs.shapes["view"][0], 2, 7)
-            self.direction = torch.nn.Linear(*self.inputs.shapes["direction"], 3)
-
-        def forward(self, rows: torch.Tensor) -> torch.Tensor:
-            parts = self.inputs(rows)
-            return torch.cat((self.view(parts["view"]).flatten(1), self.direction(parts["direction"])), 1)
-
-    space.seed(0)
-    observations = [space.sample() for _ in range(5)]
-    rows = torch.from_numpy(np.stack([structure.flatten(observation) for observation in observations]))
-    encoder = Encoder()
-    assert encoder(rows).shape == (5, 5)
-    parts = encoder.inputs(rows)
-    for name, part in parts.items():
-        alone = to_tensor(np.stack([np.asarray(observation[name]) for observation in observations]), CPU)
-        torch.testing.assert_close(part, build_input(space[name])(alone))
 
 
 @pytest.mark.filterwarnings("error")

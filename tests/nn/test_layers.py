@@ -41,13 +41,13 @@ def sample(space: gym.Space, batch: int = 3) -> torch.Tensor:
 
 
 def test_configs_and_code_know_the_same_encoders() -> None:
-    assert set(KNOWN_ENCODERS) == set(ENCODERS)
+    assert set(KNOWN_ENCODERS) == {"auto", *ENCODERS}
 
 
 def test_none_of_it_is_written_into_configs_that_do_not_ask() -> None:
     """A digest of before these keys existed is the digest of today."""
     written = NetworkConfig(normalisation="none").model_dump(exclude_none=True)
-    assert written == {"input": "measured", "encoder": "mlp", "dueling": False}
+    assert written == {"input": "measured", "encoder": "auto", "dueling": False}
 
 
 @pytest.mark.parametrize("normalisation", ["weight", "weight_mean_batch", "batch", "layer", "group", "spectral"])
@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_refused_with_the_shapes(
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"pooling": "max"}, 'network.pooling applies to encoder = "impala" only, not to "mlp"'),
+        ({"pooling": "max"}, 'network.pooling applies to encoder = "impala" only, not to "auto"'),
         ({"width": 2.0, "encoder": "nature"}, "network.width applies"),
         ({"residual_scale": 0.1}, "network.residual_scale applies"),
         ({"groups": 2, "normalisation": "layer"}, 'applies to normalisation = "group" only, not to "layer"'),
