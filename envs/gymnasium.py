@@ -296,6 +296,20 @@ class GymnasiumPlugin:
         """None: there are no published scores for environments in general."""
         return None
 
+    def labels(self, config: GymnasiumConfig) -> tuple[GymnasiumConfig, Mapping[str, tuple[str, int]]]:
+        """Of MiniGrid the entries of `envs.minigrid.state`, of DeepSea row and column, else the config's signals."""
+        if config.id.startswith("rlkit/DeepSea"):
+            return config.model_copy(update={"signals": "envs.deep_sea:state"}), {
+                "row": ("state", 0), "column": ("state", 1)
+            }  # fmt: skip
+        if config.id.startswith("MiniGrid-"):
+            from envs.minigrid import STATE_LABELS
+
+            changes = {"signals": config.signals or "envs.minigrid:state"}
+            own = config.signals not in (None, "envs.minigrid:state", "envs.minigrid:situation")
+            return config.model_copy(update=changes), {} if own else STATE_LABELS
+        return config, {}
+
 
 def _arguments(kwargs: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in kwargs.items())

@@ -17,6 +17,11 @@ MAX_DOORS = 12  # the largest number in an environment of the package (Obstructe
 NOTHING = -1
 LOOSE = (Key, Ball, Box)
 
+STATE_LABELS = {
+    name: ("state", index)
+    for index, name in enumerate(("x", "y", "direction", "carried kind", "carried colour", "door 0", "door 1"))
+}
+
 
 def state(env: gym.Env[Any, Any]) -> dict[str, Any]:
     """Signals: "state" (17,) int16 in every environment; "success" bool, the agent stands on the goal square.

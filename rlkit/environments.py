@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,3 +53,14 @@ class EnvPlugin(Protocol[C]):
 
     def reference_scores(self, config: C) -> Mapping[str, Any] | None:
         """{"random": .., "human": ..} if they are published, else None."""
+
+
+@runtime_checkable
+class HasLabels(Protocol):
+    """The plug-in of environments whose states can be labelled for `rlkit probe`."""
+
+    def labels(self, config: Any) -> tuple[Any, Mapping[str, tuple[str, int]]]:
+        """A config with the same observations and the signals needed, and (signal, index in it) by name of label.
+
+        No names: every entry of the signals is a label.
+        """

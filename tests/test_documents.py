@@ -154,6 +154,15 @@ class Reader:
         options = main.commands["play"].make_context("play", words[1:]).params
         find_run(options["run"])
 
+    def _explain(self, words: list[str]) -> None:
+        self._as_it_stands([*words, "--frames", "1", "--steps", "3"])
+
+    def _attack(self, words: list[str]) -> None:
+        self._as_it_stands([*words, "--episodes", "1", "--steps", "20"])
+
+    def _probe(self, words: list[str]) -> None:
+        self._as_it_stands([*words, "--episodes", "6", "--samples", "60"])
+
     def _view(self, words: list[str]) -> None:
         """Up to the start of the server; tests/test_cli.py starts it."""
         main.commands["view"].make_context("view", words[1:])

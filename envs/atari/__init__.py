@@ -8,6 +8,7 @@ from typing import Any
 import ale_py
 
 from envs.atari import preprocessing
+from envs.atari.bytes import BYTES
 from envs.atari.config import FRAME_SKIP, SIDE, STACK, AtariConfig
 from envs.atari.vector import VectorAtari
 from rlkit.environments import Environments
@@ -48,6 +49,15 @@ class AtariPlugin:
     def reference_scores(self, config: AtariConfig) -> Mapping[str, Any] | None:
         """Random and human scores of 57 games, measured with 30 no-ops and without sticky actions."""
         return atari_scores().get(game_of(config.game) or "")
+
+    def labels(self, config: AtariConfig) -> tuple[AtariConfig, Mapping[str, tuple[str, int]]]:
+        """Bytes of the memory, read by the backend "gymnasium"; of games that are not known here all 128.
+
+        Its grey frames are averaged by OpenCV, those of the vector backend by ALE.
+        """
+        changes = {"backend": "gymnasium", "signals": ("ram",), "threads": 0}
+        known = {name: ("ram", index) for name, index in BYTES.get(config.game, {}).items()}
+        return config.model_copy(update=changes), known
 
 
 plugin = AtariPlugin()

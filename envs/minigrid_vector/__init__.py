@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 import envs.worlds  # noqa: F401  registers rlkit's own ids
 from envs.gymnasium import register_ids
+from envs.minigrid import STATE_LABELS
 from envs.minigrid_vector.environments import MiniGridEnvironments
 from envs.minigrid_vector.layouts import Layouts
 from envs.minigrid_vector.signals import SignalName
@@ -108,6 +109,10 @@ class MiniGridPlugin:
     def reference_scores(self, config: MiniGridConfig) -> Mapping[str, Any] | None:
         """None: there are no published scores of a random agent or of people."""
         return None
+
+    def labels(self, config: MiniGridConfig) -> tuple[MiniGridConfig, Mapping[str, tuple[str, int]]]:
+        """The entries of `envs.minigrid.state`."""
+        return config.model_copy(update={"signals": ("success", "state")}), STATE_LABELS
 
 
 plugin = MiniGridPlugin()

@@ -19,6 +19,7 @@ from rlkit.cli.list import list_
 from rlkit.cli.pack import pack
 from rlkit.cli.play import play
 from rlkit.cli.plot import plot
+from rlkit.cli.probe import probe
 from rlkit.cli.report import report
 from rlkit.cli.resume import resume
 from rlkit.cli.sweep import sweep
@@ -27,7 +28,7 @@ from rlkit.cli.tune import tune
 from rlkit.cli.view import view
 from rlkit.plugins import add_working_folder
 
-LOOKING = (explain, attack, episodes)  # into a trained policy
+LOOKING = (explain, attack, probe, episodes)  # into a trained policy
 COMMANDS = (  # as --help lists them
     train, sweep, tune, resume, evaluate, play, *LOOKING, export, pack, card, compare, plot, report, view, list_,
     check,

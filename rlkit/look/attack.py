@@ -21,6 +21,7 @@ Attack: TypeAlias = Literal["sign", "pgd", "noise"]
 ATTACKS: tuple[Attack, ...] = ("sign", "pgd", "noise")
 TITLES = {"sign": "gradient sign", "pgd": "PGD, 10 steps", "noise": "random signs"}
 PGD_STEPS, PGD_STEP = 10, 0.25  # number, and size as a share of epsilon
+SEARCHED = 512  # steps of the range in which the smallest change is searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +141,12 @@ def float_observations(function: ScoreFunction, obs: NDArray[Any]) -> Tensor:
 def smallest_change(function: ScoreFunction, obs: Tensor, bounds: Bounds, largest: float) -> float | None:
     """The smallest epsilon of the gradient sign attack that changes the best output for one observation (1, *O).
 
-    Found by bisection (captum's MinParamPerturbation) to a 64th of `largest`; None if `largest` changes nothing.
+    Found by bisection (captum's MinParamPerturbation) to a 512th of `largest`; None if `largest` changes nothing.
     """
     robust = needed("captum.robust", "rlkit attack")
     require_gradient(function, obs)
     search = robust.MinParamPerturbation(
-        _whole(function), sign_attack(function, bounds), "epsilon", 0.0, largest, largest / 64, mode="binary"
+        _whole(function), sign_attack(function, bounds), "epsilon", 0.0, largest, largest / SEARCHED, mode="binary"
     )
     target = int(function.chosen[0])
     context = function.context or None

@@ -48,6 +48,12 @@ def attribute(score: ScoreFunction, inputs: Tensor, target: NDArray[np.int64], m
         steps, baseline = INTEGRATION_STEPS, mean.expand_as(inputs)
         integrated = attr.IntegratedGradients(score.function)
         found = integrated.attribute(inputs, baselines=baseline, n_steps=steps, internal_batch_size=BATCH, **options)
+    elif score.entries is not None:
+        groups, options["baselines"] = (
+            torch.as_tensor(score.entries, device=inputs.device)[None],
+            mean.expand_as(inputs),
+        )
+        found = attr.FeatureAblation(score.function).attribute(inputs, feature_mask=groups, **options)
     else:
         window, stride = _patch(inputs.shape[1:])
         baseline = blurred(inputs, max(window[1:])) if max(window[1:], default=1) > 1 else mean.expand_as(inputs)
@@ -85,7 +91,7 @@ def blurred(pictures: Tensor, size: int) -> Tensor:
 def reduced(attributions: Tensor, method: Method, entries: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
     """Per pixel (N, H, W), or per entry of the observation (N, entries).
 
-    Gradients by their maximum over channels, contributions by their sum; occlusion has the same value in all channels.
+    Gradients by their maximum over channels, contributions by their sum; occlusion has the same value in all of them.
     """
     values = attributions.cpu().double()
     combine = _COMBINED[method]
@@ -106,5 +112,5 @@ def _sum(values: Tensor) -> Tensor:
 _COMBINED: Mapping[Method, Callable[[Tensor], Tensor]] = {
     "gradient": lambda values: values.amax(1),
     "integrated": _sum,
-    "occlusion": lambda values: values.mean(1) if values.dim() == 4 else values.sum(1),
+    "occlusion": lambda values: values.mean(1),
 }

@@ -130,11 +130,11 @@ def is_complete(found: Sequence[LoggedPart], num_envs: int) -> bool:
 def play_back(
     environments: Environments,
     found: Sequence[LoggedPart],
-    on_step: Callable[[int, StepBatch, NDArray[np.bool_]], None],
+    on_step: Callable[[int, StepBatch, list[LoggedPart | None]], None],
 ) -> None:
     """Makes all logged steps again, row by row; an environment without a part at a row does anything.
 
-    on_step(row, step, logged): logged (N,) says which environments made a logged step.
+    on_step(row, step, active): the part that the step of each environment belongs to, None if it is no logged one.
     """
     num_envs = environments.spec.num_envs
     begins: dict[int, list[LoggedPart]] = {}
@@ -145,15 +145,14 @@ def play_back(
     row, last = min(begins), max(each.end for each in found)
     while row < last:
         observation = _begun(environments, begins.get(row, []), active, observation)
-        logged = np.array([part is not None for part in active])
-        if not logged.any():
+        if all(part is None for part in active):
             row = min(start for start in begins if start > row)
             continue
         action = np.array([0 if part is None else part.actions[row - part.first] for part in active], np.int64)
         environments.send(action)
         raw = environments.receive()
         step = StepBatch(observation, action, raw.reward, raw.discount, raw.terminated, raw.truncated, raw.after, {})
-        on_step(row, step, logged)
+        on_step(row, step, active)
         row += 1
         observation = raw.after
         active = [part if part is not None and part.end > row else None for part in active]
@@ -224,14 +223,14 @@ def list_episodes(run: RunDirectory, config: Config, progress: Progress) -> List
     complete = is_complete(found, num_envs)
     environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, num_envs, Purpose.TRAIN)
     bonus = count_bonus(config, environments.spec) if complete else None
-    tracker, by_env = _Tracker(num_envs, bonus), _by_env(found, num_envs)
+    tracker = _Tracker(num_envs, bonus)
     last, begins = max(part.end for part in found), {(part.env, part.first) for part in found}
 
-    def on_step(row: int, step: StepBatch, logged: NDArray[np.bool_]) -> None:
+    def on_step(row: int, step: StepBatch, active: list[LoggedPart | None]) -> None:
         for env in range(num_envs):
             if (env, row) in begins:
                 tracker.forget(env)
-        tracker.add(row, step, [_at(by_env[env], row) if logged[env] else None for env in range(num_envs)])
+        tracker.add(row, step, active)
         progress(row + 1, last)
 
     try:
@@ -240,15 +239,6 @@ def list_episodes(run: RunDirectory, config: Config, progress: Progress) -> List
         environments.close()
     agreeing, differing = _compared(tracker.episodes, run) if complete else (0, 0)
     return Listing(tracker.episodes, complete, agreeing, differing)
-
-
-def _by_env(found: Sequence[LoggedPart], num_envs: int) -> list[list[LoggedPart]]:
-    return [sorted((part for part in found if part.env == env), key=lambda part: part.first) for env in range(num_envs)]
-
-
-def _at(mine: Sequence[LoggedPart], row: int) -> LoggedPart | None:
-    """The part that a row belongs to."""
-    return next((part for part in mine if part.first <= row < part.end), None)
 
 
 def _compared(episodes: Sequence[Episode], run: RunDirectory) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rlkit.config.tables import VisitsConfig
 from rlkit.errors import SpecError
 from rlkit.metrics.heatmap import Axes, framed
-from rlkit.types import EnvSpec, Image, StepBatch
+from rlkit.types import EnvSpec, Image, Observation, StepBatch
 
 
 class Visits:
@@ -49,10 +49,18 @@ class Visits:
 
     def add(self, points: NDArray[Any]) -> None:
         """Counts `points` (N, 2): horizontal, then vertical (downwards)."""
+        row, column = self._places(points).T
+        np.add.at(self.counts, (row, column), 1)
+
+    def cells(self, observation: Observation) -> NDArray[np.int64]:
+        """(N, 2) the cells of the positions in N environments: vertical, then horizontal."""
+        return self._places(observation.signals[self._signal][:, self._columns])
+
+    def _places(self, points: NDArray[Any]) -> NDArray[np.int64]:
+        """(N, 2) the cells (vertical, horizontal) of points (horizontal, vertical)."""
         # multiply before dividing: exact for integers
         place = np.floor((points - self._low) * self._cells / self._width).astype(np.int64)
-        column, row = place.clip(0, self._cells - 1).T
-        np.add.at(self.counts, (row, column), 1)
+        return place.clip(0, self._cells - 1)[:, ::-1]
 
     def image(self) -> Image:
         """The counts as a picture with axes, the number of visits and a logarithmic scale. Black: never visited."""

@@ -67,7 +67,7 @@ def test_the_smallest_change_is_just_enough(cartpole: Any) -> None:
         function = cartpole.policy.score_functions(observed(row[None]), {})[0]
         epsilon = smallest_change(function, torch.from_numpy(row[None]), bounds, 0.4)
         assert epsilon is not None
-        for size, same in ((epsilon, False), (0.8 * epsilon - 0.4 / 64, True)):
+        for size, same in ((epsilon, False), (0.9 * epsilon - 0.4 / 512, True)):
             if size > 0:
                 found = perturbed(cartpole, "sign", size, row[None])[1]
                 assert (cartpole.policy.values(found).argmax() == function.chosen[0]) == same

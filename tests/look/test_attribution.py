@@ -132,7 +132,21 @@ def test_channels_and_one_hot_entries_are_combined() -> None:
     assert reduced(maps, "integrated").tolist() == [[[4.0, 1.0]]]
     row, entries = torch.tensor([[1.0, 2.0, 5.0]]), np.array([0, 0, 1])
     assert reduced(row, "gradient", entries).tolist() == [[2.0, 5.0]]
-    assert reduced(row, "occlusion", entries).tolist() == [[3.0, 5.0]]
+    assert reduced(row, "occlusion", entries).tolist() == [[1.5, 5.0]]
+
+
+def test_a_number_is_hidden_as_a_whole() -> None:
+    """Its one-hot inputs together, not one after the other."""
+
+    def function(inputs: torch.Tensor) -> torch.Tensor:
+        return (inputs[:, :1] * 4 + inputs[:, 1:2] * 2 - 1).relu() + inputs[:, 2:]
+
+    score = ScoreFunction(
+        "values", (), np.zeros(1, np.int64), lambda obs: obs, function, nn.Linear(1, 1), (), np.array([0, 0, 1])
+    )
+    inputs, mean = torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([0.25, 0.5, 0.5])
+    found = reduced(attribute(score, inputs, score.chosen, "occlusion", mean), "occlusion", score.entries)
+    assert found.tolist() == [[3.0 - 1.0, 0.5]]
 
 
 def minigrid_spec() -> EnvSpec:

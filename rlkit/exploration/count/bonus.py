@@ -130,6 +130,11 @@ class CountBonus(Bonus):
         counted = next_digest if self._config.count_of == "successor" else digest
         return self.visits.states.look_up(counted)[..., 0]
 
+    def lifelong(self, number: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(K,) beta times the lifelong factor of states with so many visits; "noveld" without the state before."""
+        plain = np.ones(len(number)) if self._config.lifelong == "none" else 1 / np.sqrt(np.maximum(number, 1))
+        return self.beta * plain
+
     def _lifelong(self, number: NDArray[np.int64], digest: Any) -> NDArray[np.float32]:
         """beta times the lifelong factor for n; digest: of the states before the steps, for "noveld"."""
         config, beta = self._config, self.beta
