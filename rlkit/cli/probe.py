@@ -56,12 +56,13 @@ def probe(
     from rlkit.look.pictures import save
     from rlkit.look.playing import load_for_looking
     from rlkit.look.probe_picture import probe_picture
+    from rlkit.look.samples import collect
 
     ask(run, trust)
     needed("sklearn.linear_model", "rlkit probe")
     overrides = dict(map(parse_override, settings))
     trained = [load_for_looking(run, which, overrides) for which in probing.kept_policies(run, checkpoints)]
-    collected = probing.collect(trained[-1], episodes, epsilon, samples)
+    collected = collect(trained[-1], episodes, epsilon, samples)
     unknown = [name for name in names if name not in collected.labels]
     if unknown:
         raise ConfigError(f"--label {unknown[0]}: not known; there are: {', '.join(collected.labels)}")

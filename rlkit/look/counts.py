@@ -12,8 +12,10 @@ from rlkit import plugins
 from rlkit.config.tables import Config
 from rlkit.errors import ConfigError, RunError
 from rlkit.exploration.count.bonus import CountBonus
-from rlkit.look.episodes import LoggedPart, Progress, count_bonus, logged_parts, play_back
+from rlkit.look.episodes import count_bonus
+from rlkit.look.explain import Progress
 from rlkit.look.pictures import new_figure
+from rlkit.look.played_again import LoggedPart, logged_parts, play_back
 from rlkit.metrics.visits import Visits
 from rlkit.runs.directory import RunDirectory
 from rlkit.types import SCREEN, EnvSpec, Observation, Purpose, StepBatch

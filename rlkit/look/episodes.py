@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +12,17 @@ from numpy.typing import NDArray
 
 from rlkit import plugins
 from rlkit.config.tables import Config
-from rlkit.environments import Environments
 from rlkit.errors import ConfigError, RunError
 from rlkit.exploration.bonus import build_bonus
 from rlkit.exploration.count.bonus import CountBonus
 from rlkit.exploration.count.config import CountConfig
+from rlkit.look.explain import Progress
+from rlkit.look.played_again import LoggedPart, is_complete, logged_parts, play_back
 from rlkit.metrics.line_log import read_rows
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.video import VideoFile, beside, frames_per_second
 from rlkit.seeding import Streams
-from rlkit.training.parts import parts
-from rlkit.types import SCREEN, EnvSpec, Observation, Purpose, StepBatch
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedPart:
-    """The actions (T,) of one environment since a seed."""
-
-    env: int
-    first: int  # row of the first action: actions of this environment before it
-    seed: int
-    actions: NDArray[np.int64]
-
-    @property
-    def end(self) -> int:
-        return self.first + len(self.actions)
+from rlkit.types import SCREEN, EnvSpec, Purpose, StepBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,93 +69,6 @@ class Listing:
         else:
             raise ConfigError(f"--play {which}: give best, last, or a number from 0 to {last}")
         return number, self.episodes[number]
-
-
-def logged_parts(run: RunDirectory, config: Config) -> list[LoggedPart]:
-    """The closed parts of the action log, and the open ones of the newest checkpoint.
-
-    Raises RunError if the run has neither.
-    """
-    found = []
-    if run.tapes.is_dir():
-        for part in parts(run.tapes):
-            actions = np.load(part.path, allow_pickle=False).astype(np.int64)
-            found.append(LoggedPart(part.env, part.first, part.seed, actions))
-    steps = run.checkpoints.steps()
-    if steps:
-        found += _open_parts(run.checkpoints.load(steps[-1], "tape"), config)
-    if not found:
-        raise RunError(f"{run.path} has no action log: neither tapes/ nor a checkpoint; its episodes cannot be played")
-    return found
-
-
-def _open_parts(tape: Mapping[str, Any], config: Config) -> list[LoggedPart]:
-    streams = Streams(config.train.seed).child("rollout")
-    opened = []
-    for env, (start, resets) in enumerate(zip(tape["start"].tolist(), tape["resets"].tolist(), strict=True)):
-        seed = streams.seed("environment", env, resets)
-        opened.append(LoggedPart(env, tape["dropped"] + start, seed, np.asarray(tape["actions"][start:, env])))
-    return opened
-
-
-def is_complete(found: Sequence[LoggedPart], num_envs: int) -> bool:
-    """Whether the parts of each environment follow one another from the first row to the same last one."""
-    ends = set()
-    for env in range(num_envs):
-        mine = sorted((part for part in found if part.env == env), key=lambda part: part.first)
-        gaps = any(before.end != after.first for before, after in pairwise(mine))
-        if not mine or mine[0].first != 0 or gaps:
-            return False
-        ends.add(mine[-1].end)
-    return len(ends) == 1
-
-
-def play_back(
-    environments: Environments,
-    found: Sequence[LoggedPart],
-    on_step: Callable[[int, StepBatch, list[LoggedPart | None]], None],
-) -> None:
-    """Makes all logged steps again, row by row; an environment without a part at a row does anything.
-
-    on_step(row, step, active): the part that the step of each environment belongs to, None if it is no logged one.
-    """
-    num_envs = environments.spec.num_envs
-    begins: dict[int, list[LoggedPart]] = {}
-    for each in found:
-        begins.setdefault(each.first, []).append(each)
-    active: list[LoggedPart | None] = [None] * num_envs
-    observation = environments.reset(np.ones(num_envs, np.bool_), np.zeros(num_envs, np.int64))
-    row, last = min(begins), max(each.end for each in found)
-    while row < last:
-        observation = _begun(environments, begins.get(row, []), active, observation)
-        if all(part is None for part in active):
-            row = min(start for start in begins if start > row)
-            continue
-        action = np.array([0 if part is None else part.actions[row - part.first] for part in active], np.int64)
-        environments.send(action)
-        raw = environments.receive()
-        step = StepBatch(observation, action, raw.reward, raw.discount, raw.terminated, raw.truncated, raw.after, {})
-        on_step(row, step, active)
-        row += 1
-        observation = raw.after
-        active = [part if part is not None and part.end > row else None for part in active]
-        if step.ended.any():
-            observation = environments.reset(step.ended, np.full(num_envs, -1, np.int64))
-
-
-def _begun(
-    environments: Environments, beginning: list[LoggedPart], active: list[LoggedPart | None], observation: Observation
-) -> Observation:
-    """Resets the environments whose parts begin, with their seeds; those without a logged step begin anew, too."""
-    if not beginning:
-        return observation
-    seeds, mask = np.full(len(active), -1, np.int64), np.zeros(len(active), np.bool_)
-    for part in beginning:
-        active[part.env] = part
-        seeds[part.env], mask[part.env] = part.seed, True
-    after = environments.reset(mask, seeds)
-    first = after.first | observation.first
-    return Observation(after.obs, after.signals, first)
 
 
 class _Tracker:

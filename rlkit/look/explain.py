@@ -78,31 +78,33 @@ def explain(loaded: LoadedPolicy, episodes: int, method: Method, frames: int, pr
     functions = [scored(policy, moment) for moment in kept.moments]
     values = [_values(found[0][0], moment) for found, moment in zip(functions, kept.moments, strict=True)]
     chosen = _decisive(np.array(values), frames) if is_picture(loaded) else list(range(len(kept.moments)))
-    means = _means(functions, kept.moments)
-    parts = []
-    for number, mean in enumerate(means):
-        rows = []
-        for done, index in enumerate(chosen):
-            function, output = functions[index][number]
-            inputs = _inputs(function, kept.moments[index].observation)
-            rows.append(
-                reduced(attribute(function, inputs, np.array([output]), method, mean), method, function.entries)[0]
-            )
-            progress(number * len(chosen) + done + 1, len(means) * len(chosen))
-        outputs = [functions[index][number] for index in chosen]
-        all_scores = np.array(
-            [_values(function, kept.moments[index]) for index, (function, _) in zip(chosen, outputs, strict=True)]
-        )
-        parts.append(
-            Part(
-                outputs[0][0].name,
-                names_of(loaded, outputs[0][0]),
-                np.array([output for _, output in outputs]),
-                all_scores,
-                np.array(rows),
-            )
-        )
-    return Explained(method, [kept.moments[index] for index in chosen], parts, scores.returns)
+    moments, found = [kept.moments[index] for index in chosen], [functions[index] for index in chosen]
+    parts, total = [], len(functions[0]) * len(chosen)
+    for number, mean in enumerate(_means(functions, kept.moments)):
+        maps = []
+        for done, (moment, each) in enumerate(zip(moments, found, strict=True), number * len(chosen) + 1):
+            maps.append(_map(*each[number], moment, method, mean))
+            progress(done, total)
+        parts.append(_part(loaded, [each[number] for each in found], moments, np.array(maps)))
+    return Explained(method, moments, parts, scores.returns)
+
+
+def _map(function: ScoreFunction, output: int, moment: Moment, method: Method, mean: Tensor) -> NDArray[np.float64]:
+    """(H, W) or (entries,) the attributions of one output."""
+    found = attribute(function, _inputs(function, moment.observation), np.array([output]), method, mean)
+    values: NDArray[np.float64] = reduced(found, method, function.entries)[0]
+    return values
+
+
+def _part(
+    loaded: LoadedPolicy,
+    functions: Sequence[tuple[ScoreFunction, int]],
+    moments: Sequence[Moment],
+    maps: NDArray[np.float64],
+) -> Part:
+    scores = [_values(function, moment) for (function, _), moment in zip(functions, moments, strict=True)]
+    first, chosen = functions[0][0], np.array([output for _, output in functions])
+    return Part(first.name, names_of(loaded, first), chosen, np.array(scores), maps)
 
 
 def names_of(loaded: LoadedPolicy, function: ScoreFunction) -> tuple[str, ...]:
@@ -165,9 +167,7 @@ class Film:
     def add(self, moment: Moment) -> None:
         maps = []
         for number, (function, output) in enumerate(scored(self._policy, moment)):
-            inputs = _inputs(function, moment.observation)
-            found = attribute(function, inputs, np.array([output]), self._method, self._means[number])
-            maps.append(reduced(found, self._method, function.entries)[0])
+            maps.append(_map(function, output, moment, self._method, self._means[number]))
             self._scale[number] = max(self._scale[number], scale_of(maps[-1]))
         self._video.write(self._picture(moment, maps))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,36 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlkit import plugins
-from rlkit.agent import HasScores, Policy, ScoreFunction
+from rlkit.agent import HasScores, ScoreFunction
 from rlkit.devices import choose_device
-from rlkit.environments import HasLabels
 from rlkit.errors import SpecError
 from rlkit.look.extra import needed
+from rlkit.look.samples import Samples
 from rlkit.nn.summary import describe_layer
-from rlkit.runs.assemble import evaluation_mode
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.policy import LoadedPolicy
-from rlkit.seeding import Streams
-from rlkit.training.evaluation import evaluate
-from rlkit.types import ActorOutput, ActorState, Mode, Observation, Purpose, State, StepBatch
 
 CLASSES = 8  # of a label with more values: equal parts of these
 HELD_OUT = 3  # every third episode is
 RESAMPLES = 500
 RAW = "observation"
-
-Places = Mapping[str, tuple[str, int]]
-"""Name of a label → (signal, index in its flattened array)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Steps of episodes: what the policy saw, and labels."""
-
-    observation: Observation  # (n, ...) rows
-    state: ActorState  # (n, ...)
-    labels: dict[str, NDArray[np.int64]]  # (n,) each
-    episode: NDArray[np.int64]  # (n,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,102 +41,6 @@ class Decoded:
     low: float  # 95% bootstrap interval over episodes
     high: float
     chance: float  # accuracy of always guessing the commonest class of the training episodes
-
-
-Row: TypeAlias = tuple[Observation, ActorState, dict[str, NDArray[np.int64]], NDArray[np.int64]]
-"""What was seen, the state before acting, labels, and numbers of episodes, of N environments."""
-
-
-class _Collector:
-    """Plays as a policy, and keeps what it saw, its state, and the signals of labels."""
-
-    def __init__(self, policy: Policy, places: Places, most: int) -> None:
-        """most: steps that are kept, evenly spaced over all."""
-        self._policy, self._places, self._most = policy, places, most
-        self._every, self._steps = 1, 0
-        self._seen: tuple[Observation, ActorState]
-        self._episode: NDArray[np.int64] | None = None
-        self.rows: list[Row] = []
-
-    def initial_state(self, num_envs: int) -> ActorState:
-        self._episode = np.arange(num_envs)
-        return self._policy.initial_state(num_envs)
-
-    def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
-        self._seen = observation, state
-        return self._policy.act(observation, state, rng, mode)
-
-    def load_policy_state(self, state: State) -> None:
-        self._policy.load_policy_state(state)
-
-    def on_step(self, step: StepBatch) -> None:
-        observation, state = self._seen
-        assert self._episode is not None
-        found = {
-            name: observation.signals[signal].reshape(len(step.action), -1)[:, index].astype(np.int64)
-            for name, (signal, index) in self._places.items()
-        }
-        if self._steps % self._every == 0:
-            self.rows.append((observation, state, found, self._episode.copy()))
-        self._steps += 1
-        if len(self.rows) * len(step.action) > self._most:
-            self.rows, self._every = self.rows[::2], 2 * self._every
-        self._episode[step.ended] += len(step.action)
-
-
-def collect(loaded: LoadedPolicy, episodes: int, epsilon: float, count: int) -> Samples:
-    """`count` evenly spaced steps of episodes in which actions are random with probability `epsilon`.
-
-    Raises SpecError if the environment has nothing to label states by.
-    """
-    config = loaded.config
-    plugin: Any = plugins.load(plugins.ENVS, config.env.name)
-    env_config: Any = config.evaluation_env
-    places: Places = {}
-    if isinstance(plugin, HasLabels):
-        env_config, places = plugin.labels(config.evaluation_env)
-    environments = plugin.make(env_config, min(8, episodes), Purpose.EVALUATE)
-    try:
-        places = places or _entries(environments.spec.signals)
-        if not places:
-            raise SpecError("this environment has no signals to label states by (env.signals)")
-        if environments.spec.observation_space != loaded.spec.observation_space:
-            raise SpecError("the environment with signals has other observations than that of the run")
-        collector = _Collector(loaded.policy, places, 4 * count)
-        streams = Streams(config.train.seed).child("probe")
-        evaluate(collector, environments, streams, episodes, epsilon, collector.on_step, mode=evaluation_mode(config))
-    finally:
-        environments.close()
-    return _thinned(collector.rows, episodes, count)
-
-
-def _entries(signals: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
-    """Every entry of every signal of whole numbers, by "signal[index]"; but those that say how an episode ended."""
-    found: dict[str, tuple[str, int]] = {}
-    for name, spec in signals.items():
-        if name not in ("success", "action_mask") and np.dtype(spec.dtype).kind in "iub":
-            size = int(np.prod(spec.shape))
-            found |= {name if size == 1 else f"{name}[{index}]": (name, index) for index in range(min(size, 16))}
-    return found
-
-
-def _thinned(rows: Sequence[Row], episodes: int, count: int) -> Samples:
-    """At most `count` steps of the first `episodes`, evenly spaced."""
-    observations, states, labels, numbers = zip(*rows, strict=True)
-    episode = np.concatenate(numbers)
-    usable = np.flatnonzero(episode < episodes)
-    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, min(count, len(usable))).astype(np.int64))]
-
-    def joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
-        return np.concatenate(list(arrays))[chosen]
-
-    signals = {name: joined(each.signals[name] for each in observations) for name in observations[0].signals}
-    return Samples(
-        Observation(joined(each.obs for each in observations), signals, joined(each.first for each in observations)),
-        {name: joined(each[name] for each in states) for name in states[0]},
-        {name: joined(each[name] for each in labels) for name in labels[0]},
-        episode[chosen],
-    )
 
 
 def layers_of(policy: HasScores, samples: Samples) -> dict[str, NDArray[np.float32]]:

@@ -13,7 +13,8 @@ import pytest
 import rlkit
 from helpers.command import call
 from rlkit.config.load import resolve
-from rlkit.look.episodes import is_complete, list_episodes, logged_parts
+from rlkit.look.episodes import list_episodes
+from rlkit.look.played_again import is_complete, logged_parts
 from rlkit.runs.directory import RunDirectory
 from rlkit.types import StepBatch
 

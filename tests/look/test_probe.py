@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from helpers.command import call
 from rlkit.look.playing import load_for_looking
-from rlkit.look.probe import Decoded, Samples, classes, collect, compact, decode, layers_of, probe, table_of
+from rlkit.look.probe import Decoded, classes, compact, decode, layers_of, probe, table_of
+from rlkit.look.samples import Samples, collect
 from rlkit.types import Observation
 
 ROOT = Path(__file__).parents[2]
