@@ -74,7 +74,10 @@ def test_an_unknown_checkpoint_is_refused_with_the_known_ones(small_run: Path) -
     assert "last, best, 400" in done.output
 
 
-@pytest.mark.parametrize(("name", "episodes", "least"), [("cartpole", 10, 400), ("minatar-breakout", 30, 3)])
+@pytest.mark.parametrize(
+    ("name", "episodes", "least"),
+    [("cartpole", 10, 400), ("minatar-breakout", 30, 3), ("doorkey", 20, 0.9), ("doorkey-hdqn", 1, 0.9)],
+)
 def test_the_trained_policies_in_the_repository_play(name: str, episodes: int, least: float, tmp_path: Path) -> None:
     run = Path(__file__).parents[2] / "pretrained" / name
     assert sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) < 1_000_000
