@@ -145,6 +145,8 @@ def _grid(figure: Any, axis: Any, values: NDArray[np.float64], label: str, norm:
     axis.set_facecolor("black")  # never visited
     image = axis.imshow(values, norm=norm, cmap="viridis", interpolation="nearest")
     axis.tick_params(labelsize=7)
+    for side in (axis.xaxis, axis.yaxis):
+        side.get_major_locator().set_params(integer=True)
     axis.set_title(f"{label} (black: none)", fontsize=8)
     figure.colorbar(image, ax=axis, fraction=0.046, pad=0.02).ax.tick_params(labelsize=7)
 
