@@ -28,7 +28,7 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 FAST := $(PYTEST) -m "not slow"
 
 EXTRAS := dev,worlds,report,video,tune,onnx,look
-OTHER_EXTRAS := benchmarks,notebooks,wandb,mlflow
+OTHER_EXTRAS := benchmarks,notebooks,wandb,mlflow,cluster
 
 .PHONY: fuzz soak train test test-slow test-extras check results format lint test-lowest install clean
 

@@ -28,22 +28,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_all(jobs: Sequence[Job], limit: int | None) -> None:
+def run_all(jobs: Sequence[Job], limit: int | None, on: str | None = None, memory: float = 2.0) -> None:
     """Runs all jobs and shows their comparison; limit: runs at a time, by default as many as there are cores.
+
+    on: where, see `executor_for`; memory: GiB of each run there.
 
     Raises ConfigError before anything starts, Interrupted after a signal, RlkitError where runs failed.
     """
+    from rlkit.runs.cluster.executors import executor_for
     from rlkit.runs.launcher import plan
-    from rlkit.runs.runner import LocalExecutor, Runner
+    from rlkit.runs.runner import Runner
 
     found = plan(jobs)
     counts = {"finished": found.finished, "to resume": found.to_resume, "to train": found.to_train}
     console.print(f"{len(jobs)} runs: " + ", ".join(f"{len(some)} {what}" for what, some in counts.items() if some))
     for note in found.notes:
         say(note)
-    limit = limit or max(1, cores() // max(job.config.train.threads for job in jobs))
+    here = max(1, cores() // max(job.config.train.threads for job in jobs))
+    executor = executor_for(on, limit, here, memory)
     with Display("runs", len(jobs), len(found.finished)) as display:
-        outcome = Runner(LocalExecutor(limit), display.show).run(found)
+        outcome = Runner(executor, display.show).run(found)
     for name, why in outcome.failed.items():
         console.print(f"[red]failed:[/] {name}: ", end="")
         console.print(why, markup=False)

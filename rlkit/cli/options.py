@@ -31,6 +31,12 @@ SET = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a config value; may be given many times."
 )
 JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time; default: the number of cores.")
+ON = click.option(
+    "--on", metavar="PLACE", help="Where: ray, ray://HOST:PORT or slurm; default: this machine. See docs/scale.md."
+)
+MEMORY = click.option(
+    "--memory", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="GiB of each run, for --on."
+)
 DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder for each finished run's small result file.")
 GROUP_BY = click.option(
     "--group-by",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rlkit.cli.batch import run_all
-from rlkit.cli.options import DATA, JOBS
+from rlkit.cli.options import DATA, JOBS, MEMORY, ON
 from rlkit.config.keys import renamed
 from rlkit.errors import ConfigError
 
@@ -16,7 +16,9 @@ from rlkit.errors import ConfigError
 @click.argument("sweep_file", metavar="SWEEP.toml", type=click.Path(path_type=Path))
 @JOBS
 @DATA
-def sweep(sweep_file: Path, jobs: int | None, data: Path | None) -> None:
+@ON
+@MEMORY
+def sweep(sweep_file: Path, jobs: int | None, data: Path | None, on: str | None, memory: float) -> None:
     """Run all settings and seeds that SWEEP.toml names; finished runs are skipped.
 
     \b
@@ -63,4 +65,4 @@ def sweep(sweep_file: Path, jobs: int | None, data: Path | None) -> None:
             varied=point if found.name else {**found.set, **point},
         )
     ]
-    run_all(list({job.run: job for job in everything}.values()), jobs)  # two draws may be the same point
+    run_all(list({job.run: job for job in everything}.values()), jobs, on, memory)  # two draws may be the same point

@@ -8,7 +8,7 @@ import click
 
 from rlkit.cli.batch import run_all
 from rlkit.cli.console import say
-from rlkit.cli.options import CONFIG, DATA, JOBS, SET
+from rlkit.cli.options import CONFIG, DATA, JOBS, MEMORY, ON, SET
 from rlkit.cli.progress import progress_bar
 from rlkit.cli.scores import show_finished
 from rlkit.config.load import load, parse_override
@@ -45,6 +45,8 @@ def _cost(config: Config) -> str:
 @click.option("--seeds", help="Train one run per seed, for example 0-9 or 0,3,5-7; finished runs are skipped.")
 @JOBS
 @DATA
+@ON
+@MEMORY
 @SET
 def train(
     config: str,
@@ -56,6 +58,8 @@ def train(
     seeds: str | None,
     jobs: int | None,
     data: Path | None,
+    on: str | None,
+    memory: float,
     settings: tuple[str, ...],
 ) -> None:
     """Train CONFIG, a TOML file or the name of a packaged one.
@@ -78,10 +82,10 @@ def train(
 
         if run is not None or "train.seed" in overrides:
             raise ConfigError("--seeds makes several runs, each with its own directory; leave out --run and --seed")
-        run_all(make_jobs(config, overrides, parse_seeds(seeds), Path("runs"), data), jobs)
+        run_all(make_jobs(config, overrides, parse_seeds(seeds), Path("runs"), data), jobs, on, memory)
         return
-    if jobs is not None or data is not None:
-        raise ConfigError("--jobs and --data need --seeds")
+    if jobs is not None or data is not None or on is not None:
+        raise ConfigError("--jobs, --data and --on need --seeds")
     from rlkit.runs import api
     from rlkit.runs.directory import free_name
     from rlkit.runs.warm_start import pinned

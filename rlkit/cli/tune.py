@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rlkit.cli.batch import cores
+from rlkit.cli.batch import cores, run_all
 from rlkit.cli.console import console, say
-from rlkit.cli.options import JOBS
+from rlkit.cli.options import JOBS, MEMORY, ON
 from rlkit.cli.progress import Display
 from rlkit.errors import ConfigError, RlkitError
 
 if TYPE_CHECKING:
+    from rlkit.runs.launcher import Job
     from rlkit.runs.tuning.search import Search
     from rlkit.runs.tuning.study import Trial
     from rlkit.runs.tuning.tuner import Work
@@ -26,7 +28,17 @@ if TYPE_CHECKING:
 @click.option("--confirm", type=click.IntRange(1, 1000), help="Then train the best settings with so many new seeds.")
 @click.option("--keep-checkpoints", is_flag=True, help="Keep the checkpoints of ended trials; they may be large.")
 @JOBS
-def tune(sweep_file: Path, storage: str | None, confirm: int | None, keep_checkpoints: bool, jobs: int | None) -> None:
+@ON
+@MEMORY
+def tune(
+    sweep_file: Path,
+    storage: str | None,
+    confirm: int | None,
+    keep_checkpoints: bool,
+    jobs: int | None,
+    on: str | None,
+    memory: float,
+) -> None:
     """Search good settings with Optuna, over the keys that SWEEP.toml names.
 
     \b
@@ -50,7 +62,8 @@ def tune(sweep_file: Path, storage: str | None, confirm: int | None, keep_checkp
     rlkit tune sweep.toml --confirm 5
     rlkit tune sweep.toml --storage /shared/study.journal     # started on several machines, they share the trials
     """
-    from rlkit.runs.runner import LocalExecutor, Runner
+    from rlkit.runs.cluster.executors import executor_for
+    from rlkit.runs.runner import Runner
     from rlkit.runs.tuning.search import Search
     from rlkit.runs.tuning.tuner import Tuner
 
@@ -62,20 +75,20 @@ def tune(sweep_file: Path, storage: str | None, confirm: int | None, keep_checkp
         f"runs and results in {study.folder}",
         markup=False,
     )
-    limit = jobs or max(1, cores() // search.config.train.threads)
+    executor = executor_for(on, jobs, max(1, cores() // search.config.train.threads), memory)
     with Display("trials", study.wanted, len(ended)) as display:
 
         def show(trial: Trial, value: float | None, work: Work) -> None:
             display.advance()
             console.print(_line(search, trial, value, work), markup=False, soft_wrap=True)
 
-        runner = Runner(LocalExecutor(limit), display.show)
+        runner = Runner(executor, display.show)
         tuner = Tuner(study, runner, search.jobs, show, keep_checkpoints=keep_checkpoints)
         tuner.run(lambda others: say(_waiting(others)))
         display.show({})
     if runner.signal is not None:
         raise Stopped(runner.signal, len(study.done()), study.wanted)
-    _report(search, confirm, jobs)
+    _report(search, confirm, partial(run_all, limit=jobs, on=on, memory=memory))
 
 
 class Stopped(RlkitError):
@@ -102,7 +115,7 @@ def _waiting(others: Mapping[int, str]) -> str:
     return f"all trials are taken; waiting for trial {who}, to go on with it if its process dies"
 
 
-def _report(search: Search, confirm: int | None, jobs: int | None) -> None:
+def _report(search: Search, confirm: int | None, train: Callable[[Sequence[Job]], None]) -> None:
     """The best settings, what mattered, the files that were written, and how far the best score can be trusted."""
     study, best = search.study, search.study.best()
     ended = study.done()
@@ -125,7 +138,7 @@ def _report(search: Search, confirm: int | None, jobs: int | None) -> None:
             f"seeds {search.sweep.seeds}; --confirm 5 trains these settings with 5 other seeds"
         )
         return
-    _confirm(search, best.value or 0.0, confirm, jobs)
+    _confirm(search, best.value or 0.0, confirm, train)
 
 
 def _draw(search: Search) -> None:
@@ -143,15 +156,14 @@ def _draw(search: Search) -> None:
     console.print(f"written: {file}, one line per trial", markup=False)
 
 
-def _confirm(search: Search, promised: float, count: int, jobs: int | None) -> None:
-    from rlkit.cli.batch import run_all
+def _confirm(search: Search, promised: float, count: int, train: Callable[[Sequence[Job]], None]) -> None:
     from rlkit.files import FileLock, Taken
     from rlkit.runs.tuning.search import MEASURES
 
     planned = search.confirmation(count)
     try:
         with FileLock(search.study.folder / "confirm.lock"):
-            run_all(planned, jobs)
+            train(planned)
     except Taken as error:
         raise ConfigError(f"another process confirms this study ({error})") from error
     mean, interval = search.scores(planned)

@@ -55,6 +55,34 @@ class WarmStartConfig(Model):
     env_steps: int | None = Field(default=None, description="The step of its policy; set when the run is made.")
 
 
+class ActorsConfig(Model):
+    """The table `train.actors`: the training environments are on other processes or machines, the learner is here."""
+
+    count: int = Field(default=1, ge=1, le=1024, description="Actors; each has train.num_envs / count environments.")
+    on: Literal["ray"] = Field(default="ray", description="What starts them; needs the extra `cluster`.")
+    address: str | None = Field(
+        default=None, description="HOST:PORT of a Ray cluster. Default: the one that runs here, else this machine."
+    )
+    cpus: float = Field(default=1.0, gt=0, description="Cores that each actor reserves; less than 1 if it waits much.")
+    push_every: int = Field(
+        default=16, ge=1, description="Steps of each environment after which an actor gets new parameters."
+    )
+    epsilon: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Each actor explores with an epsilon of its own: actor i of n with epsilon^(1 + 7 i / (n - 1)) "
+        "(Horgan et al. 2018, with 0.4). Default: all have the agent's.",
+    )
+
+    def epsilons(self) -> list[float]:
+        """One per actor; [] if they have the agent's."""
+        if self.epsilon is None:
+            return []
+        last = max(1, self.count - 1)
+        return [self.epsilon ** (1 + 7 * number / last) for number in range(self.count)]
+
+
 class TrainConfig(Model):
     """Length of training, seed, device, logging and checkpoints."""
 
@@ -109,11 +137,24 @@ class TrainConfig(Model):
         description="Begins with the policy of another run, instead of a random one. Default: no. False: an inherited "
         "table is dropped.",
     )
+    actors: ActorsConfig | None = Field(
+        default=None,
+        description="Actors on other machines. Such runs cannot be repeated exactly, and resume with new episodes. "
+        "Default: none, the environments are stepped here.",
+    )
     visits: VisitsConfig | None = Field(
         default=None,
         description="Draws the positions that training visited, at each evaluation. Default: no picture. False: an "
         "inherited table is dropped.",
     )
+
+    @model_validator(mode="after")
+    def _actors_share_the_environments(self) -> Self:
+        if self.actors is not None and self.num_envs % self.actors.count:
+            raise ValueError(
+                f"train.num_envs = {self.num_envs} must be a multiple of train.actors.count = {self.actors.count}"
+            )
+        return self
 
 
 class StopConfig(Model):

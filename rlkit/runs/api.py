@@ -154,7 +154,7 @@ def run_info(config: Config, device: torch.device) -> dict[str, Any]:
         "machine": machine(),
         "date": today(),
         "protocol": Evaluator(config).protocol(config.evaluation.final_episodes, "unfinished"),
-        "approximate": [],
+        "approximate": [0] if config.train.actors else [],  # the order of their data is not fixed
     }
 
 

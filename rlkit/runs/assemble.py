@@ -11,7 +11,7 @@ import torch
 
 from rlkit import plugins
 from rlkit.agent import Agent, AgentContext, HasNetworks, HasSampling, Policy
-from rlkit.config.tables import Config
+from rlkit.config.tables import ActorsConfig, Config
 from rlkit.devices import choose_device
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
@@ -28,7 +28,7 @@ from rlkit.training.action_log import ActionLog
 from rlkit.training.evaluation import Scores, evaluate, protocol_of
 from rlkit.training.rollout import Rollout
 from rlkit.training.trainer import Stop, Trainer
-from rlkit.types import ACTION_MASK, EnvSpec, LayerSummary, Mode, Purpose, State, StepBatch
+from rlkit.types import ACTION_MASK, EnvSpec, LayerSummary, Metrics, Mode, Purpose, State, StepBatch
 
 
 @dataclass
@@ -168,7 +168,7 @@ def assemble(
     train, resumed = config.train, resumed_at is not None
     device = choose_device(train.device)
     factories = {name: _sink(name) for name in train.sinks}
-    environments = plugins.load(plugins.ENVS, config.env.name).make(config.env, train.num_envs, Purpose.TRAIN)
+    environments = _environments(config)
     stop, hooks = stop or Stop(), hooks or Hooks()
     evaluator = Evaluator(config, stop=stop, follows_seeds=follows_seeds, spec=environments.spec)
     try:
@@ -181,7 +181,7 @@ def assemble(
         action_log = ActionLog(streams, train.num_envs, train.reseed_after, run.tapes, 10**6 * train.action_log_size)
         trainer = Trainer(
             agent=agent,
-            rollout=Rollout(environments, action_log, streams.generator("act"), Mode.EXPLORE),
+            rollout=Rollout(environments, action_log, streams.generator("act"), Mode.EXPLORE),  # replaced by actors
             action_log=action_log,
             train=train,
             evaluation=config.evaluation,
@@ -194,6 +194,8 @@ def assemble(
             on_step=hooks.on_step,
             on_evaluation=hooks.on_evaluation,
         )
+        if train.actors is not None:
+            trainer.rollout = _remote(config, train.actors, environments.spec, trainer.meters.add)
         protocol = evaluator.protocol(config.evaluation.episodes, "current, during training")
         context = SinkContext(run.path, config, of_run(config.tables()), protocol, resumed_at or 0)
         sinks: list[Sink] = [LineLog(run.metrics, resumed_at or 0)]
@@ -205,6 +207,25 @@ def assemble(
     gc.collect()
     gc.freeze()  # later collections skip what was imported and built
     return Session(trainer, run, evaluator, device, environments, sinks)
+
+
+def _environments(config: Config) -> Environments:
+    """The training environments; with actors, only what is known of them."""
+    if config.train.actors is not None:
+        from rlkit.runs.cluster.actors import NoEnvironments
+
+        return cast(Environments, NoEnvironments(_spec(config)))
+    environments: Environments = plugins.load(plugins.ENVS, config.env.name).make(
+        config.env, config.train.num_envs, Purpose.TRAIN
+    )
+    return environments
+
+
+def _remote(config: Config, actors: ActorsConfig, spec: EnvSpec, report: Callable[[Metrics], None]) -> Rollout:
+    from rlkit.runs.cluster.actors import RemoteRollout
+    from rlkit.runs.cluster.on_ray import RayFleet
+
+    return cast(Rollout, RemoteRollout(RayFleet(config), actors, spec, report))
 
 
 def _sink(name: str) -> Callable[[SinkContext], Sink]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -70,10 +71,13 @@ class LocalExecutor:
         self._configs.cleanup()
 
 
-def start_process(config: str, run: Path, threads: int, folder: Path, *, resume: bool) -> subprocess.Popen[bytes]:
+def start_process(
+    config: str, run: Path, threads: int, folder: Path, *, resume: bool, dies_with_parent: bool = False
+) -> subprocess.Popen[bytes]:
     """Starts the process of one run, with its output in `log_of(run)`.
 
-    config: the text of its config, which is written into `folder`. threads: of numerical libraries.
+    config: the text of its config, which is written into `folder`. threads: of numerical libraries. dies_with_parent:
+    the system sends it SIGTERM when the calling thread's process dies, however it dies (Linux only).
     """
     run.parent.mkdir(parents=True, exist_ok=True)
     file = folder / f"{run.name}.toml"
@@ -84,8 +88,17 @@ def start_process(config: str, run: Path, threads: int, folder: Path, *, resume:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "rlkit.cli", *command],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            env={"OMP_NUM_THREADS": str(threads), **os.environ}, start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)} if dies_with_parent else
+            {"OMP_NUM_THREADS": str(threads), **os.environ},
+            start_new_session=True, preexec_fn=_dying_with_parent() if dies_with_parent else None,
         )  # fmt: skip
+
+
+def _dying_with_parent() -> Callable[[], None] | None:
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # loaded before the fork
+    return lambda: prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +133,15 @@ class Runner:
         self._executor, self._on_change, self._every = executor, on_change, every
         self._running: dict[str, tuple[Job, Process]] = {}
         self._losses: dict[str, int] = {}
+        self._lost_jobs: list[Job] = []  # to be started again, when their old processes have let go of them
+        self._given_up: list[Ended] = []  # lost jobs that were stopped
         self._stopping: set[str] = set()  # jobs that were asked to end, other than by a signal
         self._told: set[str] = set()  # jobs whose processes got the signal
         self.signal: int | None = None  # received
 
     @property
     def running(self) -> dict[str, Job]:
-        return {name: job for name, (job, _) in self._running.items()}
+        return {name: job for name, (job, _) in self._running.items()} | {job.name: job for job in self._lost_jobs}
 
     def run(self, found: Plan) -> Outcome:
         """Runs all jobs of the plan. One failure does not stop the rest."""
@@ -136,7 +151,7 @@ class Runner:
             log_of(job.run).unlink(missing_ok=True)  # left if this command was killed while the run went on
         waiting = [*found.to_resume, *found.to_train]
         with self.forwarding_signals():
-            while self._running or (waiting and self.signal is None):
+            while self.running or (waiting and self.signal is None):
                 while waiting and self.fits(waiting[0]):
                     self.start(waiting.pop(0))
                 for ended in self.wait():
@@ -149,7 +164,7 @@ class Runner:
 
     def fits(self, job: Job) -> bool:
         """Whether another run like `job` may be started now."""
-        return self.signal is None and len(self._running) < self._executor.limit(job)
+        return self.signal is None and len(self.running) < self._executor.limit(job)
 
     def start(self, job: Job) -> None:
         """Starts a run, or resumes it if it has a checkpoint."""
@@ -160,6 +175,9 @@ class Runner:
 
     def stop(self, job: Job) -> None:
         """Lets a running job write a checkpoint and end."""
+        if job in self._lost_jobs:
+            self._lost_jobs.remove(job)
+            self._given_up.append(Ended(job, finished=False))
         if job.name in self._running and job.name not in self._stopping:
             self._stopping.add(job.name)
             self._running[job.name][1].send_signal(signal.SIGTERM)
@@ -167,7 +185,7 @@ class Runner:
     def wait(self) -> list[Ended]:
         """Waits for a moment. Returns the runs that have ended since the last call."""
         time.sleep(self._every)
-        ended = [found for name in list(self._running) if (found := self._poll(name)) is not None]
+        ended = self._start_lost() + [found for name in list(self._running) if (found := self._poll(name)) is not None]
         self._on_change(self.running)
         return ended
 
@@ -201,8 +219,20 @@ class Runner:
         self._losses[job.name] = self._losses.get(job.name, 0) + 1
         if self._losses[job.name] > LOSSES:
             return Ended(job, finished=False, error=f"its machine was lost {LOSSES + 1} times, lastly: {why}")
-        self.start(job)
+        self._lost_jobs.append(job)
         return None
+
+    def _start_lost(self) -> list[Ended]:
+        """Starts lost jobs whose runs nothing writes to any more. Returns those that were given up meanwhile."""
+        if self.signal is not None:
+            self._given_up += [Ended(job, finished=False) for job in self._lost_jobs]
+            self._lost_jobs = []
+        for job in list(self._lost_jobs):
+            if not job.run.is_dir() or not RunDirectory(job.run).is_locked:
+                self._lost_jobs.remove(job)
+                self.start(job)
+        given_up, self._given_up = self._given_up, []
+        return given_up
 
     @contextmanager
     def forwarding_signals(self) -> Iterator[None]:

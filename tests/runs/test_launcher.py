@@ -122,7 +122,7 @@ def test_one_failing_run_ends_no_other(place: Path, in_process: None) -> None:
         done = call("train", "small.toml", "--seeds", "0-2", "--jobs", "2")
     assert done.exit_code == 1
     assert "failed: small-seed0: " in done.output
-    assert f"(pid {os.getpid()})" in done.output
+    assert f"(pid {os.getpid()} on " in done.output
     assert "failed: small-seed1: " in done.output
     assert "small-seed1 exists" in done.output
     assert "2 of 3 runs failed" in done.output

@@ -85,6 +85,10 @@ UNSEEN = {
         for key in ("run", "checkpoint", "replay", "bonus", "experiment", "digest", "env_steps")
     },
     "train.reward_scale": "the agent here does not learn; test_trainer.py has it",
+    **{
+        f"train.actors{key}": "it needs a cluster; test_actors.py and test_cluster.py have it"
+        for key in ("", ".count", ".on", ".address", ".cpus", ".push_every", ".epsilon")
+    },
     "evaluation.sample": "the agent here has nothing to sample; test_assemble.py has it",
 }
 
@@ -136,7 +140,8 @@ def test_equal_runs_leave_the_same(usual: Any, tmp_path: Path) -> None:
 
 
 def test_every_key_is_among_these() -> None:
-    config = resolve("test", {**STOPPING, "train": {**RUN["train"], "warm_start": {"run": "another"}}})
+    train = {**RUN["train"], "warm_start": {"run": "another"}, "actors": {"count": 1}}
+    config = resolve("test", {**STOPPING, "train": train})
     found = {f"train.{key.path}" for key, _ in keys(config.train)}
     found |= {f"evaluation.{key.path}" for key, _ in keys(config.evaluation)}
     assert found == KEYS.keys() | UNSEEN.keys()
