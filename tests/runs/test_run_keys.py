@@ -87,7 +87,7 @@ UNSEEN = {
     "train.reward_scale": "the agent here does not learn; test_trainer.py has it",
     **{
         f"train.actors{key}": "it needs a cluster; test_actors.py and test_cluster.py have it"
-        for key in ("", ".count", ".on", ".address", ".cpus", ".push_every", ".epsilon")
+        for key in ("", ".count", ".address", ".cpus", ".push_every", ".epsilon")
     },
     "evaluation.sample": "the agent here has nothing to sample; test_assemble.py has it",
 }
