@@ -13,6 +13,7 @@ import torch
 
 from agents.dqn import plugin as dqn
 from helpers.command import call
+from rlkit.agent import ScoreFunction
 from rlkit.errors import SpecError
 from rlkit.look.attack import ATTACKS, Attacked, Bounds, Perturbation, loss, smallest_change
 from rlkit.look.playing import load_for_looking
@@ -98,6 +99,19 @@ def test_pixels_are_counted_in_grey_levels_and_stay_in_their_range() -> None:
     assert set(np.unique(change).tolist()) == {0.0, 0.5}
     assert seen[0].min() == 0
     assert seen[0].max() == 255
+
+
+@pytest.mark.parametrize("kind", ["sign", "pgd"])
+def test_flat_scores_are_attacked_too(kind: Any) -> None:
+    """captum leaves entries alone whose gradient is below 1e-6."""
+    bounds = Bounds(torch.full((2,), -9.0), torch.full((2,), 9.0), "units of the observation")
+
+    def function(obs: torch.Tensor) -> torch.Tensor:
+        return torch.stack([1.0 + 1e-8 * obs.sum(1), 0.0 * obs.sum(1)], 1)
+
+    score = ScoreFunction("values", (), np.zeros(1, np.int64), lambda obs: obs, function, torch.nn.Linear(1, 1))
+    found = Perturbation(kind, 0.5, bounds, np.random.default_rng(0))(score, torch.zeros(1, 2))
+    assert found.tolist() == [[-0.5, -0.5]]
 
 
 def test_observations_without_small_changes_are_refused() -> None:

@@ -9,16 +9,20 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import rlkit
 from envs.gymnasium import register_ids
 from envs.screens import view_cells
 from helpers.command import call
+from rlkit.agent import ScoreFunction
 from rlkit.config.load import resolve
-from rlkit.look.explain import Kept, _decisive
+from rlkit.look.explain import Kept, _decisive, explain
 from rlkit.look.overlay import on_screen, overlaid
-from rlkit.types import Observation
+from rlkit.look.playing import load_for_looking
+from rlkit.runs.policy import LoadedPolicy
+from rlkit.types import ActorOutput, Mode, Observation
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +50,37 @@ def test_maps_over_pictures(tmp_path: Path) -> None:
     run = ROOT / "pretrained" / "minatar-breakout"
     shown(run, "--out", picture, "--method", "occlusion", "--frames", 2)
     assert picture.stat().st_size < 100_000
+
+
+class Linear:
+    """A policy as somebody else would write it: values are linear in the observation."""
+
+    def __init__(self) -> None:
+        self.layer = torch.nn.Linear(4, 2)
+
+    def initial_state(self, num_envs: int) -> dict[str, Any]:
+        return {}
+
+    def load_policy_state(self, state: Any) -> None:
+        """Nothing to load."""
+
+    def act(self, observation: Observation, state: Any, rng: Any, mode: Mode) -> ActorOutput:
+        with torch.no_grad():
+            return ActorOutput(self.layer(torch.from_numpy(observation.obs)).argmax(1).numpy(), {}, {})
+
+    def score_functions(self, observation: Observation, state: Any) -> list[ScoreFunction]:
+        action = self.act(observation, state, None, Mode.EVALUATE).action
+        return [ScoreFunction("action values", (), action, lambda obs: obs, self.layer, self.layer)]
+
+
+def test_a_policy_of_somebody_else_is_explained() -> None:
+    loaded, policy = load_for_looking(ROOT / "pretrained" / "cartpole"), Linear()
+    other = LoadedPolicy(policy, loaded.spec, loaded.config, 0)
+    found = explain(other, 1, "gradient", 4, lambda done, total: None)
+    weights = policy.layer.weight.detach().abs().numpy()
+    assert len(found.moments) == found.returns[0]
+    assert np.allclose(found.parts[0].maps, weights[found.parts[0].chosen])
+    assert [moment.action for moment in found.moments] == found.parts[0].chosen.tolist()
 
 
 def test_policies_without_a_network_and_missing_packages_are_one_line(
