@@ -137,7 +137,21 @@ WORDS = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6),  # as a process can be given
     st.sampled_from(f"{OPTIONS} {VALUES}".split(" ")),
 )
-COMMANDS = ["train", "sweep", "resume", "evaluate", "explain", "attack", "probe", "episodes", "compare", "plot", "list", "check", "describe"]
+COMMANDS = [
+    "train",
+    "sweep",
+    "resume",
+    "evaluate",
+    "explain",
+    "attack",
+    "probe",
+    "episodes",
+    "compare",
+    "plot",
+    "list",
+    "check",
+    "describe",
+]
 
 
 @cases(30)
