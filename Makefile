@@ -8,6 +8,8 @@
 # make soak       kill hundreds of training processes and compare what they leave with uninterrupted runs (an hour; may be
 #                 interrupted and started again)
 # make fuzz       12,500 bad inputs: configs, command lines, files of runs, results (an hour)
+# make docs       the documentation as a site, in build/site; warnings are errors
+# make test-docs  build it, follow its links, open its pages and a report in headless Chromium, and take screenshots
 # make results    write the tables and draw the pictures of README and docs anew, from the committed result files
 # make test-lowest  the fast tests on the lowest versions that pyproject.toml allows
 # make clean      remove the virtual environments
@@ -30,7 +32,7 @@ FAST := $(PYTEST) -m "not slow"
 EXTRAS := dev,worlds,report,video,tune,onnx,look
 OTHER_EXTRAS := benchmarks,notebooks,wandb,mlflow,cluster
 
-.PHONY: fuzz soak train test test-slow test-extras check results format lint test-lowest install clean
+.PHONY: docs test-docs fuzz soak train test test-slow test-extras check results format lint test-lowest install clean
 
 train: $(STAMP)
 	$(BIN)/rlkit train quickstart_plain
@@ -58,6 +60,14 @@ fuzz: $(STAMP)
 
 check: lint
 	$(BIN)/$(FAST) --durations=10
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[$(EXTRAS),docs]'
+	rm -rf rlkit.egg-info
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . build/site
+
+test-docs: docs
+	$(BIN)/python docs/browse.py build/site build/screenshots
 
 results: $(STAMP)
 	$(BIN)/python docs/worlds.py

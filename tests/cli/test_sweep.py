@@ -44,7 +44,7 @@ def test_a_sweep_runs_and_is_compared(place: Path, in_process: None) -> None:
     names = sorted(file.name for file in (place / "data" / "small").iterdir())
     assert names == [f"epsilon={value}-seed{seed}.json" for value in ("0", "0.5") for seed in (0, 1)]
     assert "epsilon 0.5" in done.output
-    assert "not averaged" in done.output, "another evaluation epsilon is another protocol"
+    assert "neither averaged" in done.output, "another evaluation epsilon is another protocol"
     assert call("sweep", "nowhere.toml").exit_code == 2
 
 
