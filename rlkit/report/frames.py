@@ -28,11 +28,11 @@ def load_results(paths: Paths = "runs") -> DataFrame:
 
     paths: run directories, result files, or folders of them, as for `rlkit compare`.
 
-    Columns: run, group (the label that `rlkit compare` gives it), library, experiment, environment, seed, env_steps,
-    finished; episodes, return_mean, return_iqm, return_std, return_min and return_max of the final evaluation (NaN
-    while unfinished); hours and processor_hours of training; path; and the config, one column for each dotted key, such as
-    "agent.learning_rate". Warns of each path that cannot be used. Raises ConfigError if no run is found, or pandas is
-    not installed.
+    Columns: run, group (the label that `rlkit compare` gives it), library, experiment, environment, seed,
+    env_steps, finished; episodes, return_mean, return_iqm, return_std, return_min and return_max of the final
+    evaluation (NaN while unfinished); hours and processor_hours of training; path; and the config, one column for
+    each dotted key, such as "agent.learning_rate". Warns of each path that cannot be used. Raises ConfigError if no
+    run is found, or pandas is not installed.
     """
     pandas = needed("pandas", "load_results")
     rows = [{**_facts(run, name, label), **run.config} for run, name, label in _labelled(paths)]
