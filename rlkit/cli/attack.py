@@ -40,7 +40,9 @@ def _sizes(context: click.Context, option: click.Parameter, text: str | None) ->
 )
 @click.option("--episodes", type=click.IntRange(1, 64), default=5, show_default=True, help="Episodes, each of a seed.")
 @click.option(
-    "--steps", type=click.IntRange(0), default=500, show_default=True, help="Steps of an episode that count; 0: all."
+    "--steps",
+    type=click.IntRange(0),
+    help="Steps of an episode that count; 0: all. Default: 500, of pictures larger than 25 pixels 150.",
 )
 @click.option("--checkpoint", default="last", show_default=True, help="last, best, or the step of a checkpoint.")
 @click.option("--json", "data", type=click.Path(path_type=Path), help="File for the numbers; default RUN/attack.json.")
@@ -51,7 +53,7 @@ def attack(
     run: Path,
     epsilon: tuple[float, ...] | None,
     episodes: int,
-    steps: int,
+    steps: int | None,
     checkpoint: str,
     data: Path | None,
     out: tuple[Path, ...],
@@ -68,12 +70,20 @@ def attack(
     from rlkit.look.extra import needed
     from rlkit.look.pictures import save
     from rlkit.look.playing import load_for_looking
-    from rlkit.look.robustness import default_sizes, robustness, robustness_picture, sentence, table_of
+    from rlkit.look.robustness import (
+        default_sizes,
+        default_steps,
+        robustness,
+        robustness_picture,
+        sentence,
+        table_of,
+    )
 
     ask(run, trust)
     needed("captum.robust", "rlkit attack")
     loaded = load_for_looking(run, checkpoint, dict(map(parse_override, settings)))
     sizes = default_sizes(loaded) if epsilon is None else epsilon
+    steps = default_steps(loaded) if steps is None else steps
     with counting("attacks") as progress:
         found = robustness(loaded, sizes, episodes, steps or None, progress)
     files, data = out or (run / "attack.png",), data or run / "attack.json"

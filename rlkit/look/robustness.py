@@ -21,7 +21,8 @@ from rlkit.look.attack import (
     float_observations,
     smallest_change,
 )
-from rlkit.look.explain import Kept, Progress
+from rlkit.look.attribution import LARGE
+from rlkit.look.explain import Kept, Progress, is_picture
 from rlkit.look.pictures import new_figure, title
 from rlkit.look.playing import play, require_scores
 from rlkit.runs.assemble import evaluation_mode
@@ -58,6 +59,11 @@ class Robustness:
 
 def default_sizes(loaded: LoadedPolicy) -> tuple[float, ...]:
     return GREY_SIZES if Bounds.of(loaded.spec).unit == "1/255" else SIZES
+
+
+def default_steps(loaded: LoadedPolicy) -> int:
+    """Steps of an episode for which the command takes less than two minutes."""
+    return 150 if is_picture(loaded) and max(loaded.spec.observation_space.shape or ()) > LARGE else 500
 
 
 def robustness(
