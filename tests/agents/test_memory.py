@@ -41,6 +41,7 @@ CHECKED: dict[str, tuple[str, dict[str, Any]]] = {
             "sequence_steps": 6,
             "bonus": {"hash": {"type": "simhash", "bits": 8}, "count_of": "pair"},
             "bonus_value": {},
+            "overlap": True,
             "network": {"hidden": (8,), "memory": {"type": "lstm", "size": 4, "last_action": True}, **WEIGHT},
         },
     ),
