@@ -94,11 +94,16 @@ def start_process(
         )  # fmt: skip
 
 
-def _dying_with_parent() -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl  # loaded before the fork
-    return lambda: prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+def _dying_with_parent() -> Callable[[], None]:
+    """What the child does before it begins; it also takes signals that its parent blocks, as Ray's workers do SIGINT."""
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # loaded before the fork
+
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if prctl is not None:
+            prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+    return prepare
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from rlkit.errors import ConfigError, RlkitError
 from rlkit.runs.cluster.executors import SharedFolder, executor_for, sees
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.launcher import Job, make_jobs, plan
-from rlkit.runs.runner import LOSSES, Lost, Runner
+from rlkit.runs.runner import LOSSES, Lost, Runner, start_process
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,19 @@ def test_slurm_is_missing_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submitit.AutoExecutor, "which", staticmethod(lambda: "local"))
     with pytest.raises(RlkitError, match="there is no command srun on this machine"):
         executor_for("slurm", None, 1, 1.0)
+
+
+def test_a_run_gets_the_signals_that_its_starter_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's workers block SIGINT, and a process inherits what its parent blocks."""
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: popen(["sleep", "60"], **options))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = start_process("", tmp_path / "run", 1, tmp_path, resume=False, dies_with_parent=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == -signal.SIGINT
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
