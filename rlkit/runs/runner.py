@@ -95,7 +95,7 @@ def start_process(
 
 
 def _dying_with_parent() -> Callable[[], None]:
-    """What the child does before it begins; it also takes signals that its parent blocks, as Ray's workers do SIGINT."""
+    """What the child does before it begins: it also takes signals that its parent blocks, as Ray workers do SIGINT."""
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # loaded before the fork
 
     def prepare() -> None:
