@@ -37,7 +37,7 @@ TINY = {  # whatever a command's budget is
     "train.steps": 200, "train.checkpoint_every": 100, "train.log_every": 100,
     "evaluation.every": 100, "evaluation.episodes": 1, "evaluation.final_episodes": 2,
 }  # fmt: skip
-TINY_WHERE_THERE = {"learning_starts": 50, "replay_capacity": 1000, "max_episode_steps": 100}
+TINY_WHERE_THERE = {"learning_starts": 50, "replay_capacity": 2000, "max_episode_steps": 100}
 TINY_ATARI = {"env.protocol": "custom", "env.max_frames": 400}
 
 
