@@ -179,6 +179,7 @@ class Reader:
 
     def _tune(self, words: list[str]) -> None:
         """Up to the first trial; the file is checked with every bound and every choice."""
+        pytest.importorskip("optuna", reason="needs the extra `tune`: run `make install`")
         from rlkit.runs.tuning.search import Search
 
         options = main.commands["tune"].make_context("tune", list(words[1:])).params

@@ -16,6 +16,7 @@ import rlkit
 from helpers.command import call
 from rlkit.runs.tuning.search import Search
 
+pytest.importorskip("optuna", reason="needs the extra `tune`: run `make install`")
 HEAD = 'config = "small.toml"\n[set]\nevaluation.every = 50\n'
 EPSILON = "[search.keys]\nevaluation.epsilon = [0.0, 0.5, 1.0]\n"
 

@@ -72,6 +72,7 @@ def test_a_wrong_file_is_refused(small_run: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_what_cannot_be_exported(place: Path, small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra `onnx`: run `make install`")
     run = rlkit.train("small.toml", {"train.sinks": []}, run="run")
     with pytest.raises(ConfigError, match='agent "random" with these settings has no policy that can be exported'):
         export(run.path, place / "x.onnx")

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 
 from rlkit.config.load import load
@@ -22,6 +21,7 @@ from rlkit.runs.tuning.space import Space
 from rlkit.runs.tuning.study import Study, Trial
 from rlkit.runs.tuning.tuner import Curve, Tuner, Work, objective_of
 
+optuna = pytest.importorskip("optuna", reason="needs the extra `tune`: run `make install`")
 KEYS: dict[str, Any] = {
     "agent.learning_rate": Range(low=1e-5, high=1e-2, log=True),
     "agent.n_step": Range(low=1, high=5),
