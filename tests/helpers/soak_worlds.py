@@ -49,7 +49,7 @@ PQN = {
     "name": "pqn", "rollout_steps": 16, "minibatch_size": 8, "epochs": 2, "network": {"hidden": [16]},
     "epsilon": {"steps": 200}, "bonus": {"type": "rnd", "outputs": 8},
 }  # fmt: skip
-MEMORY = {"size": 8, "last_action": True}
+RECALLING = {"hidden": [16], "memory": {"size": 8, "last_action": True}}
 BREAKOUT = {
     "name": "atari", "game": "breakout", "protocol": "custom", "sticky_actions": 0.25, "noop_max": 10,
     "life_loss": True,
@@ -69,9 +69,9 @@ WORLDS: dict[str, dict[str, Any]] = {
     "learned codes": _dqn(ROOM, network={"encoder": "impala", "hidden": [16]}, bonus=CODES),
     "PPO, in the middle of rollouts": {"env": SEA, "agent": PPO},
     "PQN, in the middle of rollouts": {"env": CARTPOLE, "agent": PQN},
-    "DQN with memory": _dqn(CARTPOLE, network={"hidden": [16], "memory": MEMORY}),
-    "PPO with memory": {"env": CARTPOLE, "agent": {**PPO, "bonus": False, "network": {"hidden": [16], "memory": MEMORY}}},
-    "PQN with memory": {"env": CARTPOLE, "agent": {**PQN, "network": {"hidden": [16], "memory": MEMORY}}},
+    "DQN with memory": _dqn(CARTPOLE, network=RECALLING),
+    "PPO with memory": {"env": CARTPOLE, "agent": {**PPO, "bonus": False, "network": RECALLING}},
+    "PQN with memory": {"env": CARTPOLE, "agent": {**PQN, "network": RECALLING}},
     "weight normalisation": _dqn(CARTPOLE, network=NORMALISED),
     "ALE, sticky actions": _dqn(BREAKOUT, network={"encoder": "nature", "hidden": [16]}),
     "worker processes": _dqn({**CARTPOLE, "mode": "async"}),
