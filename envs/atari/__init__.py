@@ -43,11 +43,14 @@ class AtariPlugin:
             "life loss": "ends the value, not the episode" if options.life_loss else "no signal",
             "time limit": f"{options.max_frames:,} frames",
             "observation": f"{STACK} x {SIDE} x {SIDE} grey, frame skip {FRAME_SKIP}, newest two pooled",
+            **{key: str(value) for key in ("mode", "difficulty") if (value := getattr(config, key)) is not None},
             "emulator": f"ale-py {ale_py.__version__}, {config.backend} backend",
         }
 
     def reference_scores(self, config: AtariConfig) -> Mapping[str, Any] | None:
-        """Random and human scores of 57 games, measured with 30 no-ops and without sticky actions."""
+        """Random and human scores of 57 games, measured with 30 no-ops and no sticky actions, in the first mode."""
+        if config.mode or config.difficulty:
+            return None
         return atari_scores().get(game_of(config.game) or "")
 
     def labels(self, config: AtariConfig) -> tuple[AtariConfig, Mapping[str, tuple[str, int]]]:

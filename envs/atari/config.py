@@ -88,6 +88,10 @@ class AtariConfig(PluginConfig):
     signals: tuple[Literal["ram"], ...] = Field(
         (), description='["ram"]: the 128 bytes of the console\'s memory with each observation (gymnasium backend).'
     )
+    mode: int | None = Field(None, description="The game's mode (gymnasium backend). Default: its first one.")
+    difficulty: int | None = Field(
+        None, description="The position of the difficulty switch (gymnasium backend). Default: the game's first one."
+    )
     threads: int = Field(
         0, ge=0, le=1024, description="Emulator threads of the vector backend; 0: one per core. Results are the same."
     )
@@ -119,6 +123,9 @@ class AtariConfig(PluginConfig):
     def _suits_its_backend(self) -> Self:
         if self.backend == "vector" and self.signals:
             raise ValueError('signals = ["ram"] is not supported by backend = "vector"; use backend = "gymnasium"')
+        for key in ("mode", "difficulty"):
+            if self.backend == "vector" and getattr(self, key) is not None:
+                raise ValueError(f'{key} is not supported by backend = "vector"; use backend = "gymnasium"')
         if self.backend == "gymnasium" and self.threads:
             raise ValueError(f'threads = {self.threads} is for backend = "vector" only; remove it')
         if self.backend == "gymnasium" and self.options.fire_reset:

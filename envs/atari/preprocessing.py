@@ -38,6 +38,8 @@ class Build:
             repeat_action_probability=options.sticky_actions,
             full_action_space=options.full_action_space,
             max_num_frames_per_episode=options.max_frames,
+            mode=self.config.mode,
+            difficulty=self.config.difficulty,
         )
         try:
             env = AtariPreprocessing(game, noop_max=options.noop_max, frame_skip=FRAME_SKIP, screen_size=SIDE)
@@ -104,9 +106,21 @@ class LivesCounted:
         return replace(observation, signals=shown)
 
 
+def _refuse_other_modes(config: AtariConfig) -> None:
+    """Raises ConfigError for a mode or a difficulty that the game does not have."""
+    if config.mode is None and config.difficulty is None:
+        return
+    emulator = AtariEnv(game=config.game).ale
+    for key, known in (("mode", emulator.getAvailableModes()), ("difficulty", emulator.getAvailableDifficulties())):
+        value = getattr(config, key)
+        if value is not None and value not in known:
+            raise ConfigError(f"env.{key} = {value}: {config.game} has {', '.join(map(str, known))}")
+
+
 def make(config: AtariConfig, num_envs: int, *, render: bool) -> Environments:
     """N environments in this process. Raises ConfigError if OpenCV is missing."""
     build, signals = Build(config), Signals("ram" in config.signals, render)
+    _refuse_other_modes(config)
     spec = replace(describe(build, num_envs, signals, FRAME_SKIP), world=config.world)
     game = AtariEnv(game=config.game, full_action_space=config.options.full_action_space)
     names = tuple(game.get_action_meanings())

@@ -268,6 +268,23 @@ def test_ram_is_that_of_the_moment() -> None:
     assert score < 0
 
 
+def test_modes_and_difficulties_change_the_game_and_its_protocol() -> None:
+    """Freeway's mode 1 has other traffic; its human score is that of mode 0."""
+    usual, other = (config("freeway", backend="gymnasium", **DETERMINISTIC, **keys) for keys in ({}, {"mode": 1}))
+    pictures = []
+    for each in (usual, other):
+        environments = made(each)
+        begin(environments)
+        pictures.append(np.stack([step(environments, np.zeros(1, np.int64)).after.obs for _ in range(5)]))
+    assert (pictures[0] != pictures[1]).any()
+    assert "mode" not in plugin.protocol(usual)
+    assert plugin.protocol(other)["mode"] == "1"
+    assert plugin.reference_scores(usual) is not None
+    assert plugin.reference_scores(other) is None
+    with pytest.raises(ConfigError, match=r"env\.difficulty = 9: freeway has 0, 1"):
+        made(config("freeway", backend="gymnasium", difficulty=9))
+
+
 def test_the_spec_says_what_an_agent_needs() -> None:
     spec = made(config("pong"), 3).spec
     assert (spec.num_envs, spec.num_actions, spec.frame_skip) == (3, 6, 4)
@@ -293,6 +310,7 @@ def test_the_spec_says_what_an_agent_needs() -> None:
         ),
         ('game = "pong"\nprotocol = "nature"\nlife_loss = false', "life_loss = false contradicts .* which has true"),
         ('game = "pong"\nsignals = ["ram"]', 'is not supported by backend = "vector"; use backend = "gymnasium"'),
+        ('game = "pong"\nmode = 1', 'mode is not supported by backend = "vector"; use backend = "gymnasium"'),
         ('game = "pong"\nsignals = ["rom"]', "env.signals.0: .*'ram'"),
         ('game = "pong"\nbackend = "gymnasium"\nthreads = 2', 'threads = 2 is for backend = "vector"'),
         (
