@@ -146,7 +146,7 @@ def of(name: str, outputs: Tensor) -> Tensor:
     return outputs[..., 3] if name == "ppo" else outputs
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     name=st.sampled_from(["ppo", "pqn"]),
     kind=st.sampled_from(["gru", "lstm"]),
@@ -215,7 +215,7 @@ def test_what_is_learned_from_is_what_acted(
         torch.testing.assert_close(inputs.successors(evaluate), torch.stack(successors), **close)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     burn_in=st.sampled_from([0, 3]),
     n_step=st.sampled_from([1, 3]),

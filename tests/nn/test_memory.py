@@ -43,7 +43,7 @@ def one_by_one(
     return outputs, states
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     kind=st.sampled_from(["gru", "lstm"]),
     steps=st.integers(1, 7),
