@@ -30,7 +30,7 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 FAST := $(PYTEST) -m "not slow"
 
 EXTRAS := dev,worlds,report,video,tune,onnx,look
-OTHER_EXTRAS := benchmarks,notebooks,wandb,mlflow,cluster
+OTHER_EXTRAS := benchmarks,notebooks,wandb,mlflow,cluster,docs
 
 .PHONY: docs test-docs fuzz soak train test test-slow test-extras check results format lint test-lowest install clean
 
