@@ -69,13 +69,15 @@ class SequenceRules:
         ahead = np.minimum(self.n_step, sequences.steps[sequence] - step)  # (M,) steps of each return
         host = np.stack((step, sequence, ahead))
         t, b, n = to_device(host, sequences.obs.device).unbind()
-        reward, adjustment = self._paid(sequences, bonus)  # (B, steps + n - 1)
+        valid = np.arange(self.steps + self.n_step - 1) < sequences.steps[:, None]  # (B, steps + n - 1)
+        reward, adjustment = self._paid(sequences, np.flatnonzero(valid), bonus)
         window = t[:, None] + torch.arange(self.n_step, device=t.device)  # (M, n) places after the burn-in
         window = torch.minimum(window, (t + n - 1)[:, None])
         discounts = sequences.discount[:, lead:]
         total, discount = n_step_return(reward[b[:, None], window], discounts[b[:, None], window], n, self.gamma)
         if adjustment is not None:
-            places = b * reward.shape[1] + t + n - 1
+            places = (np.cumsum(valid) - 1).reshape(valid.shape)[sequence, step + ahead - 1]
+            places = to_device(places, reward.device)
             keep = None if adjustment.keep is None else adjustment.keep.index_select(0, places)
             adjustment = Adjustment(adjustment.added.index_select(0, places), keep)
         batch = Transitions(
@@ -89,22 +91,34 @@ class SequenceRules:
         )
         return batch, b
 
-    def _paid(self, sequences: Sequences, bonus: Bonus) -> tuple[Tensor, Adjustment[Tensor] | None]:
-        """Rewards after the burn-in, clipped and with bonus, (B, T), and the adjustment where each step leads."""
+    def _paid(
+        self, sequences: Sequences, rows: NDArray[np.int64], bonus: Bonus
+    ) -> tuple[Tensor, Adjustment[Tensor] | None]:
+        """Rewards after the burn-in, clipped and with bonus, (B, T), and the adjustment where valid steps lead, (K, A).
+
+        rows: (K,) the valid ones of these B * T steps; a bonus is not asked about the others, which are repetitions.
+        """
         lead = self.burn_in
         reward = clip_reward(sequences.reward[:, lead:], self.reward_clip)
         obs = sequences.obs[:, lead:]
+        chosen = to_device(rows, reward.device)
+
+        def columns(values: Tensor | NDArray[Any]) -> Any:
+            flat = values[:, lead:].reshape(-1, 1, *values.shape[2:])
+            return flat.index_select(0, chosen) if isinstance(flat, Tensor) else flat[rows]
+
         window = Window(
-            obs=obs[:, :-1].flatten(0, 1),
-            action=sequences.action[:, lead:].reshape(-1, 1),
-            reward=reward.reshape(-1, 1),
-            discount=sequences.discount[:, lead:].reshape(-1, 1),
-            steps=torch.ones(reward.numel(), dtype=torch.int64, device=reward.device),
-            next_obs=obs[:, 1:].flatten(0, 1),
-            extras={name: _rows(values[:, lead:]) for name, values in sequences.extras.items()},
+            obs=obs[:, :-1].flatten(0, 1).index_select(0, chosen),
+            action=columns(sequences.action),
+            reward=reward.reshape(-1, 1).index_select(0, chosen),
+            discount=columns(sequences.discount),
+            steps=torch.ones(len(rows), dtype=torch.int64, device=reward.device),
+            next_obs=obs[:, 1:].flatten(0, 1).index_select(0, chosen),
+            extras={name: columns(values) for name, values in sequences.extras.items()},
         )
-        paid = bonus.add(window.reward, window).view_as(reward)
-        return paid, where_valued(bonus.bootstrapping(window), window)
+        paid = torch.zeros(reward.numel(), device=reward.device)
+        paid.index_copy_(0, chosen, bonus.add(window.reward, window)[:, 0])
+        return paid.view_as(reward), where_valued(bonus.bootstrapping(window), window)
 
 
 def priorities(errors: Tensor, sequence: Tensor, count: int) -> Tensor:
@@ -114,11 +128,6 @@ def priorities(errors: Tensor, sequence: Tensor, count: int) -> Tensor:
     largest = empty.scatter_reduce(0, sequence, size, "amax", include_self=False)
     mean = empty.scatter_reduce(0, sequence, size, "mean", include_self=False)
     return LARGEST_SHARE * largest + (1.0 - LARGEST_SHARE) * mean
-
-
-def _rows(values: Tensor | NDArray[Any]) -> Any:
-    """(B, T, ...) as (B * T, 1, ...)."""
-    return values.reshape(-1, 1, *values.shape[2:])
 
 
 def _tensor(values: Any) -> Tensor:

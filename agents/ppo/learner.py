@@ -87,8 +87,8 @@ class PPOLearner:
         """One pass over the rollout: measurements of its last update, and the mean KL divergence if it is limited."""
         divergences = []
         for arguments, batch in self._minibatches(inputs, steps):
-            with self.gradient.shared_weights():
-                output = self.gradient.forward(*arguments)
+            # no `shared_weights`: its cache belongs to the process, and with overlap the policy acts meanwhile
+            output = self.gradient.forward(*arguments)
             found = loss(output.detach(), batch)
             norm, readings = self.gradient.step(output, found.grad, arguments)
             if self._config.max_kl is not None:

@@ -1,7 +1,7 @@
 """Action masks: the actions that an environment allows, where agents act, explore and bootstrap.
 
-An environment that has a mask gives it as the signal "action_mask", (A,) bool, at least one of them true. An agent that
-respects masks says so with `respects_action_masks = True` in its plug-in; others are refused.
+An environment that has a mask gives it as the signal "action_mask", (A,) bool, at least one of them true while the
+episode goes on. An agent that respects masks says so with `respects_action_masks = True` in its plug-in; others are refused.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlkit.errors import SpecError
 from rlkit.exploration.adjustment import Adjustment, mask
 from rlkit.replay import Column
 from rlkit.types import ACTION_MASK, EnvSpec, Observation, StepBatch, Window
@@ -22,6 +23,16 @@ ACTED = "action_mask"  # the column of the mask where its action was chosen
 def allowed_actions(observation: Observation) -> NDArray[np.bool_] | None:
     """(N, A), or None if the environment has no mask."""
     return observation.signals.get(ACTION_MASK)
+
+
+def require_choice(observation: Observation) -> None:
+    """Raises SpecError if there is a mask, and it allows no action in some environment."""
+    allowed = allowed_actions(observation)
+    if allowed is not None and not (some := allowed.any(1)).all():
+        raise SpecError(
+            f"environment {int(some.argmin())}: its action mask allows no action although the episode goes on; it must "
+            "allow at least one"
+        )
 
 
 def random_allowed(coins: NDArray[np.float64], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -46,9 +57,13 @@ def mask_columns(spec: EnvSpec, name: str = STORED) -> dict[str, Column]:
 
 
 def observed_mask(step: StepBatch) -> dict[str, NDArray[np.bool_]]:
-    """The values of the column STORED, (N, A)."""
+    """The values of the column STORED, (N, A).
+
+    Where no action is allowed, as after the end of a game, all are stored as allowed: a maximum over none would be
+    -inf, and times a discount of 0 NaN.
+    """
     allowed = allowed_actions(step.after)
-    return {} if allowed is None else {STORED: allowed}
+    return {} if allowed is None else {STORED: allowed | ~allowed.any(1, keepdims=True)}
 
 
 def acted_mask(step: StepBatch) -> dict[str, NDArray[np.bool_]]:

@@ -12,7 +12,7 @@ observations that are rows of both, in replay and trajectory too; the counts are
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlkit.agent import Agent, Policy
+from rlkit.agent import Agent, HasWarmStart, Policy
+from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import Bonus, BonusConfig, EpisodeInput, NoBonus, paid
 from rlkit.nn.beside import BESIDE
 from rlkit.replay import Replay, Trajectory
@@ -138,6 +139,12 @@ class ObservingAgent:
 
     def load_state_dict(self, state: State) -> None:
         self.agent.load_state_dict(state)
+
+    def warm_start(self, state: State, parts: Collection[str]) -> None:
+        """As of `HasWarmStart`. Raises ConfigError if the agent inside cannot."""
+        if not isinstance(self.agent, HasWarmStart):
+            raise ConfigError("this agent cannot begin with the policy of another run")
+        self.agent.warm_start(state, parts)
 
     def load_policy_state(self, state: State) -> None:
         self.agent.load_policy_state(state)

@@ -129,7 +129,10 @@ class Gradient:
         initialise_from_data(self._network, lambda: with_hooks(self._network)(*inputs))
 
     def shared_weights(self) -> AbstractContextManager[Any]:
-        """A context in which parametrized weights are computed once, by the first pass, which must be `forward`."""
+        """A context in which parametrized weights are computed once, by the first pass, which must be `forward`.
+
+        torch's cache belongs to the process: not for a learner in a thread of its own while other networks act.
+        """
         return parametrize.cached() if self._parametrized else nullcontext()
 
     def forward(self, *inputs: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rlkit.agent import Policy
 from rlkit.environments import Environments
 from rlkit.errors import RlkitError, WorkerError
+from rlkit.exploration.action_mask import require_choice
 from rlkit.training.action_log import ActionLog
 from rlkit.training.finite import require_finite
 from rlkit.types import ActorState, Mode, Observation, RawStep, State, StepBatch
@@ -62,6 +63,7 @@ class Rollout:
         self._last = None
 
     def act(self, policy: Policy) -> None:
+        require_choice(self._observation)
         output = policy.act(self._observation, self._state, self._rng, self._mode)
         self._action, self._state, self._extras = output.action, output.state, output.extras
         # an invalid action makes some emulators hang; seen as unsigned, negative actions are too large as well

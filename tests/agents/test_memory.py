@@ -18,7 +18,7 @@ from torch import Tensor
 from agents import dqn, hdqn, ppo, pqn
 from agents.dqn.sequences import priorities
 from envs.gymnasium import plugin as gymnasium
-from helpers.line_world import Line, line_spec
+from helpers.line_world import Line, line_spec, live
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError, SpecError
 from rlkit.learning.rollouts import RolloutConfig
@@ -281,6 +281,22 @@ def test_what_dqn_learns_from_sequences(burn_in: int, n_step: int, last: bool, m
                 alone = Histories(1)
                 alone.steps = [episode]
                 torch.testing.assert_close(found, alone.outputs(network)[0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_bonus_is_asked_about_valid_steps_only() -> None:
+    """What is repeated around a sequence is no step: the deviation of bonuses would count it."""
+    line, network = Line(line_spec("vector")), {"hidden": (5,), "memory": {"size": 4}}
+    bonus = {"type": "helpers.far_bonus:FarConfig", "deviation": 0.5}
+    config = {"sequence_steps": 4, "burn_in_steps": 2, "n_step": 2, "replay_capacity": 60, "bonus": bonus}
+    agent = made("dqn", line, **config, network=network)
+    live(agent, line, 30)
+    index, weight = agent.replay.draw(12, 0.0)
+    sequences = agent._sequences.fetch(agent.replay, index)  # noqa: SLF001
+    assert (sequences.steps < 5).any()
+    agent._sequences.transitions(sequences, weight, agent.bonus)  # noqa: SLF001
+    far = [sequences.extras["far"][b, 2 : 2 + count].tolist() for b, count in enumerate(sequences.steps)]
+    assert agent.bonus._moments.count == sequences.steps.sum()  # noqa: SLF001
+    assert float(agent.bonus._moments.deviation) == pytest.approx(0.5 * np.std(sum(far, [])), rel=1e-4)  # noqa: SLF001
 
 
 def test_priorities_of_sequences_by_hand() -> None:

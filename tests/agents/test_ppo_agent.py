@@ -14,6 +14,7 @@ from gymnasium.spaces import Discrete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch.nn.utils import parametrize
 
 from agents.ppo import PPOAgent, plugin
 from agents.ppo.learner import PPOLearner
@@ -373,3 +374,17 @@ def test_what_does_not_fit_the_environments(config: dict[str, Any], says: str) -
     spec = line_spec("image" if "features" in str(config) else "vector")
     with pytest.raises(ConfigError, match=says):
         ppo(spec, rollout_steps=2, **({"minibatches": 2} | config if "minibatch_size" not in config else config))
+
+
+def test_while_learning_in_a_thread_no_weights_are_cached_for_the_policy_that_acts() -> None:
+    """torch caches parametrized weights for the whole process: the policy could act with those of before a round."""
+    line, cached = Line(line_spec("vector")), []
+    network = {"hidden": (4,), "normalisation": "weight", "weight_norm": {"initial_batch": 4}}
+    agent = ppo(line.spec, rollout_steps=4, overlap=True, network=network)
+    agent.learner._network.register_forward_pre_hook(  # noqa: SLF001
+        lambda module, arguments: cached.append(parametrize._cache_enabled)  # noqa: SLF001
+    )
+    live(agent, line, 9)
+    assert agent.state_dict()
+    assert len(cached) > 16
+    assert not any(cached)

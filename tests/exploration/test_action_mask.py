@@ -14,11 +14,17 @@ from hypothesis.extra.numpy import arrays
 from agents.dqn.agent import transitions as dqn_transitions
 from agents.hdqn.config import RewardConfig
 from agents.hdqn.critic import transitions as hdqn_transitions
-from rlkit.exploration.action_mask import STORED, random_allowed, restricted, where_valued
+from helpers.line_world import Line, line_spec
+from rlkit import plugins
+from rlkit.agent import AgentContext
+from rlkit.errors import SpecError
+from rlkit.exploration.action_mask import STORED, random_allowed, require_choice, restricted, where_valued
 from rlkit.exploration.adjustment import Adjustment
 from rlkit.exploration.bonus import NoBonus
 from rlkit.exploration.epsilon import epsilon_greedy
-from rlkit.types import Batch, Window
+from rlkit.seeding import Streams
+from rlkit.training.finite import nan_entries
+from rlkit.types import ACTION_MASK, ArraySpec, Batch, Mode, Observation, Window
 
 MASKS = arrays(np.bool_, (3, 4)).map(lambda rows: rows | (~rows.any(1, keepdims=True)))
 
@@ -72,3 +78,36 @@ def test_agents_bootstrap_with_allowed_actions_only(agent: str) -> None:
     else:
         made = hdqn_transitions(batch, torch.zeros(1, dtype=torch.int64), 0.9, RewardConfig(), NoBonus())
     assert made.adjust(torch.tensor([[5.0, 2.0]])).max(1).values.tolist() == [2.0]
+
+
+@pytest.mark.parametrize("agent", ["dqn", "hdqn", "pqn"])
+def test_at_the_end_of_a_game_no_action_may_be_allowed(agent: str) -> None:
+    """Nothing is bootstrapped there; the value of no action, -inf, times 0 would be NaN."""
+    line, tables = Line(line_spec("vector")), {"dqn": {"learning_starts": 20}, "pqn": {"rollout_steps": 10}}
+    spec = replace(line.spec, signals={**line.spec.signals, ACTION_MASK: ArraySpec((3,), np.bool_)})
+    goals = {"goals": {"name": "helpers.line_world:Places"}, "controller": {"learning_starts": 20, "batch_size": 8}}
+    plugin = plugins.load(plugins.AGENTS, agent)
+    config = plugin.config(name=agent, **tables.get(agent, goals))
+    made = plugin.agent(config, spec, AgentContext(Streams(0), torch.device("cpu")))
+    rng, state = np.random.default_rng(0), made.initial_state(2)
+
+    def masked(seen: Observation) -> Observation:
+        allowed = np.repeat(~seen.signals["success"][:, None], 3, 1)  # of place 0, where episodes terminate, none
+        return replace(seen, signals={**seen.signals, ACTION_MASK: allowed})
+
+    for _ in range(60):
+        seen = masked(line.observe())
+        output = made.act(seen, state, rng, Mode.EXPLORE)
+        made.learn()
+        step = line.step(seen, output.action, output.extras)
+        made.observe(replace(step, after=masked(step.after)))
+        state = output.state
+    assert made.updates
+    assert not list(nan_entries(made.state_dict()["policy"]))
+
+
+def test_a_mask_that_allows_nothing_is_refused_where_an_action_is_due() -> None:
+    signals = {ACTION_MASK: np.array([[True, False], [False, False]])}
+    seen = Observation(np.zeros((2, 1)), signals, np.zeros(2, np.bool_))
+    with pytest.raises(SpecError, match="environment 1: its action mask allows no action although the episode goes on"):
+        require_choice(seen)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from envs.gymnasium import plugin as gymnasium
 from helpers.counting_run import CART, LAKE, NEWEST, Run, config
 from rlkit import plugins
+from rlkit.agent import HasWarmStart
 from rlkit.config.load import resolve
 from rlkit.errors import ConfigError
 from rlkit.exploration.bonus import build_bonus
@@ -24,6 +25,7 @@ from rlkit.nn.inputs import build_input
 from rlkit.seeding import Streams
 from rlkit.structure import Structure
 from rlkit.testing import agent_checks
+from rlkit.testing.states import difference
 from rlkit.types import Purpose
 
 SMALL = {"rollout_steps": 12, "epochs": 1, "minibatches": 2}
@@ -125,3 +127,14 @@ def test_what_cannot_observe_counts_is_refused() -> None:
     spec = gymnasium.make(CART, 1, Purpose.TRAIN).spec
     with pytest.raises(ConfigError, match="observe_counts: this agent does not observe counts; ppo, pqn and dqn do"):
         build_bonus(config(**observing).bonus, spec, Streams(0), None, 0)  # as agents that do not know of it
+
+
+def test_an_agent_that_observes_counts_begins_with_what_another_one_learned() -> None:
+    chosen = config(episodic="first", observe_counts=True)
+    first, second = (Run(chosen, LAKE, num_envs=3, steps=steps).agent for steps in (70, 0))
+    assert isinstance(second, HasWarmStart)
+    state = first.state_dict()
+    assert difference(state["policy"]["network"], second.state_dict()["policy"]["network"])
+    second.warm_start(state, {"bonus"})
+    assert difference(state["policy"]["network"], second.state_dict()["policy"]["network"]) is None
+    assert difference(state["bonus"], second.state_dict()["bonus"]) is None
