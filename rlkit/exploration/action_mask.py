@@ -1,7 +1,8 @@
 """Action masks: the actions that an environment allows, where agents act, explore and bootstrap.
 
 An environment that has a mask gives it as the signal "action_mask", (A,) bool, at least one of them true while the
-episode goes on. An agent that respects masks says so with `respects_action_masks = True` in its plug-in; others are refused.
+episode goes on. An agent that respects masks says so with `respects_action_masks = True` in its plug-in; others are
+refused.
 """
 
 from __future__ import annotations
