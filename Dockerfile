@@ -1,5 +1,5 @@
 # docker build -t rlkit .
-# docker run --rm -v "$PWD/runs:/work/runs" rlkit train cartpole
+# docker run --rm -v "$PWD/runs:/home/runs" rlkit train cartpole
 #
 # The default is the CPU build of torch. For a GPU, name the index of the CUDA build that fits your driver:
 # docker build -t rlkit --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128 .
@@ -15,7 +15,7 @@ COPY envs /rlkit/envs
 COPY configs /rlkit/configs
 RUN pip install -c /rlkit/constraints.txt --extra-index-url "$TORCH_INDEX" "/rlkit[worlds,report,video]"
 
-COPY pretrained /work/pretrained
-WORKDIR /work
+COPY pretrained /home/pretrained
+WORKDIR /home
 ENTRYPOINT ["rlkit"]
 CMD ["--help"]
