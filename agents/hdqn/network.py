@@ -45,7 +45,8 @@ class GoalQNetwork(nn.Module):
             values = torch.cat((values, codes), 1)
         q: Tensor = self.head(values)
         if codes is None:
-            q = q.view(len(q), -1, self._num_actions, *q.shape[2:])[torch.arange(len(q), device=q.device), goal]
+            batch = q.shape[0]  # not len(q), which torch.export takes for a constant
+            q = q.view(batch, -1, self._num_actions, *q.shape[2:])[torch.arange(batch, device=q.device), goal]
         return q
 
     def values(self, output: Tensor) -> Tensor:

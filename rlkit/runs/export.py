@@ -158,7 +158,11 @@ def _model(loaded: LoadedPolicy, exported: Exported, samples: dict[str, NDArray[
 
 def _difference(session: Any, exported: Exported, samples: dict[str, NDArray[Any]]) -> float:
     """The largest difference of a score. Raises RlkitError if it is too large, or an action differs without a tie."""
-    action, scores = session.run(None, samples)
+    try:
+        action, scores = session.run(None, samples)
+    except Exception as error:  # for example a batch size that an encoder of the user made a constant
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise RlkitError(f"onnxruntime cannot run the network; no file was written: {first:.200}") from error
     with torch.no_grad():
         tensors = [torch.from_numpy(values) for values in samples.values()]
         module = _Acting(exported.module, masked=ACTION_MASK in samples)
