@@ -58,7 +58,8 @@ def test_a_controller_with_a_head_for_each_goal(tmp_path: Path, monkeypatch: pyt
     pytest.importorskip("onnxruntime", reason="needs the extra `onnx`: run `make install`")
     monkeypatch.setattr(exporting, "CHECKED", 50)  # a batch of another size than the example's
     done = export(Path(__file__).parents[2] / "pretrained" / "doorkey-hdqn", tmp_path / "policy.onnx")
-    assert done.observations == 50 and list(done.inputs) == ["observation", "goal"]
+    assert done.observations == 50
+    assert list(done.inputs) == ["observation", "goal"]
 
 
 def test_a_wrong_file_is_refused(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
