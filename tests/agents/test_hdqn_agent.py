@@ -63,13 +63,18 @@ def fresh(chosen: HDQNConfig, spec: EnvSpec, seed: int = 0) -> HDQNAgent:
         (config(), CHAIN),
         (config(controller={"network": TABLE, "optimizer": {"type": "sgd"}}, meta={"network": {"hidden": ()}}), CHAIN),
         (config(**ALL), CHAIN),
-        (
+        pytest.param(
             config(
                 meta={"bonus": {"count_of": "state", "timing": "insert"}}, controller={"bonus": {"count_of": "pair"}}
             ),
             CHAIN,
+            marks=pytest.mark.slow,
         ),
-        (config(goals=OBJECTS, max_option_steps=9, controller={"hindsight": {"which": "final"}}), DOORKEY),
+        pytest.param(
+            config(goals=OBJECTS, max_option_steps=9, controller={"hindsight": {"which": "final"}}),
+            DOORKEY,
+            marks=pytest.mark.slow,
+        ),
         (config(goals=CELLS, max_option_steps=9, controller={"network": {"encoder": "minatar"}}), DOORKEY),
     ],
     ids=["plain", "table", "all", "counting", "minigrid", "masks"],

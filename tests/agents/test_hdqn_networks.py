@@ -219,8 +219,8 @@ SMALL = {"hidden": (8,), "normalisation": "weight", "weight_norm": {"initial_bat
     ("controller", "meta"),
     [
         ({**SMALL, "goal": "heads"}, SMALL),
-        ({"hidden": (8,)}, SMALL),
-        ({**SMALL, "normalisation": "weight_mean_batch"}, {**SMALL, "hidden": ()}),
+        pytest.param({"hidden": (8,)}, SMALL, marks=pytest.mark.slow),
+        pytest.param({**SMALL, "normalisation": "weight_mean_batch"}, {**SMALL, "hidden": ()}, marks=pytest.mark.slow),
         ({"normalisation": "batch"}, {"normalisation": "spectral"}),
     ],
     ids=["weight", "meta alone", "mean-only", "others"],

@@ -308,7 +308,7 @@ def test_the_meta_controller_s_bonus_is_of_where_options_begin_or_end(
     np.testing.assert_allclose(got, wanted, rtol=1e-6)  # one environment: in order
 
 
-@pytest.mark.parametrize("num_envs", [1, 5])
+@pytest.mark.parametrize("num_envs", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_a_checkpoint_in_the_middle_of_an_option(num_envs: int, tmp_path: Path, watched: Watched) -> None:
     rlkit.train(settings(CHAIN, num_envs, "smdp"), run=tmp_path / "whole")
     turns = 300 // num_envs

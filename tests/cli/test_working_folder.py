@@ -34,7 +34,7 @@ def rlkit(folder: Path, *arguments: str, editable: bool) -> subprocess.Completed
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("editable", [True, False])
+@pytest.mark.parametrize("editable", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_packages_of_the_same_names_hide_none_of_ours(editable: bool, tmp_path: Path) -> None:
     for name in ("configs", "agents", "envs"):
         (tmp_path / name).mkdir()

@@ -114,7 +114,9 @@ def test_packaged_configs_run(name: str, tmp_path: Path) -> None:
     assert json.loads((run / "result.json").read_text())["updates"] > 0
 
 
-@pytest.mark.parametrize("kind", ["venture", "bass", "learned", "ram"])
+@pytest.mark.parametrize(
+    "kind", ["venture", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("bass", "learned", "ram"))]
+)
 def test_packaged_configs_of_counting_in_atari_run(kind: str, tmp_path: Path) -> None:
     short = {"train.steps": 160, "train.log_every": 80, "agent.learning_starts": 100, "agent.replay_capacity": 150}
     short |= {"env.protocol": "custom", "env.max_frames": 400}  # or an evaluation may take half an hour of play

@@ -34,7 +34,9 @@ def test_published_settings(name: str) -> None:
         assert agent.prioritised.beta_at(updates - 1) < 1.0 == agent.prioritised.beta_at(updates)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("num_envs", [1, 8, 64])
+@pytest.mark.parametrize(
+    "num_envs", [pytest.param(1, marks=pytest.mark.slow), 8, pytest.param(64, marks=pytest.mark.slow)]
+)
 def test_a_transition_takes_at_most_7250_bytes_of_the_process(num_envs: int) -> None:
     command = [sys.executable, str(MEMORY), "--num-envs", str(num_envs), "--rows", "30000", "--json"]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

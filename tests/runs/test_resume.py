@@ -297,7 +297,7 @@ def slow(*values: Any) -> Any:
 
 
 SLOW = {  # each has a neighbour of its kind that is fast
-    "atari-one-thread", "cartpole-async", "hdqn-montezuma",
+    "atari-one-thread", "cartpole", "cartpole-async", "hdqn-montezuma",
     *(f"minatar-{game}" for game in ("Asterix", "Freeway", "Seaquest", "SpaceInvaders")),
 }  # fmt: skip
 

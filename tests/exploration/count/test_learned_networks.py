@@ -154,6 +154,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(kind: str, stopped: int) -> None
     assert difference(snapshot(run.agent.state_dict()), snapshot(resumed.agent.state_dict())) is None
 
 
+@pytest.mark.slow  # the fast one is in test_learned
 @pytest.mark.parametrize("kind", ["weight", "batch"])
 def test_conformance(kind: str) -> None:
     check_agent(plugin, learned(TABLES[kind]), gymnasium, ROOM, steps=40)
