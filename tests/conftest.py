@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from torch.utils.hooks import RemovableHandle
@@ -16,6 +17,9 @@ from helpers.command import call
 from helpers.here import run_here
 from helpers.result_files import ResultWriter
 from helpers.vectors import Vectors
+
+hypothesis.settings.register_profile("rlkit", deadline=None)  # times depend on what else the machine does
+hypothesis.settings.load_profile("rlkit")
 
 SMALL = """
 [env]

@@ -198,7 +198,20 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def often(documents: list[Path]) -> list[Any]:
+    """The documents as parameters; pages of results, and those that take longest, are slow."""
+    slow = {ROOT / "docs" / name for name in ("exploration.md", "hdqn.md", "look-inside.md")}
+    return [
+        pytest.param(path, id=name(path), marks=[pytest.mark.slow] if "results" in path.parts or path in slow else [])
+        for path in documents
+    ]
+
+
+def name(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("document", often(DOCUMENTS))
 def test_every_command_runs(document: Path, desk: Path) -> None:
     for name, text in files(document):
         (desk / name).write_text(text)
@@ -228,7 +241,7 @@ TABLES = [path for path in DOCUMENTS if redraw.TABLE.search(path.read_text())]
 PICTURES = [(path, options) for path in DOCUMENTS for options in redraw.plots(path.read_text())]
 
 
-@pytest.mark.parametrize("document", TABLES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("document", TABLES, ids=name)
 def test_tables_are_what_the_data_give(document: Path) -> None:
     assert document.read_text() == redraw.redrawn(document.read_text()), "run `make results`"
 

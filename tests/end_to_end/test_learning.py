@@ -22,6 +22,7 @@ FROZEN_LAKE = {
         "updates_per_step": 1,
         "batch_size": 16,
         "network": {"hidden": []},
+        "target": {"every": 250},
         "epsilon": {"end": 0.7, "steps": 2000},
     },
     "train": {"steps": 5_000, "num_envs": 4},

@@ -106,7 +106,10 @@ def test_the_backends_play_the_same_game(game: str) -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"max_frames": 160, "protocol": "custom", "noop_max": 10, "life_loss": True, "fire_reset": True},
+        pytest.param(
+            {"max_frames": 160, "protocol": "custom", "noop_max": 10, "life_loss": True, "fire_reset": True},
+            marks=pytest.mark.slow,
+        ),
         {"max_frames": 160, "protocol": "custom", "noop_max": 10, "backend": "gymnasium", "signals": ("ram",)},
     ],
 )

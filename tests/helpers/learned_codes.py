@@ -42,6 +42,7 @@ def config(features: dict[str, Any] | None = None, **bonus: Any) -> DQNConfig:
         learning_starts=WARM_UP,
         replay_capacity=130,  # rows are overwritten
         batch_size=4,
+        n_step=1,
         updates_per_step=0.1,
         network={"hidden": (4,)},
         epsilon={"start": 1.0, "end": 1.0},

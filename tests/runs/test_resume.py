@@ -326,7 +326,7 @@ def test_killed_at_random_moments(world: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("world", "number"),
-    [("cartpole", signal.SIGINT), slow("cartpole-async", signal.SIGINT), slow("cartpole-async", signal.SIGTERM)],
+    [slow("cartpole", signal.SIGINT), slow("cartpole-async", signal.SIGINT), slow("cartpole-async", signal.SIGTERM)],
 )
 def test_stopped_by_a_signal_to_the_whole_process_group(world: str, number: signal.Signals, tmp_path: Path) -> None:
     config, run = write_config(tmp_path, world), tmp_path / "stopped"

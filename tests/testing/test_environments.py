@@ -58,7 +58,16 @@ def test_costly_worlds_pass_a_hundred_resets(id: str) -> None:
     check_env(plugin, config(id))
 
 
-@pytest.mark.parametrize("id", ["CartPole-v1", "MinAtar/Breakout-v1", "MiniGrid-Dynamic-Obstacles-6x6-v0"])
+@pytest.mark.parametrize(
+    "id",
+    [
+        "CartPole-v1",
+        *(
+            pytest.param(id, marks=pytest.mark.slow)
+            for id in ("MinAtar/Breakout-v1", "MiniGrid-Dynamic-Obstacles-6x6-v0")
+        ),
+    ],
+)
 def test_worlds_pass_in_workers(id: str) -> None:
     check_env(plugin, config(id, mode="async"), steps=40, resets=3)
 

@@ -20,6 +20,7 @@ import rlkit
 from agents.dqn.agent import DQNAgent
 from rlkit.config.load import resolve
 from rlkit.errors import RlkitError, RunError, WorkerError
+from rlkit.metrics.heatmap import LEFT, TOP, cells
 from rlkit.metrics.line_log import read_rows
 from rlkit.runs.api import Stopped
 from rlkit.runs.assemble import Evaluator
@@ -320,7 +321,8 @@ def test_visits_are_drawn_with_each_evaluation(tmp_path: Path) -> None:
     visits = store.load(store.steps()[-1])["visits"]
     assert visits.sum(axis=1).tolist() == [20] * 5, "20 episodes pass each row once, those of evaluation left out"
     with PIL.Image.open(run / "images" / "train-visits.png") as picture:
-        assert (np.asarray(picture).any(axis=2)[::64, ::64] == (visits > 0)).all()
+        drawn, grid = np.asarray(picture), cells(visits)
+    assert (drawn[TOP : TOP + grid.shape[0], LEFT : LEFT + grid.shape[1]] == grid).all()
     final = json.loads((run / "result.json").read_text())["final"]
     assert len(final["successes"]) == 5
     assert final["successes"] == [int(value > 0.5) for value in final["returns"]]
