@@ -199,10 +199,12 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def often(documents: list[Path]) -> list[Any]:
-    """The documents as parameters; pages of results, and those that take longest, are slow."""
-    slow = {ROOT / "docs" / name for name in ("exploration.md", "hdqn.md", "look-inside.md")}
+    """The documents as parameters; those that take longest are slow."""
+    slow = {"docs/exploration.md", "docs/hdqn.md", "docs/look-inside.md"}
     return [
-        pytest.param(path, id=name(path), marks=[pytest.mark.slow] if "results" in path.parts or path in slow else [])
+        pytest.param(
+            path, id=name(path), marks=[pytest.mark.slow] if "results" in path.parts or name(path) in slow else []
+        )
         for path in documents
     ]
 
@@ -241,7 +243,15 @@ TABLES = [path for path in DOCUMENTS if redraw.TABLE.search(path.read_text())]
 PICTURES = [(path, options) for path in DOCUMENTS for options in redraw.plots(path.read_text())]
 
 
-@pytest.mark.parametrize("document", TABLES, ids=name)
+def large(document: Path) -> bool:
+    """Whether a page's tables take seconds to make."""
+    return document.stem in ("exploration", "normalisation", "hdqn") and "results" in document.parts
+
+
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(path, id=name(path), marks=[pytest.mark.slow] if large(path) else []) for path in TABLES],
+)
 def test_tables_are_what_the_data_give(document: Path) -> None:
     assert document.read_text() == redraw.redrawn(document.read_text()), "run `make results`"
 

@@ -70,6 +70,7 @@ def rlkit(folder: Path, *arguments: str, path: Path | None = None) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_by_entry_point(package: Path, tmp_path: Path) -> None:
     listed = rlkit(tmp_path, "list", path=package)
     for name in ("qtable", "corridor", "counting", "broken", "A corridor"):

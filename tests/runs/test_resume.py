@@ -366,7 +366,9 @@ NORMALISED = {
 }
 
 
-@pytest.mark.parametrize(("normalisation", "stopped"), [("weight", 50), ("weight", 64), ("weight", 66), ("batch", 200)])
+@pytest.mark.parametrize(
+    ("normalisation", "stopped"), [slow("weight", 50), ("weight", 64), slow("weight", 66), slow("batch", 200)]
+)
 def test_an_extended_run_of_a_normalised_network(normalisation: str, stopped: int, tmp_path: Path) -> None:
     """Before, at and after the initialisation: the first update is owed from step 64 on and made by step 66."""
     config = write_config(tmp_path, "cartpole")

@@ -74,7 +74,9 @@ def test_what_is_taken(agent: str, parts: list[str], others: dict[str, Path], tm
     assert not begun["env_steps"]
 
 
-@pytest.mark.parametrize(("agent", "parts"), [("dqn", ["replay", "bonus"]), ("pqn", ["bonus"])])
+@pytest.mark.parametrize(
+    ("agent", "parts"), [("dqn", ["replay", "bonus"]), pytest.param("pqn", ["bonus"], marks=pytest.mark.slow)]
+)
 def test_the_run_is_exact_and_does_not_need_the_other(
     agent: str, parts: list[str], others: dict[str, Path], tmp_path: Path
 ) -> None:

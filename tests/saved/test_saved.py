@@ -87,6 +87,7 @@ def test_configs_behind_published_results_name_their_input(name: str) -> None:
         assert [level["network"]["input"] for level in levels] == ["auto"] * len(levels)
 
 
+@pytest.mark.slow
 def test_a_sweep_with_old_keys_finds_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its runs and files keep the names that the old keys gave them."""
     monkeypatch.chdir(tmp_path)
