@@ -97,6 +97,7 @@ def test_a_network_without_hidden_layers_is_a_table(tmp_path: Path) -> None:
     assert final_mean(rlkit.train(resolve("lake", FROZEN_LAKE), run=tmp_path / "run").path) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("softmax", "epsilon"), [(False, 0.7), (True, 0.0)])
 def test_pqn_finds_the_goal_of_frozen_lake(softmax: bool, epsilon: float, tmp_path: Path) -> None:
     """With a table, by random actions or soft ones."""

@@ -175,6 +175,7 @@ def test_sticky_actions_make_the_seed_matter() -> None:
     assert not ends_alike(**DETERMINISTIC, noop_max=30)
 
 
+@pytest.mark.slow
 def test_the_emulators_run_while_the_caller_does_something_else() -> None:
     environments = made(config("pong"), 16)
     begin(environments)
@@ -226,6 +227,7 @@ def test_rendered_games_show_the_whole_screen_in_colour(game: str, height: int) 
     assert (screen != first).any(), "it moves"
 
 
+@pytest.mark.slow
 def test_a_rendered_game_is_the_same_game_at_the_same_moment() -> None:
     """Over several episodes; the screen, in grey and made small, is the newest frame."""
     shown, plain = made(config(protocol="nature"), 2, Purpose.RENDER), made(config(protocol="nature"), 2)

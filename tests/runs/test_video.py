@@ -50,6 +50,7 @@ def test_videos_have_the_rate_that_the_environment_states() -> None:
     assert describe(lambda: gym.make("CartPole-v1"), 1).steps_per_second == 50
 
 
+@pytest.mark.slow
 def test_the_video_is_the_first_scored_episode_in_colour_and_at_full_size(tmp_path: Path) -> None:
     run, path = trained(tmp_path), tmp_path / "play.mp4"
     scores = evaluate_run(run, video=path).scores

@@ -58,6 +58,7 @@ def test_costly_worlds_pass_a_hundred_resets(id: str) -> None:
     check_env(plugin, config(id))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "id",
     [

@@ -53,6 +53,7 @@ def test_every_parameter_learns() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.slow
 def test_it_learns_to_tell_pictures_apart() -> None:
     network, losses = fitted(STEPS, 10.0, 16)
     assert np.mean(losses[-20:]) < 0.3 * np.mean(losses[:20])
@@ -63,6 +64,7 @@ def test_it_learns_to_tell_pictures_apart() -> None:
     assert (bits.float().mean(0) - 0.5).abs().max() < 0.5  # no unit says the same of all pictures
 
 
+@pytest.mark.slow
 def test_the_penalty_makes_units_clear() -> None:
     unclear = {}
     for penalty in (0.0, 10.0):

@@ -32,6 +32,7 @@ from rlkit.testing.states import difference, snapshot
 from rlkit.types import Purpose
 
 
+@pytest.mark.slow
 def test_conformance() -> None:
     check_agent(plugin, config(), gymnasium, ROOM, steps=40)
     check_agent(

@@ -24,6 +24,8 @@ from rlkit.testing.agents import check_agent
 from rlkit.testing.states import difference, snapshot
 from rlkit.types import Observation, StepBatch
 
+pytestmark = pytest.mark.slow
+
 INITIAL = 31
 WEIGHT = {"normalisation": "weight", "weight_norm": {"initial_batch": INITIAL, "project": True}}
 TABLES: dict[str, dict[str, Any]] = {
@@ -154,7 +156,6 @@ def test_a_resumed_run_is_the_uninterrupted_one(kind: str, stopped: int) -> None
     assert difference(snapshot(run.agent.state_dict()), snapshot(resumed.agent.state_dict())) is None
 
 
-@pytest.mark.slow  # the fast one is in test_learned
 @pytest.mark.parametrize("kind", ["weight", "batch"])
 def test_conformance(kind: str) -> None:
     check_agent(plugin, learned(TABLES[kind]), gymnasium, ROOM, steps=40)
