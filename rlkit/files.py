@@ -105,7 +105,10 @@ def read_json(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         if size > LARGEST_JSON:
             raise RunError(f"{path} has {size:,} bytes; expected at most {LARGEST_JSON:,}")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+        if "\\u" in text:
+            json.dumps(content, ensure_ascii=False).encode()  # refuses halves of characters, which no file can contain
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     except RecursionError as error:

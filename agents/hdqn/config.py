@@ -141,7 +141,10 @@ class MetaConfig(LevelConfig):
     """The table `meta`: Q2(s, g), which chooses goals."""
 
     updates_per_option: float = Field(
-        1.0, gt=0.0, description="Updates per finished option, as an exact decimal (Algorithm 1: one per step)."
+        1.0,
+        gt=0.0,
+        le=1000,
+        description="Updates per finished option, as an exact decimal (Algorithm 1: one per step).",
     )
     learning_starts: int = Field(
         100, ge=0, description="Options with random goals before the first update (the authors' code: 1000)."

@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from rlkit.cli.console import console
-from rlkit.cli.options import RUN, SET, pictures
+from rlkit.cli.options import RUN, SET, pictures, require_writable
 from rlkit.cli.progress import counting
 from rlkit.cli.trust import TRUST, ask
 from rlkit.config.load import parse_override
@@ -81,12 +81,13 @@ def attack(
 
     ask(run, trust)
     needed("captum.robust", "rlkit attack")
+    files, data = out or (run / "attack.png",), data or run / "attack.json"
+    require_writable(*files, data)
     loaded = load_for_looking(run, checkpoint, dict(map(parse_override, settings)))
     sizes = default_sizes(loaded) if epsilon is None else epsilon
     steps = default_steps(loaded) if steps is None else steps
     with counting("attacks") as progress:
         found = robustness(loaded, sizes, episodes, steps or None, progress)
-    files, data = out or (run / "attack.png",), data or run / "attack.json"
     save(robustness_picture(loaded, found), files)
     limit = f", first {steps:,} steps" if steps else ""
     table = Table(title=f"mean return of {episodes} episodes{limit}, by the largest change in {found.unit}")

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from rlkit.cli.console import console, say
-from rlkit.cli.options import RUN
+from rlkit.cli.options import RUN, require_writable
 from rlkit.cli.progress import counting
 from rlkit.cli.trust import TRUST, ask
 from rlkit.errors import ConfigError
@@ -36,6 +36,7 @@ def episodes(run: Path, last: int, data: Path | None, play: str | None, video: P
     if (play is None) != (video is None):
         raise ConfigError("--play and --video belong together: --play best --video best.mp4")
     ask(run, trust)
+    require_writable(data, video)
     opened = RunDirectory.open(run)
     config = opened.config()
     with counting("steps played again") as progress:

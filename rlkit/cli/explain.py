@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rlkit.cli.console import console
-from rlkit.cli.options import RUN, SET, pictures
+from rlkit.cli.options import RUN, SET, pictures, require_writable
 from rlkit.cli.progress import counting
 from rlkit.cli.trust import TRUST, ask
 from rlkit.config.load import parse_override
@@ -70,6 +70,7 @@ def explain(
     overrides, files = dict(map(parse_override, settings)), out or (run / "explain.png",)
     if counts and maximise:
         raise ConfigError("--counts and --maximise draw different pictures; give one of them")
+    require_writable(*files, video)
     if counts:
         _counts(run, overrides, files)
         return

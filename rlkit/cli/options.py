@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +46,15 @@ GROUP_BY = click.option(
     metavar="KEY",
     help="Group runs by the value of this config key; default: runs that differ only in the seed form a group.",
 )
+
+
+def require_writable(*files: Path | None) -> None:
+    """Raises ConfigError for a file that could not be written later; makes the folders of the others."""
+    for file in files:
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not os.access(file if file.exists() else file.parent, os.W_OK):
+                raise ConfigError(f"{file} cannot be written; name another file")
 
 
 def pictures(help: str, *, required: bool = False) -> Callable[[F], F]:

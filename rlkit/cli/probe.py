@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from rlkit.cli.console import console
-from rlkit.cli.options import RUN, SET, pictures
+from rlkit.cli.options import RUN, SET, pictures, require_writable
 from rlkit.cli.progress import counting
 from rlkit.cli.trust import TRUST, ask
 from rlkit.config.load import parse_override
@@ -60,6 +60,8 @@ def probe(
 
     ask(run, trust)
     needed("sklearn.linear_model", "rlkit probe")
+    files, data = out or (run / "probe.png",), data or run / "probe.json"
+    require_writable(*files, data)
     overrides = dict(map(parse_override, settings))
     trained = [load_for_looking(run, which, overrides) for which in probing.kept_policies(run, checkpoints)]
     collected = collect(trained[-1], episodes, epsilon, samples)
@@ -78,7 +80,6 @@ def probe(
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    files, data = out or (run / "probe.png",), data or run / "probe.json"
     save(probe_picture(trained[-1], found), files)
     write_text(
         data, json.dumps({"run": str(run), "episodes": episodes, "probes": [asdict(each) for each in found]}) + "\n"

@@ -60,11 +60,13 @@ class Listing:
     def chosen(self, which: str) -> tuple[int, Episode]:
         """(number, episode) for "best" (of equals the first), "last", or a number. Raises ConfigError for others."""
         last = len(self.episodes) - 1
+        if last < 0:
+            raise ConfigError(f"--play {which}: no episode has ended yet")
         if which == "best":
             number = max(range(last + 1), key=lambda index: self.episodes[index].total)
         elif which == "last":
             number = last
-        elif which.isdigit() and int(which) <= last:
+        elif which.isdecimal() and len(which) <= 18 and int(which) <= last:
             number = int(which)
         else:
             raise ConfigError(f"--play {which}: give best, last, or a number from 0 to {last}")
@@ -133,17 +135,20 @@ def list_episodes(run: RunDirectory, config: Config, progress: Progress) -> List
         play_back(environments, found, on_step)
     finally:
         environments.close()
-    agreeing, differing = _compared(tracker.episodes, run) if complete else (0, 0)
+    agreeing, differing = _compared(tracker.episodes, run, last * num_envs) if complete else (0, 0)
     return Listing(tracker.episodes, complete, agreeing, differing)
 
 
-def _compared(episodes: Sequence[Episode], run: RunDirectory) -> tuple[int, int]:
-    """(agreeing, differing): rows of metrics against the mean return of the episodes that ended in their interval."""
+def _compared(episodes: Sequence[Episode], run: RunDirectory, env_steps: int) -> tuple[int, int]:
+    """(agreeing, differing): rows of metrics against the mean return of the episodes that ended in their interval.
+
+    Rows after `env_steps`, which a killed run has, are not compared.
+    """
     counts, before = [0, 0], 0
     for line in read_rows(run.metrics) if run.metrics.is_file() else []:
-        if "progress/updates" not in line:
-            continue  # of an evaluation
         now = int(line["env_steps"])
+        if "progress/updates" not in line or now > env_steps:
+            continue  # of an evaluation, or of a later step
         ended = [episode.total for episode in episodes if before < episode.env_steps <= now]
         if "episode/return" in line:
             same = bool(ended) and np.isclose(np.mean(ended), line["episode/return"], rtol=1e-4, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit.files import write
 from rlkit.look.attribution import MEANING, Method
 from rlkit.look.explain import Explained, Part, entry_names, is_picture
 from rlkit.look.extra import needed
@@ -38,11 +40,12 @@ def save(figure: Any, files: Sequence[Path]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Software" if file.suffix == ".png" else "Date": None}
         with matplotlib.rc_context({"svg.hashsalt": "rlkit"}):
-            figure.savefig(file, dpi=DPI, metadata=metadata)
+            figure.savefig(drawn := io.BytesIO(), format=file.suffix[1:], dpi=DPI, metadata=metadata)
         if file.suffix == ".png":
-            with Image.open(file) as image:
-                palette = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-            palette.save(file, optimize=True)
+            image = Image.open(drawn)
+            palette = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            palette.save(drawn := io.BytesIO(), format="png", optimize=True)
+        write(file, lambda opened, content=drawn: opened.write(content.getvalue()))
 
 
 def title(loaded: LoadedPolicy, what: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,8 @@ from rlkit.config.tables import Config
 from rlkit.environments import Environments
 from rlkit.errors import RunError
 from rlkit.runs.directory import RunDirectory
-from rlkit.seeding import Streams
+from rlkit.runs.pieces import parsed
+from rlkit.seeding import MAX_SEED, Streams
 from rlkit.training.parts import parts
 from rlkit.types import Observation, StepBatch
 
@@ -34,27 +35,54 @@ class LoggedPart:
 
 
 def logged_parts(run: RunDirectory, config: Config) -> list[LoggedPart]:
-    """The closed parts of the action log, and the open ones of the newest checkpoint.
+    """The open parts of the newest checkpoint's action log, and the closed ones of the steps up to it.
 
-    Raises RunError if the run has neither.
+    A killed run may have closed parts of later steps. Raises RunError if the run has no parts, or if they cannot be of
+    one run.
     """
-    found = []
-    if run.tapes.is_dir():
-        for part in parts(run.tapes):
-            actions = np.load(part.path, allow_pickle=False).astype(np.int64)
-            found.append(LoggedPart(part.env, part.first, part.seed, actions))
     steps = run.checkpoints.steps()
+    opened, rows = [], None
     if steps:
-        found += _open_parts(run.checkpoints.load(steps[-1], "tape"), config)
+        tape = run.checkpoints.load(steps[-1], "tape")
+        with run.naming_versions("the action log"):
+            opened, rows = _open_parts(tape, config), tape["dropped"] + len(tape["actions"])
+    found = [part for part in _closed_parts(run) if rows is None or part.end <= rows] + opened
     if not found:
         raise RunError(f"{run.path} has no action log: neither tapes/ nor a checkpoint; its episodes cannot be played")
+    _refuse_unfit(found, run, config.train.num_envs)
     return found
+
+
+def _closed_parts(run: RunDirectory) -> Iterator[LoggedPart]:
+    for part in parts(run.tapes) if run.tapes.is_dir() else ():
+        try:
+            actions = parsed(part.path.read_bytes())
+            if actions.ndim != 1 or not len(actions) or actions.dtype.kind != "i":
+                raise ValueError(f"expected integers (T,), got {actions.dtype} {actions.shape}")
+        except (ValueError, EOFError, SyntaxError, TypeError) as error:
+            raise RunError(f"{part.path} is damaged: {error}; without the file its episodes are not listed") from error
+        yield LoggedPart(part.env, part.first, part.seed, actions.astype(np.int64))
+
+
+def _refuse_unfit(found: Sequence[LoggedPart], run: RunDirectory, num_envs: int) -> None:
+    """Raises RunError for an environment that there is not, a seed that none has, and parts that overlap."""
+    for part in found:
+        if part.env >= num_envs or part.seed > MAX_SEED:
+            raise RunError(f"{run.path}: its action log is of environment {part.env} with seed {part.seed}; "
+                           f"there are {num_envs}, with seeds up to {MAX_SEED}")  # fmt: skip
+    for before, after in pairwise(sorted(found, key=lambda part: (part.env, part.first))):
+        if before.env == after.env and before.end > after.first:
+            raise RunError(
+                f"{run.path}: two parts of its action log have step {after.first} of environment {after.env}"
+            )
 
 
 def _open_parts(tape: Mapping[str, Any], config: Config) -> list[LoggedPart]:
     streams = Streams(config.train.seed).child("rollout")
     opened = []
     for env, (start, resets) in enumerate(zip(tape["start"].tolist(), tape["resets"].tolist(), strict=True)):
+        if not 0 <= start <= len(tape["actions"]):
+            raise ValueError(f"environment {env} begins at row {start} of {len(tape['actions'])}")
         seed = streams.seed("environment", env, resets)
         opened.append(LoggedPart(env, tape["dropped"] + start, seed, np.asarray(tape["actions"][start:, env])))
     return opened
@@ -80,8 +108,11 @@ def play_back(
     """Makes all logged steps again, row by row; an environment without a part at a row does anything.
 
     on_step(row, step, active): the part that the step of each environment belongs to, None if it is no logged one.
+    Raises RunError for an action that the environment lacks.
     """
-    num_envs = environments.spec.num_envs
+    num_envs, num_actions = environments.spec.num_envs, environments.spec.num_actions
+    if any(len(each.actions) and not 0 <= each.actions.min() <= each.actions.max() < num_actions for each in found):
+        raise RunError(f"the action log has actions that this environment lacks; it has 0 to {num_actions - 1}")
     begins: dict[int, list[LoggedPart]] = {}
     for each in found:
         begins.setdefault(each.first, []).append(each)

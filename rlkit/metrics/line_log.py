@@ -28,6 +28,8 @@ def read(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
             check = row.pop(CHECK, None)  # rows of version 0.1.0 have none
             if not isinstance(row["env_steps"], int) or check not in (None, _checksum(json.dumps(row))):
                 raise ValueError
+            if b"\\u" in line:
+                json.dumps(row, ensure_ascii=False).encode()  # refuses halves of characters
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             damaged.append(number)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -97,7 +98,7 @@ def _draw(identity: str, curves: dict[str, Curve], numbers: dict[str, int], *, n
             y=_short(curve_iqm(curve.values)),
             mode="lines+markers" if len(curve.x) == 1 else "lines",
             line={"color": colour, "width": 2, "dash": DASHES[number // len(COLOURS) % len(DASHES)]},
-            name=label if named else seeds,
+            name=html.escape(label, quote=False) if named else seeds,  # Plotly reads tags in it
             legendgroup=label,
             hovertemplate=f"%{{y:.4g}} at %{{x:,}} steps<extra>{seeds}</extra>",
         )

@@ -35,8 +35,14 @@ class Table:
 
     def markdown(self) -> str:
         lines = [self.columns, tuple("---" for _ in self.columns), *self.rows]
-        table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-        return "\n\n".join([table, *self.notes])
+        table = "\n".join(f"| {' | '.join(words(cell).replace('|', '/') for cell in line)} |" for line in lines)
+        return "\n\n".join([table, *map(words, self.notes)])
+
+
+def words(text: str) -> str:
+    """Text of a result file as Markdown: in one line, without HTML, links and code."""
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("`", "'")
+    return plain.replace("](", "]\\(")
 
 
 def _way_on(result: Result) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import tomli_w
@@ -16,14 +18,14 @@ import tomli_w
 import rlkit
 from rlkit.errors import ConfigError
 from rlkit.report.charts import Chart, chapters
-from rlkit.report.compare import Table, compare, digits_for, duration, finished
+from rlkit.report.compare import Table, compare, digits_for, duration, finished, words
 from rlkit.report.groups import Group, grouped
 from rlkit.report.protocols import legend, sentences
 from rlkit.report.results import Found, Result
 from rlkit.report.scores import Estimate, needed
 from rlkit.training.evaluation import bootstrap_interval, iqm
 
-LARGEST_MEDIA = 2**26  # bytes of all videos of a page; further ones are left out, with a note
+LARGEST_MEDIA = 2**26  # bytes of all pictures of a page, and of all its videos; further ones are left out, with a note
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -84,8 +86,8 @@ def report(found: Found, by: Sequence[str] = ()) -> Report:
         protocols=sentences(legend(run.protocol for run in found.results)),
         settings=[_setting(group, names) for group in groups],
         machines=_machine_table(found.results, names),
-        pictures=[Media(names[run.path], file) for run in found.results for file in _files(run, "images/*.png")],
-        videos=_videos(found.results, names, notes),
+        pictures=_media(found.results, names, "images/*.png", notes),
+        videos=_media(found.results, names, "*.mp4", notes),
         notes=notes,
     )
 
@@ -110,7 +112,9 @@ def card(found: Found) -> str:
         raise ConfigError(finished([run])[1][0])
     agent = str(run.config.get("agent.name", run.library))
     score = {"mean": f"{run.returns.mean():.2f} +/- {run.returns.std():.2f}", "iqm": round(float(iqm(run.returns)), 4)}
-    return _filled("card.md", report(found), run=run, agent=agent, score=score, steps=f"{run.env_steps:,}")
+    content = report(found)
+    fence = "`" * (1 + max(map(len, re.findall("`+", content.settings[0].config)), default=2))  # which it cannot close
+    return _filled("card.md", content, run=run, agent=agent, score=score, steps=f"{run.env_steps:,}", fence=fence)
 
 
 def _filled(template: str, content: Report, **more: Any) -> str:
@@ -120,6 +124,8 @@ def _filled(template: str, content: Report, **more: Any) -> str:
         lstrip_blocks=True, undefined=jinja.StrictUndefined, keep_trailing_newline=True,
     )  # fmt: skip
     environment.filters["json"] = json.dumps  # a JSON string is a YAML string too
+    environment.filters["words"] = words
+    environment.filters["address"] = quote
     text: str = environment.get_template(template).render(report=content, **more)
     return text
 
@@ -177,16 +183,27 @@ def _setting(group: Group, names: Mapping[Path, str]) -> Setting:
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{"agent.learning_rate": ..} → {"agent": {"learning_rate": ..}}, without values that TOML lacks."""
+    """{"agent.learning_rate": ..} → {"agent": {"learning_rate": ..}}, without values that TOML lacks.
+
+    A key that is a value and a table at once stays as it is.
+    """
     tables: dict[str, Any] = {}
     for key, value in flat.items():
         *parents, last = key.split(".")
-        table = tables
+        table: Any = tables
         for parent in parents:
-            table = table.setdefault(parent, {})
+            table = table.setdefault(parent, {}) if isinstance(table, dict) else None
+        if not isinstance(table, dict) or isinstance(table.get(last), dict):
+            table, last = tables, key
         if value is not None:
-            table[last] = value
+            table[last] = _without_none(value)
     return tables
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value if item is not None] if isinstance(value, list | tuple) else value
 
 
 def _machine_table(results: Sequence[Result], names: Mapping[Path, str]) -> Table:
@@ -212,13 +229,14 @@ def _files(run: Result, pattern: str) -> list[Path]:
     return [file for file in sorted(run.path.glob(pattern)) if file.is_file()] if run.path.is_dir() else []
 
 
-def _videos(results: Sequence[Result], names: Mapping[Path, str], notes: list[str]) -> list[Media]:
-    videos, size = [], 0
+def _media(results: Sequence[Result], names: Mapping[Path, str], pattern: str, notes: list[str]) -> list[Media]:
+    media, size = [], 0
     for run in results:
-        for file in _files(run, "*.mp4"):
+        for file in _files(run, pattern):
             if size + file.stat().st_size > LARGEST_MEDIA:
-                notes.append(f"{file} is left out: the videos of a page may have {LARGEST_MEDIA >> 20} MiB in all")
+                kind = "videos" if file.suffix == ".mp4" else "pictures"
+                notes.append(f"{file} is left out: the {kind} of a page may have {LARGEST_MEDIA >> 20} MiB in all")
                 continue
             size += file.stat().st_size
-            videos.append(Media(names[run.path], file))
-    return videos
+            media.append(Media(names[run.path], file))
+    return media

@@ -15,6 +15,7 @@ from rlkit.config.tables import StopConfig
 from rlkit.errors import ConfigError, RunError
 from rlkit.files import read_json
 from rlkit.metrics.line_log import read
+from rlkit.report.checks import reference_scores_of, refuse_unsound, returns_of, steps_of, texts_of
 from rlkit.report.protocols import Protocol
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.identity import of_experiment, understood
@@ -177,10 +178,10 @@ def of_content(content: Mapping[str, Any], path: Path) -> Result:
         library=str(content.get("library", "rlkit")),
         experiment=str(content["experiment"]),
         seed=int(content["seed"]),
-        config=of_experiment(understood(config)) if (config := content.get("config")) else {},
+        config=_config_of(content),
         protocol=_protocol_of(content),
         env_steps=int(content["env_steps"]),
-        returns=np.asarray(content["final"]["returns"], dtype=np.float64),
+        returns=returns_of(content["final"]["returns"]),
         curves={
             **_curves_of_columns(content.get("training", {})),
             **_curves_of_rows(content.get("curve", []), EVALUATION),
@@ -188,8 +189,8 @@ def of_content(content: Mapping[str, Any], path: Path) -> Result:
         frame_skip=int(content.get("frame_skip", 1)),
         hours=None if seconds is None else float(seconds) / 3600,
         processor_hours=None if processor is None else float(processor) / 3600,
-        reference_scores=_numbers(content.get("reference_scores")),
-        versions=content.get("versions", {}),
+        reference_scores=reference_scores_of(content.get("reference_scores")),
+        versions=texts_of(content.get("versions", {}), "versions"),
         made=_made(content),
     )
 
@@ -198,9 +199,10 @@ def _made(content: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(content[key]) for key in MADE if key in content}
 
 
-def _numbers(scores: Any) -> dict[str, float] | None:
-    """A mapping of names to numbers, or None. Raises TypeError or ValueError for anything else."""
-    return None if scores is None else {str(name): float(score) for name, score in dict(scores).items()}
+def _config_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    config = of_experiment(understood(tables)) if (tables := content.get("config")) else {}
+    refuse_unsound(config)
+    return config
 
 
 def _protocol_of(content: Mapping[str, Any]) -> Protocol:
@@ -232,7 +234,7 @@ def _curves_of_rows(rows: Iterable[Mapping[str, Any]], prefix: str = "") -> dict
                 key = "episode/return" if name == "mean_training_return" else prefix + name
                 points.setdefault(key, {})[float(row["env_steps"])] = float(value)
     return {
-        name: Series(np.array(sorted(by_step)), np.array([by_step[step] for step in sorted(by_step)]))
+        name: Series(steps_of(sorted(by_step)), np.array([by_step[step] for step in sorted(by_step)]))
         for name, by_step in points.items()
     }
 
@@ -243,7 +245,7 @@ def _curves_of_columns(columns: Mapping[str, Any]) -> dict[str, Series]:
     for name, values in columns.items():
         known = np.array([value is not None for value in values], np.bool_)
         if name != "env_steps" and known.any():
-            steps = np.array(columns["env_steps"], np.float64)[known]
+            steps = steps_of(columns["env_steps"])[known]
             curves[name] = Series(steps, np.array([value for value in values if value is not None], np.float64))
     return curves
 
@@ -272,7 +274,7 @@ def _of_run(path: Path, problems: list[str]) -> Result:
         returns=None,
         curves=curves,
         hours=None if hours is None else float(hours.values[-1]),
-        versions=info.get("versions", {}),
+        versions=texts_of(info["versions"], "versions"),
         made=_made(info),
     )
 

@@ -201,7 +201,7 @@ class RunDirectory:
                 return content["policy"], content["env_steps"]
         if which == "last" and steps:
             return self.checkpoints.load(steps[-1], "agent/policy"), steps[-1]
-        if which.isdigit() and int(which) in steps:
+        if which.isdecimal() and len(which) <= 18 and int(which) in steps:
             return self.checkpoints.load(int(which), "agent/policy"), int(which)
         there = [
             name for name in ("last", "best") if (name == "last" and steps) or present(policies / names[name]).exists()

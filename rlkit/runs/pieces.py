@@ -73,7 +73,7 @@ def read_piece(name: str, objects: Path) -> NDArray[Any]:
     path = objects / f"{name}.npy"
     require_memory(path.stat().st_size, str(path), HOST)
     try:
-        piece = _parsed(path.read_bytes())
+        piece = parsed(path.read_bytes())
     except (ValueError, EOFError, SyntaxError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
     if digest(piece) != name:
@@ -81,8 +81,8 @@ def read_piece(name: str, objects: Path) -> NDArray[Any]:
     return piece
 
 
-def _parsed(content: bytes) -> NDArray[Any]:
-    """The array of a .npy file; its header must agree with the file's length."""
+def parsed(content: bytes) -> NDArray[Any]:
+    """The array of a .npy file. Raises ValueError, among others, if its header does not agree with the file's length."""
     file = io.BytesIO(content)
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("expected a .npy file of version 1.0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -84,3 +85,25 @@ def test_the_trained_policies_in_the_repository_play(name: str, episodes: int, l
     done = call("evaluate", run, "--episodes", episodes, "--out", tmp_path / "scores.json")
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "scores.json").read_text())["return_mean"] >= least
+
+
+@pytest.mark.parametrize("command", ["evaluate", "explain", "attack", "probe", "episodes"])
+def test_what_cannot_be_written_is_not_played(
+    command: str, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only run, also for a user who may write everywhere."""
+
+    def refused(path: Path, mode: int) -> bool:
+        return mode != os.W_OK
+
+    def played(*arguments: object, **options: object) -> None:
+        raise AssertionError("it was played")
+
+    monkeypatch.setattr(os, "access", refused)
+    monkeypatch.setattr("rlkit.runs.policy.load_policy", played)
+    monkeypatch.setattr("rlkit.runs.api.evaluate_run", played)
+    monkeypatch.setattr("rlkit.look.playing.load_policy", played)
+    monkeypatch.setattr("rlkit.look.episodes.list_episodes", played)
+    done = call(command, small_run, *(["--json", tmp_path / "all.json"] if command == "episodes" else []))
+    assert done.exit_code == 2, done.output
+    assert "cannot be written; name another file" in done.output

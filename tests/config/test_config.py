@@ -265,3 +265,19 @@ def test_a_label_with_markup_is_not_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "plain.toml"
     path.write_text("# experiment: [/x]\n" + packaged()["cartpole"].read_text())
     assert load(path).label == "plain"
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ("cartpole", "agent.updates_per_step"),
+        ("hdqn/doorkey", "agent.controller.updates_per_step"),
+        ("hdqn/doorkey", "agent.meta.updates_per_option"),
+        ("atari/hash-learned", "agent.bonus.features.updates_per_step"),
+    ],
+)
+def test_updates_without_end_are_refused(config: str, key: str) -> None:
+    """1e8 of them would be a run that never makes its next step."""
+    load(config, {key: 1.0})
+    with pytest.raises(ConfigError, match=r"updates_per_\w+.*1000"):
+        load(config, {key: 1e8})

@@ -13,6 +13,7 @@ import pytest
 import rlkit
 from helpers.command import call
 from rlkit.config.load import resolve
+from rlkit.errors import RunError
 from rlkit.look.episodes import list_episodes
 from rlkit.look.played_again import is_complete, logged_parts
 from rlkit.runs.directory import RunDirectory
@@ -104,3 +105,59 @@ def test_a_log_that_is_not_of_this_run_is_noticed(trained: tuple[Path, Watched],
     shutil.rmtree(run / "tapes")
     shutil.rmtree(run / "checkpoints")
     assert "has no action log" in call("episodes", run).output
+
+
+def test_parts_of_steps_after_the_last_checkpoint_are_not_listed(trained: tuple[Path, Watched], tmp_path: Path) -> None:
+    """As a run has them that was killed after it had closed parts."""
+    run = tmp_path / "run"
+    tables = {**TABLES, "train": {**TABLES["train"], "checkpoint_every": 60, "keep_checkpoints": 9}}
+    rlkit.train(resolve("sea", tables), run=run)
+    opened = RunDirectory.open(run)
+    for step in opened.checkpoints.steps()[1:]:
+        shutil.rmtree(opened.checkpoints.folder(step))
+    (rows,) = {step // 3 for step in opened.checkpoints.steps()}
+    assert any("step000000000018" in tape.name and 18 + len(np.load(tape)) > rows for tape in opened.tapes.iterdir())
+    done = call("episodes", run, "--json", tmp_path / "all.json")
+    assert done.exit_code == 0, done.output
+    listed = json.loads((tmp_path / "all.json").read_text())
+    assert listed["complete"]
+    assert listed["rows_that_differ"] == 0
+    expected = trained[1].episodes[: len(listed["episodes"])]
+    assert [(each["env"], round(each["total"], 6), each["length"]) for each in listed["episodes"]] == expected
+
+
+SPOILED = {
+    "cut": ("is damaged", lambda tape: tape.write_bytes(tape.read_bytes()[:-3])),
+    "empty": ("is damaged", lambda tape: tape.write_bytes(b"")),
+    "4 EiB": ("is damaged", lambda tape: tape.write_bytes(tape.read_bytes().replace(
+        b"(18,), }" + b" " * 14, b"(9999999999999999,), }"))),
+    "text": ("is damaged", lambda tape: np.save(tape, np.array(["a"]))),
+    "rows": ("is damaged", lambda tape: np.save(tape, np.zeros((2, 2), np.int32))),
+    "no actions": ("is damaged", lambda tape: np.save(tape, np.zeros(0, np.int32))),
+    "other actions": ("has actions that this environment lacks", lambda tape: np.save(tape, np.load(tape) + 9)),
+    "other environment": ("of environment 7", lambda tape: tape.rename(tape.with_name(f"env0007{tape.name[7:]}"))),
+    "other seed": ("with seed 9999999999", lambda tape: tape.rename(
+        tape.with_name(tape.name.split("-seed")[0] + "-seed9999999999.npy"))),
+    "longer": ("two parts", lambda tape: np.save(tape, np.zeros(20, np.int32))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "spoil"), SPOILED.values(), ids=SPOILED)
+def test_a_spoiled_part_gives_one_line(said: str, spoil: Any, trained: tuple[Path, Watched], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    spoil(min((run / "tapes").iterdir()))
+    done = call("episodes", run)
+    assert done.exit_code == RunError.exit_code, done.output
+    assert said in done.output.replace("\n", " ")
+
+
+def test_without_an_episode_none_is_played(tmp_path: Path) -> None:
+    tables = {**TABLES, "train": {**TABLES["train"], "steps": 6}}
+    run = rlkit.train(resolve("sea", tables), run=tmp_path / "run").path
+    for which in ("best", "last", "²", "1" * 5000):
+        done = call("episodes", run, "--play", which, "--video", tmp_path / "a.mp4")
+        assert done.exit_code == 2
+        assert "no episode has ended yet" in done.output
+    done = call("evaluate", run, "--checkpoint", "²")
+    assert "has no checkpoint" in done.output

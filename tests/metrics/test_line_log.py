@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from rlkit.metrics.line_log import LineLog, read_rows
 from rlkit.types import Histogram, Image
@@ -39,3 +41,28 @@ def test_the_metrics_file_has_the_scalars(small_run: Path) -> None:
         "progress/updates", "final/return_iqm",
     }  # fmt: skip
     assert wanted <= names
+
+
+def test_rows_that_are_kept_are_durable_before_they_replace_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a power failure soon after resuming leaves an empty file."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"env_steps": 10, "a": 1.0}\n{"env_steps": 20, "a": 2.0}\n')
+    done: list[tuple[str, str]] = []
+    real_fsync, real_replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        done.append(("durable", os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        real_fsync(descriptor)
+
+    def replace(source: Path, target: Path) -> Path:
+        done.append(("replaced", target.name))
+        return real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    LineLog(path, resumed_at=10).close()
+    temporary = f".metrics.jsonl.{os.getpid()}"
+    assert done == [("durable", temporary), ("replaced", path.name), ("durable", tmp_path.name)]
+    assert [row["env_steps"] for row in read_rows(path)] == [10]

@@ -8,6 +8,7 @@ import shutil
 import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,75 @@ def test_groups_of_seeds_are_compared_and_text_is_no_markup(write_result: Result
         assert expected in words, expected
 
 
+UNSOUND = {
+    "a list of versions": {"versions": [1, 2]},
+    "no returns": {"final__returns": []},
+    "one return": {"final__returns": 3},
+    "returns in rows": {"final__returns": [[1, 2], [3, 4]]},
+    "steps in words": {"config__agent__name": "x:y", "config__train__steps": "many"},
+    "half a rule": {"config__agent__name": "x:y", "config__evaluation__stop": {"at_least": 3}},
+    "a rule in words": {"config__agent__name": "x:y",
+                        "config__evaluation__stop": {"key": "return_mean", "at_least": "a", "times": 1}},
+    "a curve at NaN": {"curve": [{"env_steps": float("nan"), "return_mean": 1.0}]},
+    "equal references": {"reference_scores": {"random": 1, "human": 1}},
+    "other references": {"reference_scores": {"a": 1}},
+    "half a character": {"experiment": "\ud800"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", UNSOUND.values(), ids=UNSOUND)
+def test_unsound_results_are_left_out(changes: dict[str, Any], write_result: ResultWriter, tmp_path: Path) -> None:
+    file = write_result("in/a.json", **changes)
+    write_result("in/b.json", seed=1)
+    for command in (["compare", file.parent], ["report", file.parent, "--html", tmp_path / "out.html"]):
+        done = call(*command)
+        assert done.exit_code == 0, done.output
+        assert "a.json cannot be read" in done.output.replace("\n", " ")
+        assert "it is left out" in done.output.replace("\n", " ")
+
+
+def test_a_card_is_no_page_of_a_stranger(small_run: Path, tmp_path: Path) -> None:
+    """HTML, links, headings, table cells and the end of the block with the config."""
+    run = shutil.copytree(small_run, tmp_path / "run")
+    result = json.loads((run / "result.json").read_text())
+    evil = "<script>alert(1)</script>\n# more [x](javascript:alert(1)) `a` | b"
+    result["protocol"]["environment"] = result["machine"] = evil
+    (run / "result.json").write_text(json.dumps(result))
+    (run / "images").mkdir(exist_ok=True)
+    (run / "images" / "a](x) <b>.png").write_bytes(b"picture")
+    config = run / "config.toml"
+    config.write_text(config.read_text() + "# ```\n# <img src=x>\n# ````\n")
+    done = call("card", run, "--out", tmp_path / "card.md")
+    assert done.exit_code == 0, done.output
+    card = (tmp_path / "card.md").read_text().split("---\n", 2)[2]
+    text, _, rest = card.partition("\n`````toml\n")
+    assert rest.endswith("\n`````\n")
+    assert "<script" not in text
+    assert "](javascript" not in text
+    assert "\n# more" not in text
+    assert "(images/a%5D%28x%29%20%3Cb%3E.png)" in text
+    assert {line.count(" | ") for line in text.splitlines() if line.startswith("| ")} == {8, 4}
+
+
+def test_labels_in_charts_are_no_tags(write_result: ResultWriter, tmp_path: Path) -> None:
+    for seed, name in enumerate(("plain", '<a href="https://example.org">here</a>')):
+        write_result(f"in/{seed}.json", experiment=name)
+    assert call("report", tmp_path / "in", "--html", tmp_path / "out.html").exit_code == 0
+    page = (tmp_path / "out.html").read_text()
+    assert "\\u0026lt;a href" in page or "&lt;a href" in page.split("Plotly.newPlot", 1)[1]
+    assert '"name":"\\u003ca href' not in page
+
+
+def test_pictures_have_a_limit(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = shutil.copytree(small_run, tmp_path / "run")
+    (run / "images").mkdir(exist_ok=True)
+    (run / "images" / "large.png").write_bytes(bytes(100))
+    monkeypatch.setattr(page, "LARGEST_MEDIA", 99)
+    found = page.report(find([run]))
+    assert any("large.png is left out" in note for note in found.notes)
+    assert not found.pictures
+
+
 def test_what_is_left_out_is_said(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = shutil.copytree(small_run, tmp_path / "run")
     (run / "result.json").unlink()
@@ -136,3 +206,6 @@ def test_names_of_runs_are_as_short_as_they_can_be() -> None:
 
 def test_flat_keys_become_tables_again() -> None:
     assert nested({"a.b.c": 1, "a.b.d": None, "e": 2}) == {"a": {"b": {"c": 1}}, "e": 2}
+    assert nested({"a": 1, "a.b": 2, "a.b.c": 3, "d.e": [None, 4], "d": 5}) == {
+        "a": 1, "a.b": 2, "a.b.c": 3, "d": 5,
+    }  # fmt: skip

@@ -193,3 +193,37 @@ def test_a_damaged_later_checkpoint_does_not_crowd_out_the_new_one(tmp_path: Pat
     (store.folder(400) / "state.json").write_text("{")
     store.save(370, {"x": 2}, keep=1)
     assert store.steps() == [370]
+
+
+def test_names_are_durable_in_the_order_in_which_they_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """state.json and the folder that names it are on the disk before the checkpoint gets its own name."""
+    done: list[tuple[str, str]] = []
+    real_fsync, real_rename = os.fsync, Path.rename
+
+    def fsync(descriptor: int) -> None:
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if name == ".000000000001.new":
+            name += f" with {', '.join(sorted(os.listdir(descriptor)))}"
+        done.append(("durable", name))
+        real_fsync(descriptor)
+
+    def rename(path: Path, target: Path) -> Path:
+        done.append(("renamed", path.name))
+        return real_rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", rename)
+    store = CheckpointStore(tmp_path)
+    store.save(1, big_state(0), keep=1)
+    order = [
+        ("durable", "objects"),
+        ("durable", "arrays.safetensors"),
+        ("durable", f".state.json.{os.getpid()}"),
+        ("durable", ".000000000001.new with arrays.safetensors, state.json"),
+        ("renamed", ".000000000001.new"),
+        ("durable", tmp_path.name),
+    ]
+    assert [step for step in done if not step[1].endswith(f".npy.{os.getpid()}")] == order
+    assert done.index(order[0]) == len(done) - len(order), "each piece is durable before their folder"

@@ -7,13 +7,16 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 from helpers.command import call
 from rlkit.cli import trust
+from rlkit.config.load import load
 from rlkit.runs.trust import foreign, named_modules
+from rlkit.runs.warm_start import pinned, warm_start
 
 EVIL = "from pathlib import Path\nPath({mark!r}).touch()\n"
 
@@ -41,13 +44,41 @@ def run(small_run: Path, tmp_path: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("command", ["evaluate", "resume"])
+@pytest.mark.parametrize(
+    "command",
+    ["evaluate", "resume", "explain", "attack", "probe", "episodes", "export", "pack"],
+)
 def test_a_module_from_elsewhere_is_refused_without_a_terminal(command: str, run: Path, evil: Path) -> None:
     done = call(command, run)
     assert done.exit_code == 2, done.output
     assert "evil_worlds" in done.output
     assert "neither an installed package nor in the working folder; to import it, add --trust" in done.output
     assert not evil.exists()
+
+
+def test_play_asks_too(run: Path, evil: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":none")
+    done = call("play", run)
+    assert done.exit_code == 2
+    assert "to import it, add --trust" in done.output
+    assert not evil.exists()
+
+
+def test_a_warm_start_imports_nothing_of_the_other_run(run: Path, tmp_path: Path, evil: Path) -> None:
+    mine = run / "config.toml"
+    config = tmp_path / "mine.toml"
+    config.write_text(mine.read_text().replace('register = ["evil_worlds"]\n', ""))
+    found = pinned(load(str(config), {"train.warm_start.run": str(run)}))
+    warm_start(found, _Takes())
+    assert found.train.warm_start.env_steps == 400
+    assert not evil.exists()
+
+
+class _Takes:
+    """An agent that takes any policy."""
+
+    def warm_start(self, state: dict[str, Any], parts: set[str]) -> None:
+        assert state["policy"]
 
 
 def test_trust_imports_it(run: Path, evil: Path) -> None:
@@ -117,7 +148,12 @@ def test_results_are_compared_and_drawn_without_imports(key: str, small_run: Pat
             config.write_text(config.read_text().replace(f'name = "{name}"', 'name = "evil_worlds:plugin"', 1))
         assert "evil_worlds" in config.read_text()
     (folder / "unfinished" / "result.json").unlink()
-    for command in (["compare", folder], ["plot", folder, "--y", "episode/return", "--out", tmp_path / "p.png"]):
+    for command in (
+        ["compare", folder],
+        ["plot", folder, "--y", "episode/return", "--out", tmp_path / "p.png"],
+        ["report", folder, "--html", tmp_path / "report.html"],
+        ["card", folder / "finished", "--out", tmp_path / "card.md"],
+    ):
         done = call(*command)
         assert done.exit_code == 0, done.output
     assert not evil.exists()

@@ -143,6 +143,7 @@ class LearnedConfig(Model):
     updates_per_step: float = Field(
         0.02,
         gt=0.0,
+        le=1000,
         description="Updates per environment step, warm-up included, as an exact decimal. At first nearly every "
         "frame has its own code, so the warm-up should contain some hundred updates.",
     )
