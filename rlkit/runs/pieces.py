@@ -82,7 +82,7 @@ def read_piece(name: str, objects: Path) -> NDArray[Any]:
 
 
 def parsed(content: bytes) -> NDArray[Any]:
-    """The array of a .npy file. Raises ValueError, among others, if its header does not agree with the file's length."""
+    """The array of a .npy file. Raises ValueError, among others, if its header and the file's length disagree."""
     file = io.BytesIO(content)
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("expected a .npy file of version 1.0")
