@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,19 +34,29 @@ def new_figure(width: float, height: float) -> Any:
 
 def save(figure: Any, files: Sequence[Path]) -> None:
     """Writes the figure as .png, in at most 256 colours, or as .svg; the bytes are the same at every call."""
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = _encoded(figure, file.suffix)
+        write(file, partial(_put, content))
+
+
+def _encoded(figure: Any, suffix: str) -> bytes:
     from PIL import Image
 
     matplotlib = needed("matplotlib", "a picture")
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"Software" if file.suffix == ".png" else "Date": None}
-        with matplotlib.rc_context({"svg.hashsalt": "rlkit"}):
-            figure.savefig(drawn := io.BytesIO(), format=file.suffix[1:], dpi=DPI, metadata=metadata)
-        if file.suffix == ".png":
-            image = Image.open(drawn)
-            palette = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-            palette.save(drawn := io.BytesIO(), format="png", optimize=True)
-        write(file, lambda opened, content=drawn: opened.write(content.getvalue()))
+    drawn, metadata = io.BytesIO(), {"Software" if suffix == ".png" else "Date": None}
+    with matplotlib.rc_context({"svg.hashsalt": "rlkit"}):
+        figure.savefig(drawn, format=suffix[1:], dpi=DPI, metadata=metadata)
+    if suffix != ".png":
+        return drawn.getvalue()
+    with Image.open(drawn) as image:
+        palette = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    palette.save(small := io.BytesIO(), format="png", optimize=True)
+    return small.getvalue()
+
+
+def _put(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
 
 
 def title(loaded: LoadedPolicy, what: str) -> str:
