@@ -200,7 +200,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def often(documents: list[Path]) -> list[Any]:
     """The documents as parameters; those that take longest are slow."""
-    slow = {"docs/exploration.md", "docs/hdqn.md", "docs/look-inside.md"}
+    slow = {"docs/experiments.md", "docs/exploration.md", "docs/hdqn.md", "docs/look-inside.md"}
     return [
         pytest.param(
             path, id=name(path), marks=[pytest.mark.slow] if "results" in path.parts or name(path) in slow else []

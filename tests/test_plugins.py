@@ -85,6 +85,7 @@ def test_by_entry_point(package: Path, tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(package)}, check=True)
 
 
+@pytest.mark.slow
 def test_by_module_and_attribute_from_the_current_folder(package: Path) -> None:
     text = CORRIDOR.replace("ENV", "third_party:corridor").replace("AGENT", "my_agent:plugin")
     (package / "own.toml").write_text(text.replace("SINK", "third_party:CountingSink"))

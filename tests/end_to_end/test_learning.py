@@ -23,6 +23,8 @@ FROZEN_LAKE = {
         "batch_size": 16,
         "network": {"hidden": []},
         "target": {"every": 250},
+        "n_step": 1,
+        "double": False,
         "epsilon": {"end": 0.7, "steps": 2000},
     },
     "train": {"steps": 5_000, "num_envs": 4},
@@ -83,6 +85,7 @@ def test_counting_finds_what_random_actions_seldom_find(name: str, tmp_path: Pat
     assert final_mean(rlkit.train(load(name), run=tmp_path / "run").path) >= 0.85
 
 
+@pytest.mark.slow
 def test_hdqn_learns_a_short_chain(tmp_path: Path) -> None:
     """Four states, of which the right end is visited in a third of episodes at most; a random agent has 0.09."""
     short = {"env.kwargs.length": 4, "train.steps": 12_000, "train.log_every": 500}

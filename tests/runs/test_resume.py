@@ -410,6 +410,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(part: Path, whole: Pa
     assert outcome(part) == outcome(whole)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_in_one_line_and_loses_nothing(whole: Path, tmp_path: Path) -> None:
     """The operating system refuses files beyond a size, as a full disk would, from some checkpoint on."""
     config, run = write_config(tmp_path, "cartpole"), tmp_path / "full"
@@ -434,6 +435,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing(whole: Path, tmp_path: P
     assert outcome(run) == outcome(whole)
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_final_evaluation_of_an_extended_run(part: Path, whole: Path) -> None:
     """result.json is still that of the shorter run: it must not pass for the longer one's."""
     program = """
