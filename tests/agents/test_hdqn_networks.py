@@ -28,6 +28,8 @@ from rlkit.training.action_log import ActionLog
 from rlkit.training.rollout import Rollout
 from rlkit.types import EnvSpec, Mode, Purpose, StepBatch
 
+pytestmark = pytest.mark.slow  # test_hdqn_agent is fast
+
 CPU = torch.device("cpu")
 CARTPOLE = gymnasium.config(name="gymnasium", id="CartPole-v1")
 RANDOM_STEPS = 160

@@ -22,6 +22,9 @@ from rlkit.exploration.bonus import NoBonus
 from rlkit.types import Batch, StepBatch, Window
 
 
+pytestmark = pytest.mark.slow  # test_hdqn_agent is fast
+
+
 def ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
