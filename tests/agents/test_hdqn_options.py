@@ -21,7 +21,6 @@ from rlkit.config.tables import Config
 from rlkit.exploration.bonus import NoBonus
 from rlkit.types import Batch, StepBatch, Window
 
-
 pytestmark = pytest.mark.slow  # test_hdqn_agent is fast
 
 
