@@ -63,7 +63,8 @@ if TYPE_CHECKING:
     from rlkit.pacing import Ratio
     from rlkit.replay import Column, Hindsight, OptionStore, Prioritised, Replay, Trajectory, TrajectoryBatch
     from rlkit.report.frames import load_curves, load_results
-    from rlkit.runs.api import evaluate_run, resume, train
+    from rlkit.runs.api import resume, train
+    from rlkit.runs.evaluate import evaluate_run
     from rlkit.runs.policy import LoadedPolicy, load_policy
     from rlkit.seeding import Streams, torch_seeded
     from rlkit.structure import Structure
@@ -145,7 +146,8 @@ _NAMES = {
     "rlkit.pacing": ("Ratio",),
     "rlkit.replay": ("Column", "Hindsight", "OptionStore", "Prioritised", "Replay", "Trajectory", "TrajectoryBatch"),
     "rlkit.report.frames": ("load_curves", "load_results"),
-    "rlkit.runs.api": ("evaluate_run", "resume", "train"),
+    "rlkit.runs.api": ("resume", "train"),
+    "rlkit.runs.evaluate": ("evaluate_run",),
     "rlkit.runs.policy": ("LoadedPolicy", "load_policy"),
     "rlkit.seeding": ("Streams", "torch_seeded"),
     "rlkit.structure": ("Structure",),

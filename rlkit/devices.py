@@ -1,7 +1,9 @@
-"""Devices by name, and arrays as tensors on them."""
+"""Devices by name, arrays as tensors on them, and the threads of torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,3 +30,14 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     tensor = torch.from_numpy(array)
     # a copy from pageable memory would wait for all work queued on the GPU
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+@contextmanager
+def threads_of_torch(number: int) -> Iterator[None]:
+    """Within it torch computes with this number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -44,7 +44,7 @@ def evaluate(
     rlkit evaluate runs/cartpole-seed0 --checkpoint all    # a curve over the kept checkpoints
     """
     from rlkit.files import write_text
-    from rlkit.runs import api
+    from rlkit.runs import evaluate as policies
     from rlkit.runs.publish import publish_video
 
     ask(run, trust)
@@ -57,12 +57,12 @@ def evaluate(
     if checkpoint == "all":
         if video:
             raise ConfigError("--video shows one policy; give --checkpoint last, best or a step")
-        found = api.evaluate_checkpoints(run, overrides=overrides)
+        found = policies.evaluate_checkpoints(run, overrides=overrides)
         show_curve(found)
         write_text(path, json.dumps({"curve": [each.to_dict() for each in found]}) + "\n")
         console.print(f"written to {path}", markup=False)
         return
-    evaluation = api.evaluate_run(
+    evaluation = policies.evaluate_run(
         run, checkpoint=checkpoint, overrides=overrides, video=video, video_episodes=video_episodes
     )
     show_scores(evaluation.scores.returns, evaluation.protocol, evaluation.scores.distinct)

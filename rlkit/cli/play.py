@@ -53,7 +53,7 @@ def play(
     rlkit play runs/cartpole-seed0 --checkpoint best --rate 5
     """
     from rlkit.cli.screens import Closed, Terminal, Window, has_display
-    from rlkit.runs import api
+    from rlkit.runs import evaluate as policies
 
     found = find_run(run)
     in_window = has_display() and not terminal
@@ -68,7 +68,7 @@ def play(
             raise ConfigError("a window needs pygame-ce; install it, or add --terminal") from error
 
     try:
-        done = api.watch(found, opened, episodes=episodes, checkpoint=checkpoint,
+        done = policies.watch(found, opened, episodes=episodes, checkpoint=checkpoint,
                          overrides=dict(map(parse_override, settings)))  # fmt: skip
     except (Closed, KeyboardInterrupt):
         return

@@ -11,8 +11,8 @@ from rich.table import Table
 from rlkit.cli.console import console, prefix, say
 
 if TYPE_CHECKING:
-    from rlkit.runs.api import Evaluation
     from rlkit.runs.directory import RunDirectory
+    from rlkit.runs.evaluate import Evaluation
 
 
 ONE_EPISODE = (

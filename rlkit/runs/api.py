@@ -8,8 +8,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +18,28 @@ from rlkit import plugins
 from rlkit.config.keys import flat
 from rlkit.config.load import load
 from rlkit.config.tables import Config
-from rlkit.devices import choose_device
+from rlkit.devices import choose_device, threads_of_torch
 from rlkit.errors import ConfigError, RlkitError, RunError
 from rlkit.files import write_text
 from rlkit.metrics.line_log import read_rows
 from rlkit.metrics.meters import summarise
 from rlkit.runs.assemble import Evaluator, Hooks, Session, assemble
-from rlkit.runs.directory import BEST, RunDirectory, free_name, machine, today, versions
+from rlkit.runs.directory import RunDirectory, free_name, machine, today, versions
 from rlkit.runs.earlier import upgraded
+from rlkit.runs.evaluate import info_of
 from rlkit.runs.identity import differences, digest, of_checkpoint, understood
-from rlkit.runs.policy import load_policy
 from rlkit.runs.progress import progress_lines
 from rlkit.runs.trial import trial
 from rlkit.runs.trust import named_modules
-from rlkit.runs.video import Recording, VideoFile, Viewer, frames_per_second
 from rlkit.runs.warm_start import pinned
-from rlkit.training.evaluation import Scores, bootstrap_interval
+from rlkit.training.evaluation import Scores
 from rlkit.training.trainer import Stop, Trainer
-from rlkit.types import Purpose, StepBatch
+from rlkit.types import StepBatch
 
 TRIAL_STEPS, TRIAL_SECONDS = 50, 0.5  # of the random play before training, played twice within the time
 
 Progress = Callable[[Trainer], None]
 OnStep = Callable[[Trainer, StepBatch], bool | None]
-OpenViewer = Callable[[int], AbstractContextManager[Viewer]]
 OnEvaluation = Callable[[Trainer, Mapping[str, float]], bool | None]
 
 
@@ -78,16 +75,6 @@ def stop_on_signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def train(
     config: Config | str | Path,
     overrides: Mapping[str, Any] | None = None,
@@ -120,7 +107,7 @@ def train(
     follows_seeds = seen.differs_at is None
     path = Path(run) if run is not None else free_name(default_run(config))
 
-    with _threads(config.train.threads), stop_on_signals() as stop, ExitStack() as held:
+    with threads_of_torch(config.train.threads), stop_on_signals() as stop, ExitStack() as held:
 
         def create(device: torch.device) -> RunDirectory:
             info = {**run_info(config, device), "follows_seeds": follows_seeds}
@@ -181,14 +168,14 @@ def resume(
     config = run.config({key: value for key, value in changes.items() if value is not None})
     with run.lock():
         env_steps = _step_to_resume_at(run, steps, config)
-        with _threads(config.train.threads), stop_on_signals() as stop:
+        with threads_of_torch(config.train.threads), stop_on_signals() as stop:
             session = assemble(
                 config,
                 lambda device: run,
                 resumed_at=env_steps,
                 stop=stop,
                 hooks=Hooks(on_progress or progress_lines(config.train.steps), on_step, on_evaluation),
-                follows_seeds=_info(run.path).get("follows_seeds", True) is True,
+                follows_seeds=info_of(run.path).get("follows_seeds", True) is True,
             )
             try:
                 exact = _restore(session, env_steps)
@@ -292,108 +279,3 @@ def _finish(session: Session, config: Config, scores: Scores | None) -> RunDirec
     }
     write_text(run.path / "result.json", json.dumps(result) + "\n")
     return run
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Scores, and the protocol they depend on."""
-
-    scores: Scores
-    protocol: dict[str, str]
-    env_steps: int
-
-    def to_dict(self) -> dict[str, Any]:
-        low, high = bootstrap_interval(self.scores.returns)
-        return {
-            "protocol": self.protocol,
-            "env_steps": self.env_steps,
-            "distinct_episodes": self.scores.distinct,
-            **self.scores.summary(),
-            "return_iqm_interval_95": [low, high],
-            **self.scores.episodes(),
-        }
-
-
-def _info(path: Path) -> dict[str, Any]:
-    """The content of run.json, which an exported policy may lack."""
-    return RunDirectory(path).info() if (path / "run.json").exists() else {}
-
-
-def evaluate_checkpoints(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> list[Evaluation]:
-    """Evaluates the policy of every kept checkpoint of a run, in their order, each in the same episodes.
-
-    `train.keep_checkpoints` is the number that a run keeps. Raises RunError if there is none.
-    """
-    steps = RunDirectory.open(Path(path)).checkpoints.steps()
-    if not steps:
-        raise RunError(f"{path} has no checkpoint")
-    return [evaluate_run(path, checkpoint=str(step), overrides=overrides) for step in steps]
-
-
-def evaluate_run(
-    path: str | Path,
-    *,
-    checkpoint: str = "last",
-    overrides: Mapping[str, Any] | None = None,
-    video: Path | None = None,
-    video_episodes: int = 1,
-) -> Evaluation:
-    """Evaluates a run's policy in fresh environments for `evaluation.final_episodes` episodes.
-
-    Imports the modules that the run's config names; `rlkit evaluate` asks before it does. The best policy is
-    evaluated in other episodes than those that chose it: in these its score would be too high.
-
-    video: an .mp4 file of the first `video_episodes` of these that environment 0 plays. Writes nothing else. Raises
-    ConfigError if it plays fewer.
-    """
-    viewer = None if video is None else lambda rate: VideoFile(video, rate)
-    return _evaluated(path, checkpoint, overrides, viewer, video_episodes)
-
-
-def watch(
-    path: str | Path,
-    viewer: OpenViewer,
-    *,
-    episodes: int = 1,
-    checkpoint: str = "last",
-    overrides: Mapping[str, Any] | None = None,
-) -> Evaluation:
-    """Plays episodes of a run's policy, one after the other, and shows each step.
-
-    Imports the modules that the run's config names. viewer: called with the pictures per second; opens a `Viewer`.
-    """
-    one = {"evaluation.final_episodes": episodes, "evaluation.num_envs": 1}
-    return _evaluated(path, checkpoint, {**one, **(overrides or {})}, viewer, episodes)
-
-
-def _evaluated(
-    path: str | Path, checkpoint: str, overrides: Mapping[str, Any] | None, viewer: OpenViewer | None, shown: int
-) -> Evaluation:
-    """The evaluation; the first `shown` episodes of environment 0 are shown, if there is a viewer."""
-    loaded = load_policy(path, checkpoint, overrides=overrides)
-    evaluation = loaded.config.evaluation
-    played = -(-evaluation.final_episodes // evaluation.num_envs)  # by environment 0
-    if viewer is not None and shown > played:
-        raise ConfigError(
-            f"a video of {shown} episodes needs as many of environment 0, which plays {played} of the "
-            f"{evaluation.final_episodes}: evaluate more episodes, or set evaluation.num_envs = 1"
-        )
-    info = _info(Path(path))
-    chosen = BEST in (checkpoint, info.get("packed"))
-    evaluator = Evaluator(loaded.config, follows_seeds=info.get("follows_seeds", True) is True, chosen=chosen)
-    try:
-        with _threads(loaded.config.train.threads):
-            if viewer is None:
-                scores = evaluator(loaded.policy, evaluation.final_episodes)
-            else:
-                plugin = plugins.load(plugins.ENVS, loaded.config.env.name)
-                screens = evaluator.environments = plugin.make(
-                    loaded.config.evaluation_env, evaluation.num_envs, Purpose.RENDER
-                )
-                with viewer(frames_per_second(screens.spec)) as opened:
-                    recording = Recording(loaded.policy, screens.spec, opened, shown)
-                    scores = evaluator(recording, evaluation.final_episodes, recording.on_step)
-    finally:
-        evaluator.close()
-    protocol = evaluator.protocol(evaluation.final_episodes, f"{checkpoint}, at {loaded.env_steps} steps")
-    return Evaluation(scores, protocol, loaded.env_steps)

@@ -101,7 +101,7 @@ def test_what_cannot_be_written_is_not_played(
 
     monkeypatch.setattr(os, "access", refused)
     monkeypatch.setattr("rlkit.runs.policy.load_policy", played)
-    monkeypatch.setattr("rlkit.runs.api.evaluate_run", played)
+    monkeypatch.setattr("rlkit.runs.evaluate.evaluate_run", played)
     monkeypatch.setattr("rlkit.look.playing.load_policy", played)
     monkeypatch.setattr("rlkit.look.episodes.list_episodes", played)
     done = call(command, small_run, *(["--json", tmp_path / "all.json"] if command == "episodes" else []))

@@ -16,7 +16,7 @@ from rlkit.cli import screens
 from rlkit.cli.play import find_run
 from rlkit.cli.screens import Terminal, blocks, told_actions
 from rlkit.errors import ConfigError
-from rlkit.runs import api
+from rlkit.runs import evaluate as policies
 
 
 def drawing(width: int = 60, height: int = 24) -> tuple[Console, io.StringIO]:
@@ -53,7 +53,7 @@ def test_the_action_that_is_taken_is_marked() -> None:
 
 def test_a_run_is_shown_in_the_terminal(small_run: Path) -> None:
     console, file = drawing()
-    done = api.watch(small_run, lambda rate: Terminal(1e6, console), episodes=2)
+    done = policies.watch(small_run, lambda rate: Terminal(1e6, console), episodes=2)
     assert len(done.scores.returns) == 2
     drawn = file.getvalue()
     assert drawn.count("step  0") == 2

@@ -19,7 +19,7 @@ from agents.hdqn.policy import HDQNPolicy
 from rlkit.cli import main
 from rlkit.config.load import resolve
 from rlkit.errors import ConfigError
-from rlkit.runs.api import evaluate_run
+from rlkit.runs.evaluate import evaluate_run
 from rlkit.runs.video import CHOSEN, FAINT, PANEL, VideoFile, beside, frames_per_second
 from rlkit.types import EnvSpec
 from rlkit.vector.environment import describe
