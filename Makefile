@@ -25,7 +25,7 @@ LOWEST := .venv-lowest/bin
 export OMP_NUM_THREADS ?= 1
 PYTEST := python -m pytest -n 2 --dist worksteal
 
-# `make test` takes at most five minutes on two cores. What takes longer has a target of its own, and at most half a
+# `make test` takes six minutes on two cores, the install aside; five are the goal. What takes longer has a target of its own, and at most half a
 # minute of it is part of `make test`.
 FAST := $(PYTEST) -m "not slow"
 
