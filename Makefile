@@ -25,8 +25,8 @@ LOWEST := .venv-lowest/bin
 export OMP_NUM_THREADS ?= 1
 PYTEST := python -m pytest -n 2 --dist worksteal
 
-# `make test` takes six minutes on two cores, the install aside; five are the goal. What takes longer has a target of its own, and at most half a
-# minute of it is part of `make test`.
+# `make test` takes five to six minutes on two cores, the install aside. What takes longer has a target of its own, and
+# at most half a minute of it is part of `make test`.
 FAST := $(PYTEST) -m "not slow"
 
 EXTRAS := dev,worlds,report,video,tune,onnx,look

@@ -41,7 +41,8 @@ def run_all(jobs: Sequence[Job], limit: int | None, on: str | None = None, memor
 
     found = plan(jobs)
     counts = {"finished": found.finished, "to resume": found.to_resume, "to train": found.to_train}
-    console.print(f"{len(jobs)} runs: " + ", ".join(f"{len(some)} {what}" for what, some in counts.items() if some))
+    counted = ", ".join(f"{len(some)} {what}" for what, some in counts.items() if some)
+    console.print(f"{len(jobs)} run{'s' if len(jobs) > 1 else ''}: {counted}")
     for note in found.notes:
         say(note)
     here = max(1, cores() // max(job.config.train.threads for job in jobs))

@@ -46,6 +46,9 @@ def packaged() -> dict[str, Traversable]:
     return found
 
 
+KINDS = ("name", "type")  # keys that say which other keys a table has
+
+
 def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
     """(label, raw tables) of a TOML file or of a packaged config's name, including those of its `base`.
 
@@ -105,20 +108,27 @@ def refuse_deep(tables: Mapping[str, Any], label: str) -> None:
 
 
 def _on_top_of(base: Any, tables: Mapping[str, Any], users: tuple[str, ...]) -> dict[str, Any]:
-    """The tables of `base`, overridden by the keys of `tables`; nested tables are replaced as a whole.
-
-    So are the tables of an agent or environment whose name is another than the base's: their keys are others.
-    """
+    """The tables of `base`, overridden by the keys of `tables`; see `merged`."""
     if not isinstance(base, str) or "\0" in base:
         raise ConfigError(f"{users[-1]}: base: expected the name of a packaged config or of a file, got {base!r}")
     source = _base_file(base, Path(users[-1])) or base
     if source in users:
         raise ConfigError(f"{users[-1]}: base: {base!r} inherits from this config itself")
-    under = read(source, users)[1]
-    alike = {name for name in under if isinstance(under[name], dict) and isinstance(tables.get(name), dict)}
-    named = {name for name in alike.intersection(PLUGINS) if "name" in tables[name]}
-    alike -= {name for name in named if tables[name]["name"] != under[name].get("name")}
-    return {**under, **tables, **{name: {**under[name], **tables[name]} for name in alike}}
+    return merged(read(source, users)[1], tables)
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of both; where both have a key, tables are merged in turn, and of other values that of `over` counts.
+
+    A table whose name or type is another than the one below inherits nothing from it: its keys are others.
+    """
+    result = {**under, **over}
+    for name in under.keys() & over.keys():
+        below, above = under[name], over[name]
+        if isinstance(below, dict) and isinstance(above, dict):
+            same = all(key not in above or above[key] == below.get(key) for key in KINDS)
+            result[name] = merged(below, above) if same else above
+    return result
 
 
 def _base_file(base: str, user: Path) -> str | None:

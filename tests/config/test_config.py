@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlkit.config.load import load, override, packaged, parse_override, read, resolve
+from rlkit.config.load import load, merged, override, packaged, parse_override, read, resolve
 from rlkit.errors import ConfigError
 
 SMALL = {
@@ -107,16 +107,29 @@ def test_broken_toml_is_refused_with_its_line(tmp_path: Path) -> None:
 
 
 def test_a_config_starts_from_its_base(tmp_path: Path) -> None:
-    """Keys that are given replace the base's, tables within a table as a whole; the base's own base comes first."""
+    """Keys that are given replace the base's, key by key in nested tables too; the base's own base comes first."""
     (tmp_path / "folder").mkdir()
     below, above = tmp_path / "folder" / "below.toml", tmp_path / "folder" / "above.toml"
-    below.write_text('base = "deep-sea"\n[agent]\nepsilon = { end = 0.5 }\nbonus = false\n')
+    below.write_text('base = "deep-sea"\n[agent]\nepsilon = { start = 0.5, end = 0.5 }\nbonus = false\n')
     above.write_text('base = "below.toml"\n[agent]\ndouble = false\n')
     label, tables = read(above)
     expected = read("deep-sea")[1]
-    expected["agent"] |= {"epsilon": {"end": 0.5}, "bonus": False, "double": False}
+    expected["agent"] |= {
+        "epsilon": {**expected["agent"]["epsilon"], "start": 0.5, "end": 0.5},
+        "bonus": False,
+        "double": False,
+    }
     assert (label, tables) == ("above", expected)
     assert resolve(label, tables).agent.bonus is None  # type: ignore[attr-defined]
+
+
+def test_a_table_of_another_type_or_name_inherits_nothing() -> None:
+    under = {"env": {"name": "atari", "game": "pong"}, "bonus": {"hash": {"type": "bits", "bits": 8}, "beta": 1}}
+    over = {"env": {"name": "chain"}, "bonus": {"hash": {"type": "exact"}}}
+    assert merged(under, over) == {"env": {"name": "chain"}, "bonus": {"hash": {"type": "exact"}, "beta": 1}}
+    over = {"env": {"name": "atari"}, "bonus": {"hash": {"bits": 4}}, "train": {"steps": 5}}
+    hashed = {"hash": {"type": "bits", "bits": 4}, "beta": 1}
+    assert merged(under, over) == {"env": under["env"], "bonus": hashed, "train": {"steps": 5}}
 
 
 @pytest.mark.parametrize(
