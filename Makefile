@@ -7,7 +7,8 @@
 #                 names the ten slowest tests
 # make soak       kill hundreds of training processes and compare what they leave with uninterrupted runs (an hour; may be
 #                 interrupted and started again)
-# make fuzz       12,500 bad inputs: configs, command lines, files of runs, results (an hour)
+# make fuzz       15,000 bad inputs: configs, command lines, files of runs, results (two hours; may be interrupted and
+#                 started again)
 # make docs       the documentation as a site, in build/site; warnings are errors
 # make test-docs  build it, follow its links, open its pages and a report in headless Chromium, and take screenshots
 # make results    write the tables and draw the pictures of README and docs anew, from the committed result files
@@ -56,7 +57,7 @@ soak: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m helpers.soak
 
 fuzz: $(STAMP)
-	FUZZ=2500 $(BIN)/$(PYTEST) tests/test_fuzz.py
+	PYTHONPATH=tests $(BIN)/python -m helpers.fuzz
 
 check: lint
 	$(BIN)/$(FAST) --durations=10

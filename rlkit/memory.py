@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import torch
 from rlkit.errors import CapacityError
 
 GIB = 2**30
+ALLOCATION = ("can't allocate memory", "Storage size calculation overflowed")  # of torch on the host
 RESERVED = GIB  # of an accelerator, for networks, activations and libraries
 
 
@@ -29,6 +31,25 @@ def require_memory(num_bytes: int, what: str, device: torch.device, capacity: in
     raise CapacityError(
         f"{what} needs {num_bytes / GIB:.2f} GiB, but {available / GIB:.2f} GiB are available on {device}: {fits} fits"
     )
+
+
+@contextmanager
+def naming_memory(what: str) -> Iterator[None]:
+    """Turns a failed allocation into a CapacityError. what: what the memory is for, the beginning of the message."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not no_memory(error):
+            raise
+        first = str(error).strip().splitlines() or ["out of memory"]
+        raise CapacityError(f"{what} needs more memory than is available: {first[0]}") from error
+
+
+def no_memory(error: BaseException) -> bool:
+    """Whether an error means that memory could not be allocated, on the host or on an accelerator."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in ALLOCATION)
 
 
 def size_text(num_bytes: int) -> str:

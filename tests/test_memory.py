@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 
+from helpers.command import call
 from rlkit import memory
 from rlkit.errors import CapacityError
 from rlkit.memory import GIB, RESERVED, available_memory, placed, require_memory, size_text
@@ -100,3 +101,21 @@ def test_a_limit_of_the_process_itself_counts() -> None:
 def test_a_size_says_where_it_is_too_much() -> None:
     assert size_text(3 * 2**19) == "1.5 MiB"
     assert "more than the" in size_text(10**15)
+
+
+@pytest.mark.parametrize("size", [10**15, 2**62])
+def test_an_allocation_that_fails_is_named(size: int) -> None:
+    """torch raises RuntimeError for it, which would be a traceback."""
+    with pytest.raises(CapacityError, match=r"^it needs more memory than is available: "), memory.naming_memory("it"):
+        torch.empty(size)
+    with pytest.raises(RuntimeError, match="another"), memory.naming_memory("it"):
+        raise RuntimeError("another")
+
+
+def test_a_network_that_exceeds_the_memory_is_refused_before_it_is_allocated() -> None:
+    for key in ("network.hidden=[1000000, 1000000]", "bonus.outputs=100000000000"):
+        named = ["--set", "agent.bonus.type=rnd"] if "outputs" in key else []
+        done = call("check", "cartpole", *named, "--set", f"agent.{key}")
+        assert done.exit_code == 2
+        assert "a layer of" in done.output
+        assert "Traceback" not in done.output

@@ -41,3 +41,11 @@ class Group(click.Group):
                 console.print("[red]Error:[/] ", end="")
                 console.print(f"{error.strerror or error} ({error.filename or 'while writing'})", markup=False)
                 sys.exit(1)
+            except (MemoryError, RuntimeError) as error:
+                from rlkit.memory import no_memory  # imports torch, which has been imported where this is needed
+
+                if not no_memory(error):
+                    raise
+                console.print("[red]Error:[/] ", end="")
+                console.print(f"not enough memory: {(str(error).splitlines() or ['out of memory'])[0]}", markup=False)
+                sys.exit(1)

@@ -15,6 +15,7 @@ from rlkit.config.tables import ActorsConfig, Config
 from rlkit.devices import choose_device
 from rlkit.environments import Environments
 from rlkit.errors import ConfigError, SpecError
+from rlkit.memory import naming_memory
 from rlkit.metrics.line_log import LineLog
 from rlkit.metrics.meters import Sink
 from rlkit.metrics.sinks import Guarded, SinkContext
@@ -148,7 +149,9 @@ def make_agent(config: Config, environments: Environments, device: torch.device)
             f'agent "{config.agent.name}" would ignore the environment\'s action mask: its plug-in does not declare '
             "respects_action_masks; env.action_mask = false leaves the mask out"
         )
-    agent: Agent = plugin.agent(config.agent, environments.spec, AgentContext(streams.child("agent"), device))
+    context = AgentContext(streams.child("agent"), device)
+    with naming_memory(f'agent "{config.agent.name}"'):
+        agent: Agent = plugin.agent(config.agent, environments.spec, context)
     return agent
 
 
@@ -253,7 +256,8 @@ def describe(config: Config) -> dict[str, str]:
         _sink(name)
     spec = _spec(config)
     _visits(config, spec)
-    agent = plugins.load(plugins.AGENTS, config.agent.name).describe(config.agent, spec, train.steps)
+    with naming_memory("the network"):
+        agent = plugins.load(plugins.AGENTS, config.agent.name).describe(config.agent, spec, train.steps)
     warm, begins = train.warm_start, {}
     if warm is not None:
         begins = {"begins with": f"the {warm.checkpoint} policy of {warm.run}"}
@@ -276,7 +280,8 @@ def networks(config: Config) -> dict[str, list[LayerSummary]]:
     plugin: object = plugins.load(plugins.AGENTS, config.agent.name)
     if not isinstance(plugin, HasNetworks):
         raise ConfigError(f'agent "{config.agent.name}" has no networks to describe')
-    return dict(plugin.networks(config.agent, _spec(config)))
+    with naming_memory("the network"):
+        return dict(plugin.networks(config.agent, _spec(config)))
 
 
 def _spec(config: Config) -> EnvSpec:
