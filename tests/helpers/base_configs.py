@@ -62,7 +62,7 @@ BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
             "features": {"type": "pixels", "side": 5},
             "episodic_codes": {
                 "features": {"type": "pixels", "side": 5},
-                "hash": {"type": "simhash", "bits": 3, "bias": True},
+                "hash": {"type": "simhash", "bits": 6, "bias": True},
             },
         },
     ),
