@@ -47,8 +47,9 @@ class PPOPlugin:
         seen = seen_spec(config.bonus, spec)
         parts = _minibatches(config, spec)
         streams, device = context.streams, context.device
-        trajectory = Trajectory(config.rollout_steps, seen, extras=_columns(config, seen), device=device)
-        steps = config.rollout_steps * spec.num_envs
+        length = config.length(spec.num_envs)
+        trajectory = Trajectory(length, seen, extras=_columns(config, seen), device=device)
+        steps = length * spec.num_envs
         bonus = build_seen_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
         policy = _policy(config, seen, device, streams.seed("network"))
         refuse_single(policy.network, steps // parts)
@@ -59,18 +60,18 @@ class PPOPlugin:
         return observing(agent, config.bonus, spec)
 
     def describe(self, config: PPOConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
-        parts, steps = _minibatches(config, spec), config.rollout_steps * spec.num_envs
+        parts, steps = _minibatches(config, spec), config.length(spec.num_envs) * spec.num_envs
         seen = seen_spec(config.bonus, spec)
         network = _policy(config, seen, torch.device("cpu"), 0).network
         bonus = {}
         if config.bonus is not None:
             config.bonus.validate_for(spec, steps)
             bonus = {"bonus": config.bonus.summary()}
-        size = size_text(trajectory_bytes(config.rollout_steps, seen, _columns(config, seen)))
+        size = size_text(trajectory_bytes(steps // spec.num_envs, seen, _columns(config, seen)))
         return {
             "input": describe_inputs(observed(seen), config.network, steps),
             "network": describe_actor_critic(network, spec.num_actions, config.num_values),
-            "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
+            "rollout": f"{steps // spec.num_envs:,} steps of {spec.num_envs} environments, {size}",
             **bonus,
             "updates": config.updates_text(spec.num_envs, env_steps, parts, memory=config.network.memory is not None),
         }

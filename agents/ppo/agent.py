@@ -71,7 +71,7 @@ class PPOAgent:
         if not self.trajectory.full:
             return counted
         batch = self.trajectory.take()
-        inputs = rollout_inputs(batch, self.policy.network, self._config.sequence_steps)
+        inputs = rollout_inputs(batch, self.policy.network, self._config.sequence)
         learned: Metrics = {} if self._background is None else self._background.finish()  # of the rollout before
         steps = self._steps(batch, inputs)
         updates = partial(self.learner.learn, inputs, steps, self._factors(self._env_steps - len(steps.action)))
@@ -132,7 +132,7 @@ class PPOAgent:
         return (1.0, 1.0) if self._config.anneal is None else self._config.anneal.factors(env_steps)
 
     def gauges(self) -> Metrics:
-        readings = {"rollout/fill": len(self.trajectory) / self._config.rollout_steps, **self.bonus.gauges()}
+        readings = {"rollout/fill": len(self.trajectory) / self.trajectory.length, **self.bonus.gauges()}
         if self._config.anneal is not None:
             rate, clip = self._factors(self._env_steps)
             readings["policy/learning_rate"] = self._config.learning_rate * rate

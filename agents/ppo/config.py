@@ -174,7 +174,7 @@ class PPOConfig(PluginConfig, RolloutConfig):
 
     def parts(self, num_envs: int) -> int:
         """The number of minibatches of an epoch. Raises ConfigError if they are too small for this config."""
-        count, steps = self.minibatch_count(num_envs, self.network), self.rollout_steps * num_envs
+        count, steps = self.minibatch_count(num_envs, self.network), self.length(num_envs) * num_envs
         smallest = {"minibatch": steps // count, "rollout": steps, "none": 2}[self.normalise_advantages]
         if smallest < 2:
             raise ConfigError(

@@ -46,8 +46,9 @@ class PQNPlugin:
         seen = seen_spec(config.bonus, spec)
         parts = config.parts(spec.num_envs)
         streams, device = context.streams, context.device
-        trajectory = Trajectory(config.rollout_steps, seen, extras=_columns(config, spec), device=device)
-        steps = config.rollout_steps * spec.num_envs
+        length = config.length(spec.num_envs)
+        trajectory = Trajectory(length, seen, extras=_columns(config, spec), device=device)
+        steps = length * spec.num_envs
         bonus = build_seen_bonus(config.bonus, spec, streams.child("bonus"), trajectory, steps)
         policy = _policy(config, seen, device, streams.seed("network"), bonus.actor)
         refuse_single(policy.network, steps // parts)
@@ -55,18 +56,18 @@ class PQNPlugin:
         return observing(PQNAgent(config, policy, learner, trajectory, bonus), config.bonus, spec)
 
     def describe(self, config: PQNConfig, spec: EnvSpec, env_steps: int) -> Mapping[str, str]:
-        parts, steps = config.parts(spec.num_envs), config.rollout_steps * spec.num_envs
+        parts, steps = config.parts(spec.num_envs), config.length(spec.num_envs) * spec.num_envs
         seen = seen_spec(config.bonus, spec)
         network = _policy(config, seen, torch.device("cpu"), 0, None).network
         bonus = {}
         if config.bonus is not None:
             config.bonus.validate_for(spec, steps)
             bonus = {"bonus": config.bonus.summary()}
-        size = size_text(trajectory_bytes(config.rollout_steps, seen, _columns(config, spec)))
+        size = size_text(trajectory_bytes(steps // spec.num_envs, seen, _columns(config, spec)))
         return {
             "input": describe_inputs(observed(seen), config.network, steps),
             "network": describe_network(network, spec.num_actions),
-            "rollout": f"{config.rollout_steps:,} steps of {spec.num_envs} environments, {size}",
+            "rollout": f"{steps // spec.num_envs:,} steps of {spec.num_envs} environments, {size}",
             **bonus,
             "updates": config.updates_text(spec.num_envs, env_steps, parts, memory=config.network.memory is not None),
         }

@@ -66,7 +66,7 @@ class PQNAgent:
     def _samples(self, batch: TrajectoryBatch) -> Samples:
         """The rollout with its targets; before the first update the network is initialised from it."""
         config = self._config
-        inputs = rollout_inputs(batch, self.policy.network, config.sequence_steps)
+        inputs = rollout_inputs(batch, self.policy.network, config.sequence)
         q = torch.as_tensor(batch.extras["values"])  # (T, N, A)
         if not self.updates and not self._warm and self.learner.initialise(inputs):
             q = self._q(*inputs.all()).view_as(q)  # those of the network before its initialisation mean nothing
@@ -94,7 +94,7 @@ class PQNAgent:
     def gauges(self) -> Metrics:
         readings: dict[str, Any] = {
             "explore/epsilon": self._config.epsilon.value(self._env_steps),
-            "rollout/fill": len(self.trajectory) / self._config.rollout_steps,
+            "rollout/fill": len(self.trajectory) / self.trajectory.length,
             **self.bonus.gauges(),
         }
         if self.policy.softmax is not None:

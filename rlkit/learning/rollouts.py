@@ -15,7 +15,10 @@ from rlkit.errors import ConfigError
 from rlkit.learning.gradient import GradientConfig
 from rlkit.nn.config import NetworkConfig
 
-MINIBATCHES = 4  # of each epoch, by default
+ROLLOUT = 1024  # steps of all environments together, by default
+UNIT = 128  # the default number of steps of each environment is a multiple of this
+MINIBATCHES = 4, 16  # the fewest and the most of an epoch, by default
+MINIBATCH = 64  # steps of one, by default, between these
 
 
 class AnnealConfig(Model):
@@ -40,11 +43,12 @@ class AnnealConfig(Model):
 class RolloutConfig(GradientConfig):
     """The length of rollouts, and the updates that are made from each: keys of an agent."""
 
-    rollout_steps: int = Field(
-        128,
+    rollout_steps: int | None = Field(
+        None,
         ge=1,
         description="Steps of each environment between two rounds of updates (Atari: PPO 128 in 8 environments, PQN 32 "
-        "in 128). Small: frequent updates from few steps; large: returns look further ahead.",
+        "in 128). Small: frequent updates from few steps; large: returns look further ahead. Left out: 1,024 over all "
+        "environments, in multiples of 128 (1 environment: 1,024; 2: 512; 8 and more: 128).",
     )
     epochs: int = Field(
         4,
@@ -55,7 +59,8 @@ class RolloutConfig(GradientConfig):
     minibatches: int | None = Field(
         None,
         ge=1,
-        description="Updates per epoch, each from an equal part of the rollout. Left out: 4, or by minibatch_size.",
+        description="Updates per epoch, each from an equal part of the rollout. Left out: by minibatch_size, or 4 to "
+        "16, of 64 steps if possible.",
     )
     minibatch_size: int | None = Field(
         None,
@@ -68,7 +73,8 @@ class RolloutConfig(GradientConfig):
         None,
         ge=1,
         description="With network.memory: steps of the sequences that are learned from, a divisor of rollout_steps. "
-        "Gradients do not go further back. Small: more, shorter sequences; left out: rollout_steps.",
+        "Gradients do not go further back. Small: more, shorter sequences; left out: rollout_steps, or 128 if that is "
+        "left out too.",
     )
     anneal: AnnealConfig | None = Field(
         None, description="Linear decay of the learning rate; left out: it is constant."
@@ -88,14 +94,20 @@ class RolloutConfig(GradientConfig):
             )
         return self
 
+    def length(self, num_envs: int) -> int:
+        """T, the steps of each environment in a rollout."""
+        return self.rollout_steps or UNIT * -(-ROLLOUT // (UNIT * num_envs))
+
     def rollout_text(self, num_envs: int) -> str:
         """The size of a rollout and its keys, for messages."""
-        return f"a rollout of {self.rollout_steps} steps (rollout_steps) of {num_envs} environments (train.num_envs)"
+        return f"a rollout of {self.length(num_envs)} steps (rollout_steps) of {num_envs} environments (train.num_envs)"
 
     def minibatch_count(self, num_envs: int, network: NetworkConfig) -> int:
         """Minibatches of an epoch. Raises ConfigError if they, or the rollout, are too small, also for the network."""
-        steps, size = self.rollout_steps * num_envs, self.minibatch_size
-        count = self.minibatches or MINIBATCHES if size is None else -(-steps // size)
+        steps, size = self.length(num_envs) * num_envs, self.minibatch_size
+        fewest, most = MINIBATCHES
+        usual = self.minibatches or min(max(steps // MINIBATCH, fewest), most)
+        count = usual if size is None else -(-steps // size)
         sequences = self._sequences(num_envs, network)
         if network.memory is not None and self.minibatches is None:
             count = min(count, sequences)
@@ -105,7 +117,7 @@ class RolloutConfig(GradientConfig):
                 "lower minibatches, or raise either"
             )
         if count > sequences:
-            length = self.sequence_steps or self.rollout_steps
+            length = self.sequence
             raise ConfigError(
                 f"{self.rollout_text(num_envs)} has {sequences} sequences of {length} steps, too few for {count} "
                 "minibatches: with network.memory each needs a whole one; lower minibatches or sequence_steps"
@@ -118,19 +130,24 @@ class RolloutConfig(GradientConfig):
 
     def _sequences(self, num_envs: int, network: NetworkConfig) -> int:
         """The sequences of a rollout, or its steps without a memory. Raises ConfigError if it cannot be cut so."""
-        length = self.sequence_steps or self.rollout_steps
+        length, steps = self.sequence, self.length(num_envs)
         if network.memory is None:
             if self.sequence_steps is not None:
                 raise ConfigError("sequence_steps is of networks with memory: add network.memory, or leave it out")
-            return self.rollout_steps * num_envs
-        if self.rollout_steps % length:
-            raise ConfigError(f"sequence_steps = {length} must divide rollout_steps = {self.rollout_steps}")
-        return self.rollout_steps // length * num_envs
+            return steps * num_envs
+        if steps % length:
+            raise ConfigError(f"sequence_steps = {length} must divide rollout_steps = {steps}")
+        return steps // length * num_envs
+
+    @property
+    def sequence(self) -> int:
+        """Steps of a sequence, with a memory."""
+        return self.sequence_steps or self.rollout_steps or UNIT
 
     def updates_text(self, num_envs: int, env_steps: int, parts: int, *, memory: bool = False) -> str:
         """The updates of a run of `env_steps`, in words: `parts` minibatches an epoch; memory: of whole sequences."""
-        steps = self.rollout_steps * num_envs
-        unit = self.sequence_steps or (self.rollout_steps if memory else 1)
+        steps = self.length(num_envs) * num_envs
+        unit = self.sequence if memory else 1
         rollouts, units = env_steps // steps, steps // unit
         sizes = sorted({units // parts * unit, -(-units // parts) * unit})
         return (

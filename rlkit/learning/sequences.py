@@ -177,10 +177,10 @@ def initialise(
         inputs.renew(network)
 
 
-def rollout_inputs(batch: TrajectoryBatch, network: Network, length: int | None) -> SingleInputs | SequenceInputs:
-    """The inputs for a network. length: of sequences; None: all steps of a rollout."""
+def rollout_inputs(batch: TrajectoryBatch, network: Network, length: int) -> SingleInputs | SequenceInputs:
+    """The inputs for a network. length: of sequences, if it has a memory."""
     if isinstance(network, RecurrentNetwork):
-        return SequenceInputs(batch, length or len(batch.obs))
+        return SequenceInputs(batch, length)
     return SingleInputs(batch.obs, batch.successors)
 
 

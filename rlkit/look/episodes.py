@@ -16,6 +16,7 @@ from rlkit.errors import ConfigError, RunError
 from rlkit.exploration.bonus import build_bonus
 from rlkit.exploration.count.bonus import CountBonus
 from rlkit.exploration.count.config import CountConfig
+from rlkit.learning.rollouts import RolloutConfig
 from rlkit.look.explain import Progress
 from rlkit.look.played_again import LoggedPart, is_complete, logged_parts, play_back
 from rlkit.metrics.line_log import read_rows
@@ -169,7 +170,7 @@ def count_bonus(config: Config, spec: EnvSpec) -> CountBonus | None:
         return None
     warm_up = getattr(holder, "learning_starts", None)
     if warm_up is None:
-        warm_up = getattr(agent, "rollout_steps", 0) * spec.num_envs
+        warm_up = agent.length(spec.num_envs) * spec.num_envs if isinstance(agent, RolloutConfig) else 0
     try:
         built = build_bonus(table, spec, Streams(config.train.seed).child("agent").child("bonus"), None, warm_up)
     except ConfigError:

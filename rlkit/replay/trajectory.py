@@ -115,6 +115,11 @@ class Trajectory:
         return self._steps
 
     @property
+    def length(self) -> int:
+        """T, the steps of each environment."""
+        return self._length
+
+    @property
     def full(self) -> bool:
         return self._steps == self._length
 

@@ -172,7 +172,7 @@ def test_what_is_learned_from_is_what_acted(
 
     def taken(self: Trajectory) -> Any:
         batch = take(self)
-        inputs = rollout_inputs(batch, agent.policy.network, chunk)
+        inputs = rollout_inputs(batch, agent.policy.network, chunk or length)
         assert isinstance(inputs, SequenceInputs)
         rollouts.append((inputs, batch))
         return batch

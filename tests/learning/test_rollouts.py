@@ -31,6 +31,21 @@ def test_the_number_of_minibatches(keys: dict[str, int], count: int) -> None:
     assert RolloutConfig(rollout_steps=5, **keys).minibatch_count(2, NetworkConfig()) == count
 
 
+@pytest.mark.parametrize(
+    ("num_envs", "length", "minibatches"), [(1, 1024, 16), (2, 512, 16), (3, 384, 16), (8, 128, 16), (64, 128, 16)]
+)
+def test_rollouts_have_about_as_many_steps_whatever_the_number_of_environments(
+    num_envs: int, length: int, minibatches: int
+) -> None:
+    config = RolloutConfig()
+    assert config.length(num_envs) == length
+    assert config.minibatch_count(num_envs, NetworkConfig()) == minibatches
+    memory = NetworkConfig(memory={})  # type: ignore[arg-type]
+    assert config.sequence == 128
+    assert config.minibatch_count(num_envs, memory) == min(minibatches, length * num_envs // 128)
+    assert RolloutConfig(rollout_steps=600).minibatch_count(1, NetworkConfig()) == 9, "of 64 steps or some more"
+
+
 def test_annealing_by_hand() -> None:
     anneal = AnnealConfig(steps=100)
     assert [anneal.factor(steps, 0.2) for steps in (0, 50, 100, 200)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
