@@ -67,8 +67,7 @@ WORLDS = (
         "KeyCorridorS4R3",
         "Six larger rooms. Its bonus is smaller than in the other worlds (beta 0.004). With beta 0.01, one of five "
         "seeds was solved in 5 million steps: there are so many views that an episode's bonuses sum to more than its "
-        "reward, and the other four agents kept looking for new views. One seed of the smaller bonus was run: a lead, "
-        "not a result.",
+        "reward, and the other four agents kept looking for new views.",
         "AGAC 0.8 success at 4 million",
     ),
     World(
@@ -77,6 +76,18 @@ WORLDS = (
         "DoorKey, four times as large, with a longer horizon: episodes last up to 2,560 steps.",
         "NGU in DI-engine about 30 million",
     ),
+    World(
+        "keycorridor-s5r3",
+        "KeyCorridorS5R3",
+        "Six rooms of 3 x 3 cells. Its bonus is half that of KeyCorridorS4R3 (beta 0.002), and the "
+        "horizon longer: rollouts of 128 steps, and a discount of 0.995.",
+    ),
+    World("multiroom-n7-s8", "MultiRoom-N7-S8", "Seven rooms in a row, up to 8 x 8 cells large.", "RAPID 1.5 million"),
+    World("unlock", "Unlock", "Fetch the key and open the door."),
+    World("blockedunlockpickup", "BlockedUnlockPickup", "Free the door, fetch the key, pick up the box behind it."),
+    World("fourrooms", "FourRooms", "Find the goal in one of four rooms."),
+    World("obstructedmaze-1dlh", "ObstructedMaze-1Dlh", "The key is hidden in a box; behind the door is the ball."),
+    World("obstructedmaze-2dlh", "ObstructedMaze-2Dlh", "The same with two doors and two boxes."),
 )
 
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from rlkit.config.explain import explain
 from rlkit.config.keys import flat
-from rlkit.config.load import explain
 from rlkit.config.model import Model
 from rlkit.errors import ConfigError
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from rlkit.config.load import explain
+from rlkit.config.explain import explain
 from rlkit.errors import ConfigError
 from rlkit.runs.sweep import Range, is_range
 
