@@ -8,29 +8,38 @@ import re
 import socket
 import stat
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from rlkit.errors import RunError
 
-LARGEST_JSON = 2**28  # bytes; the state of a run with a replay of 100 GiB is below 2**22
+LARGEST_JSON = 2**26  # bytes, read into up to 25 times as much memory; a state with a replay of 100 GiB has below 2**22
+LOCK = re.compile(r"(pid \d+ on .*)?")  # what a lock holds: its owner, if it has one
 TEMPORARY = re.compile(r"\..+\.\d+")  # how `write` names an unfinished file: a dot, the file's name, a process id
 
 
-def write(path: Path, content: Callable[[Any], Any]) -> None:
-    """Writes a file completely or not at all. content: called with the open binary file."""
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """An open binary file that gets the name `path` at the end of the block, complete; after an error, not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)  # left by a killed process with this id
     try:
         with temporary.open("xb") as file:  # "x" does not follow a link
-            content(file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write(path: Path, content: Callable[[BinaryIO], Any]) -> None:
+    """Writes a file completely or not at all. content: called with the open binary file."""
+    with writing(path) as file:
+        content(file)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -67,7 +76,7 @@ class FileLock:
     """
 
     def __init__(self, path: Path, *, wait: bool = False) -> None:
-        """wait: until it is free. Raises Taken if it is not."""
+        """wait: until it is free. Raises Taken if it is not, RunError for a file that is no lock."""
         import fcntl  # not on Windows, where policies can act and be evaluated, but not trained
 
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -78,6 +87,9 @@ class FileLock:
             with self._file as file:
                 raise Taken(file.read(300).strip() or "pid unknown") from error
         left, host = self._file.read(300).strip(), socket.gethostname()
+        if not LOCK.fullmatch(left):
+            self._file.close()
+            raise RunError(f"{path} is no lock, but holds {left[:40]!r}; move it away")
         if left and " on " in left and not left.endswith(f" on {host}") and not wait:
             warnings.warn(f"{path} was left by {left}; if that process still runs, stop this one", stacklevel=3)
         self._write(f"pid {os.getpid()} on {host}")

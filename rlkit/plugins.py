@@ -66,8 +66,20 @@ def nearest(word: str, known: list[str]) -> str:
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
+def is_reference(path: str) -> bool:
+    """Whether a text may name a module, or an object in one: "package.module" or "package.module:attr"."""
+    module, colon, attribute = path.partition(":")
+    parts = [*module.split("."), *(attribute.split(".") if colon else ())]
+    return all(part.isidentifier() for part in parts)
+
+
 def import_object(path: str) -> Any:
-    """The object that "package.module:attr" names. Raises ConfigError if there is none."""
+    """The object that "package.module:attr" names, or the module "package.module". Raises ConfigError if there is none.
+
+    Other texts are refused, even where Python would find a file: `rlkit.runs.trust` reads the names by the same rule.
+    """
+    if not is_reference(path):
+        raise ConfigError(f'{path!r} names no object: expected "package.module:attr"')
     module_name, _, attribute = path.partition(":")
     try:
         found: Any = importlib.import_module(module_name)

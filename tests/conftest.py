@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,12 @@ def _short_measurements() -> None:
     """`rlkit check` measures the speed of learning for a moment only."""
     sys.modules["rlkit.cli.check"].MEASURED = 0.3  # type: ignore[attr-defined]
     sys.modules["rlkit.cli.train"].MEASURED = 0.3  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What rlkit keeps for an account (the key of trackers) is not written into the home of whoever runs the tests."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")

@@ -41,11 +41,17 @@ class Group(click.Group):
                 console.print("[red]Error:[/] ", end="")
                 console.print(f"{error.strerror or error} ({error.filename or 'while writing'})", markup=False)
                 sys.exit(1)
-            except (MemoryError, RuntimeError) as error:
-                from rlkit.memory import no_memory  # imports torch, which has been imported where this is needed
-
-                if not no_memory(error):
+            except (MemoryError, RuntimeError) as error:  # click's Exit is a RuntimeError, too
+                if not _is_memory(error):
                     raise
                 console.print("[red]Error:[/] ", end="")
                 console.print(f"not enough memory: {(str(error).splitlines() or ['out of memory'])[0]}", markup=False)
                 sys.exit(1)
+
+
+def _is_memory(error: BaseException) -> bool:
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from rlkit.memory import no_memory  # imports torch
+
+    return no_memory(error)

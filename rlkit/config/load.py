@@ -25,7 +25,7 @@ from rlkit.errors import ConfigError
 
 SAVED_LABEL = re.compile(rf"{SAVED}([\w.+=,/ -]{{1,200}})\n")  # the first line of a config that a run wrote
 LARGEST = 2**20  # bytes of a config file
-DEEPEST = 50  # levels of its tables and lists
+DEEPEST = 50  # levels of its tables and lists, and of `base`
 PLUGINS = ("env", "agent")  # the tables whose keys depend on the name in them
 
 
@@ -112,6 +112,8 @@ def _on_top_of(base: Any, tables: Mapping[str, Any], users: tuple[str, ...]) -> 
     if not isinstance(base, str) or "\0" in base:
         raise ConfigError(f"{users[-1]}: base: expected the name of a packaged config or of a file, got {base!r}")
     source = _base_file(base, Path(users[-1])) or base
+    if len(users) > DEEPEST:
+        raise ConfigError(f"{users[0]}: base: more than {DEEPEST} configs inherit from one another")
     if source in users:
         raise ConfigError(f"{users[-1]}: base: {base!r} inherits from this config itself")
     return merged(read(source, users)[1], tables)

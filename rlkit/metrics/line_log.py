@@ -8,33 +8,47 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rlkit.files import write_text
+from rlkit.memory import require_memory
 from rlkit.metrics.meters import FINAL, Row
 
+ROOM = 6  # bytes of memory for each byte of a file
 CHECK = "check"  # the last key of a row: the checksum of the others
 
 
 def read(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
     """(the sound rows of a metrics file, without their checksums; the numbers of damaged lines, from 1).
 
-    A last line without its end is being written, or was cut off by a kill: it is neither.
+    A last line without its end is being written, or was cut off by a kill: it is neither. Raises CapacityError for a
+    file that exceeds the available memory.
     """
     rows: list[dict[str, Any]] = []
-    damaged = []
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            row = json.loads(line)
-            check = row.pop(CHECK, None)  # rows of version 0.1.0 have none
-            if not isinstance(row["env_steps"], int) or check not in (None, _checksum(json.dumps(row))):
-                raise ValueError
-            if b"\\u" in line:
-                json.dumps(row, ensure_ascii=False).encode()  # refuses halves of characters
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            damaged.append(number)
-        else:
-            rows.append(row)
+    damaged: list[int] = []
+    if not path.exists():
+        return rows, damaged
+    require_memory(ROOM * path.stat().st_size, str(path), torch.device("cpu"))
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                rows.append(_row(line))
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                damaged.append(number)
     return rows, damaged
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    """One row, without its checksum. Raises ValueError, among others, if it is damaged."""
+    row: dict[str, Any] = json.loads(line)
+    check = row.pop(CHECK, None)  # rows of version 0.1.0 have none
+    if not isinstance(row["env_steps"], int) or check not in (None, _checksum(json.dumps(row))):
+        raise ValueError
+    if b"\\u" in line:
+        json.dumps(row, ensure_ascii=False).encode()  # refuses halves of characters
+    return row
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 
 from rlkit.config.tables import Config
+from rlkit.files import write
 from rlkit.metrics.layout import LAYOUT, SCORES
 from rlkit.metrics.meters import Row, Sink
 from rlkit.types import Histogram, Image
@@ -79,8 +81,7 @@ class ImageSink:
             if isinstance(value, Image):
                 self._folder.mkdir(exist_ok=True)
                 path = self._folder / f"{name.replace('/', '-')}.png"
-                PIL.Image.fromarray(value.pixels).save(path.with_suffix(".tmp"), format="png")
-                path.with_suffix(".tmp").replace(path)
+                write(path, partial(PIL.Image.fromarray(value.pixels).save, format="png"))
 
     def close(self) -> None:
         """Nothing is open."""

@@ -1,13 +1,11 @@
 """Sinks for Weights & Biases and MLflow, beside rlkit's own; offline modes included.
 
 Servers, projects and modes come from their own environment variables: WANDB_MODE, WANDB_PROJECT, WANDB_DIR;
-MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME. RUN/tracking.json keeps the identifier of the tracked run: a resumed run
-continues it.
+MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME. A resumed run continues the tracked one (`rlkit.metrics.tracked`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -16,28 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from rlkit.extras import needed
-from rlkit.files import read_json, write_text
 from rlkit.metrics.meters import Row
 from rlkit.metrics.sinks import SinkContext
+from rlkit.metrics.tracked import Tracked
 from rlkit.types import Histogram, Image
 
 PROJECT = "rlkit"  # where the environment names none
 BATCH = 100  # parameters that MLflow takes at a time
 LONGEST = 500  # characters of a parameter in MLflow
-
-
-class Tracked:
-    """The identifiers of a run in trackers: RUN/tracking.json."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "tracking.json"
-
-    def read(self, tracker: str) -> str | None:
-        return str(read_json(self._path).get(tracker) or "") or None if self._path.is_file() else None
-
-    def write(self, tracker: str, identifier: str) -> None:
-        known = read_json(self._path) if self._path.is_file() else {}
-        write_text(self._path, json.dumps({**known, tracker: identifier}) + "\n")
 
 
 class WandbSink:
@@ -47,6 +31,11 @@ class WandbSink:
     def require() -> Any:
         """The package. Raises ConfigError if it is not installed."""
         return needed("wandb", 'the sink "wandb"', "wandb")
+
+    @staticmethod
+    def knows(folder: Path) -> bool:
+        """Whether this account has tracked the run of a directory."""
+        return Tracked(folder).read("wandb") is not None
 
     def __init__(self, context: SinkContext) -> None:
         self._wandb = wandb = self.require()
@@ -91,6 +80,11 @@ class MLflowSink:
         """The package. Raises ConfigError if it is not installed, or lacks what a local file needs."""
         needed("sqlalchemy", 'the sink "mlflow"', "mlflow")
         return needed("mlflow", 'the sink "mlflow"', "mlflow")
+
+    @staticmethod
+    def knows(folder: Path) -> bool:
+        """Whether this account has tracked the run of a directory."""
+        return Tracked(folder).read("mlflow") is not None
 
     def __init__(self, context: SinkContext) -> None:
         mlflow = self.require()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.errors import ConfigError
+from rlkit.files import writing
 from rlkit.report import reference
 from rlkit.report.curves import Curve, curve_of
 from rlkit.report.groups import Group
@@ -53,8 +54,8 @@ class Picture:
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
             metadata = {DESCRIPTION[file.suffix]: self.fingerprint, CHANGING[file.suffix]: None}
-            with matplotlib.rc_context({"svg.hashsalt": "rlkit"}):
-                self.figure.savefig(file, dpi=150, metadata=metadata)
+            with matplotlib.rc_context({"svg.hashsalt": "rlkit"}), writing(file) as opened:
+                self.figure.savefig(opened, format=file.suffix[1:], dpi=150, metadata=metadata)
         return self.notes
 
 

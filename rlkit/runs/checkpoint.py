@@ -240,6 +240,16 @@ class CheckpointStore:
         if self.objects.is_dir():
             collect_garbage(self.objects, map(self.folder, self.steps()))
 
+    def clear(self) -> None:
+        """Removes all checkpoints and their pieces, and no other file."""
+        for step in self.steps():
+            self._remove(step)
+        if self.objects.is_dir():
+            collect_garbage(self.objects, ())
+        for folder in (self.objects, self.root):
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # if it is empty
+
     def _remove(self, step: int) -> None:
         """Removes a checkpoint. If it is killed meanwhile, no part is left under the name of a checkpoint."""
         folder = self.folder(step)

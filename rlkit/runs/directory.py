@@ -8,9 +8,8 @@ import json
 import os
 import platform
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ import rlkit
 from rlkit.config.load import load, read
 from rlkit.config.tables import Config, StopConfig
 from rlkit.errors import RlkitError, RunError, WorkerError
-from rlkit.files import TEMPORARY, FileLock, Taken, read_json, refuse_links, remove_temporaries, write_text
+from rlkit.files import FileLock, Taken, read_json, refuse_links, remove_temporaries, write_text
 from rlkit.runs.checkpoint import CheckpointStore, collect_garbage, load_state, present, save_state
+from rlkit.runs.contents import clear, others
 from rlkit.types import State
 
 INFO = {"experiment": str, "seed": int, "device": str, "threads": int, "versions": dict, "approximate": list}
@@ -86,7 +86,7 @@ class RunDirectory:
         with run.lock():
             run._refuse_if_taken(config)  # again: another process may have trained it since
             try:
-                run._clear()
+                clear(path)
                 run.tapes.mkdir()
                 write_text(path / "config.toml", config.to_toml())
                 write_text(path / "run.json", json.dumps(info, indent=1) + "\n")
@@ -105,21 +105,12 @@ class RunDirectory:
         refuse_links(path)
         if self.checkpoints.steps() or (path / "result.json").exists():
             raise RunError(f"{path} exists; resume it with 'rlkit resume {path}', or {another}")
-        others = sorted(entry.name for entry in path.iterdir() if not _is_of_a_run(entry))
-        if others:
-            raise RunError(f"{path} exists and holds {', '.join(others[:3])}, which is not of a run; {another}")
+        if strange := others(path):
+            raise RunError(f"{path} exists and holds {', '.join(strange[:3])}, which is not of a run; {another}")
         policy = next(path.glob("policies/[bf]*"), None)
         same = (path / "config.toml").is_file() and (path / "config.toml").read_bytes() == config.to_toml().encode()
         if policy is not None and not same:
             raise RunError(f"{path} exists and has the policy {policy.name} of another config; {another}")
-
-    def _clear(self) -> None:
-        """Removes all but the lock."""
-        for entry in self.path.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry.name != "lock":
-                entry.unlink()
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -209,6 +200,13 @@ class RunDirectory:
         known = ", ".join([*there, *map(str, steps)]) or "none yet"
         raise RunError(f"{self.path} has no checkpoint {which!r}; there are: {known}")
 
+    def drop_checkpoints(self) -> None:
+        """Removes all checkpoints. Does nothing if the directory is a link, or holds any."""
+        with suppress(RunError):
+            if not self.path.is_symlink():
+                refuse_links(self.path)
+                self.checkpoints.clear()
+
     @contextmanager
     def naming_versions(self, what: str) -> Iterator[None]:
         """Turns any error of a saved state that does not fit into a RunError that names the versions."""
@@ -232,7 +230,8 @@ class RunDirectory:
         except Taken as error:
             raise RunError(f"{self.path} is being written to by another process ({error})") from error
         with held:
-            remove_temporaries(self.path)
+            for folder in (self.path, self.tapes, self.path / "images"):
+                remove_temporaries(folder)
             yield
 
     @property
@@ -256,13 +255,6 @@ def _checked(path: Path, expected: Mapping[str, type]) -> dict[str, Any]:
         if not isinstance(content.get(key), kind):
             raise RunError(f"{path} is damaged: {key}: expected {kind.__name__}, got {content.get(key)!r:.60}")
     return content
-
-
-def _is_of_a_run(path: Path) -> bool:
-    """Whether a run without a checkpoint may have written this entry of its directory."""
-    folders = ("tapes", "checkpoints", "policies", "tensorboard", "images")
-    files = ("lock", "config.toml", "run.json", "metrics.jsonl", "tracking.json")
-    return path.name in folders if path.is_dir() else path.name in files or TEMPORARY.fullmatch(path.name) is not None
 
 
 def _runs_below(path: Path) -> str:

@@ -16,7 +16,7 @@ from rlkit.errors import ConfigError
 from rlkit.files import read_json, write_text
 from rlkit.runs.directory import RunDirectory, versions
 from rlkit.runs.identity import SAME_EXPERIMENT, differences, of_run, understood
-from rlkit.runs.trust import named_modules
+from rlkit.runs.trust import foreign, named_modules
 from rlkit.runs.warm_start import pinned
 
 LARGEST = 20_000  # bytes of a result file
@@ -111,7 +111,10 @@ def plan(jobs: Sequence[Job]) -> Plan:
         try:
             done = finished_content(job)
             if done is None:
-                (found.to_resume if RunDirectory(job.run).checkpoints.steps() else found.to_train).append(job)
+                resumed = bool(RunDirectory(job.run).checkpoints.steps())
+                if resumed:
+                    _refuse_modules(job)
+                (found.to_resume if resumed else found.to_train).append(job)
             else:
                 found.finished.append(job)
                 for line in _other_versions(done):
@@ -147,6 +150,22 @@ def _refuse_another(job: Job, tables: Mapping[str, Any], where: Path) -> None:
     if changed := differences(of_run(understood(tables, named_modules(wanted))), of_run(wanted)):
         raise ConfigError(
             f"{where} is of another experiment: {'; '.join(changed)}; move it away or name another folder"
+        )
+
+
+def _refuse_modules(job: Job) -> None:
+    """Raises ConfigError if the run's own config would import what the job's does not: nobody is asked when it resumes.
+
+    The two may differ in keys that tell no experiments apart, such as the sinks.
+    """
+    if not (job.run / "config.toml").is_file():
+        return
+    wanted = named_modules(job.config.tables())
+    strange = [name for name in foreign(RunDirectory.open(job.run).tables(), job.run) if name not in wanted]
+    if strange:
+        raise ConfigError(
+            f"{job.run}: its config names {', '.join(strange)}, which this one does not; resume it by itself "
+            f"(rlkit resume {job.run}), or move it away"
         )
 
 

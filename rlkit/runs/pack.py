@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlkit.errors import RunError
+from rlkit.files import writing
 from rlkit.runs.directory import BEST, RunDirectory
 from rlkit.runs.trust import named_modules
 
@@ -47,11 +48,9 @@ def pack(run: Path, out: Path, checkpoint: str = "last") -> Packed:
                 shutil.copy(run / name, small.path / name)
         if checkpoint == BEST and (run / "run.json").is_file():
             small.amend(packed=BEST)  # so that it is evaluated as the best policy is
-        part = out.with_name(out.name + ".part")
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        with writing(out) as written, zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(path for path in small.path.rglob("*") if path.is_file()):
                 archive.write(file, Path(out.stem) / file.relative_to(small.path))
-        part.replace(out)
     own = ("rlkit", "agents", "envs", "configs")
     modules = [name for name in named_modules(opened.config().tables()) if name.partition(".")[0] not in own]
     return Packed(out, out.stat().st_size, env_steps, modules)

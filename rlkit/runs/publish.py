@@ -11,7 +11,7 @@ from rlkit.runs.identity import of_run
 
 
 def publish_video(path: Path, file: Path, protocol: dict[str, str], env_steps: int) -> list[str]:
-    """Adds a video to the run in each of its sinks that takes videos. Returns their names.
+    """Adds a video to the run in each of its sinks that takes videos, and that knows the run. Returns their names.
 
     A sink that fails is left out, with a warning.
     """
@@ -20,7 +20,7 @@ def publish_video(path: Path, file: Path, protocol: dict[str, str], env_steps: i
     taken = []
     for name in config.train.sinks:
         factory = plugins.load(plugins.SINKS, name)
-        if hasattr(factory, "add_video"):
+        if hasattr(factory, "add_video") and (not hasattr(factory, "knows") or factory.knows(path)):
             sink = Guarded(name, factory, SinkContext(path, config, of_run(config.tables()), protocol, env_steps))
             sink.add_video("evaluation/video", file)
             sink.close()

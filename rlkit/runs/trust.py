@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import site
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 from rlkit import plugins
 
-REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_].*", re.DOTALL)  # "package.module:attr"
 READ = ("name", "type")  # keys whose modules are imported when a config is read; the others when it is used
 
 
@@ -28,11 +26,16 @@ def _references(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _references(item, key)
-    elif isinstance(value, str):
-        if match := REFERENCE.fullmatch(value):
-            yield key, match[1]
-        elif key == "register":
-            yield key, value
+    elif isinstance(value, str) and (module := _module_in(value, key)):
+        yield key, module
+
+
+def _module_in(value: str, key: str) -> str:
+    """The module that a value may name: by rlkit's rule, or, before a colon, any that exists ("my-worlds:World-v0")."""
+    module, colon, _ = value.partition(":")
+    if key == "register" or (colon and (plugins.is_reference(value) or _place(module) is not None)):
+        return module
+    return ""
 
 
 def safe_to_read(tables: Mapping[str, Any], allowed: Collection[str] = ()) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.agent import Policy
-from rlkit.errors import ConfigError
+from rlkit.errors import ConfigError, RlkitError
+from rlkit.files import writing
 from rlkit.types import ActorOutput, ActorState, EnvSpec, Mode, Observation, State, StepBatch
 
 HEIGHT = 420  # screens are enlarged up to this number of pixels, by an integer factor
@@ -79,10 +80,8 @@ class VideoFile:
         except ImportError as error:
             raise ConfigError(f"--video needs {error.name}; install rlkit[video]") from error
         self._av: Any = av
-        self._path = path
-        self._part = path.with_name(path.name + ".part")
-        self._file = self._part.open("wb")
-        self._container = av.open(self._file, "w", format="mp4")
+        self._writing = writing(path)
+        self._container = av.open(self._writing.__enter__(), "w", format="mp4")
         self._rate = frames_per_second
         self._stream: Any = None
 
@@ -115,12 +114,19 @@ class VideoFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        complete = kind is None and self._stream is not None
-        if complete:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-        self._file.close()
-        self._part.replace(self._path) if complete else self._part.unlink()
+        try:
+            if kind is None:
+                self._finish()
+        except BaseException as failed:
+            self._writing.__exit__(type(failed), failed, failed.__traceback__)
+            raise
+        self._writing.__exit__(kind, error, trace)
+
+    def _finish(self) -> None:
+        if self._stream is None:
+            raise RlkitError("the video has no picture")
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
 
 
 class Recording:

@@ -11,9 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.environments import Environments
+from rlkit.errors import RunError
 from rlkit.seeding import Streams
 from rlkit.training.parts import Notable, Part, prune
 from rlkit.types import Observation, RawStep, State
+
+
+def require_actions(actions: NDArray[np.integer[Any]], num_actions: int) -> None:
+    """Raises RunError if a log has an action that the environment does not have."""
+    if actions.size and not (actions.min() >= 0 and actions.max() < num_actions):
+        wrong = actions[(actions < 0) | (actions >= num_actions)].flat[0]
+        raise RunError(f"the action log is damaged: action {wrong}, of an environment with {num_actions} actions")
 
 
 class RowHash:
@@ -154,8 +162,10 @@ class ActionLog:
         """Brings fresh environments to the state at the end of the log.
 
         All environments take all actions, and each is reset with its seed at its own start row, so the actions before
-        do not matter. Returns the current observation and (N,) which environments reached another state.
+        do not matter. Returns the current observation and (N,) which environments reached another state. Raises
+        RunError for actions that there are not: some emulators never return from such a step.
         """
+        require_actions(self._actions[: self._length], environments.spec.num_actions)
         seeds = self.seeds()
         check = RowHash(len(seeds))
         everyone = np.ones(len(seeds), dtype=np.bool_)

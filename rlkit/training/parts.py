@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rlkit.files import sync_directory, write
 from rlkit.types import RawStep, State
 
 NAME = re.compile(r"env(\d{4,})-step(\d{12,})-seed(\d+)(?:-check([0-9a-f]{8}))?(-kept)?\.npy")
@@ -32,8 +33,9 @@ class Part:
         return cls(env, first, seed, check, kept, folder / name)
 
     def write(self, actions: NDArray[np.int64]) -> None:
-        """actions: (T,)"""
-        np.save(self.path, actions.astype(np.int32))
+        """Writes the file, durable before a checkpoint is that no longer has these actions. actions: (T,)."""
+        write(self.path, lambda file: np.save(file, actions.astype(np.int32)))
+        sync_directory(self.path.parent)
 
 
 def parts(folder: Path) -> Iterator[Part]:

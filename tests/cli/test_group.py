@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,17 @@ def test_help_has_examples() -> None:
     assert "rlkit train quickstart" in call("--help").output
     for command in main.commands:
         assert f"rlkit {command}" in call(command, "--help").output
+
+
+def test_the_threat_model_names_every_command_once() -> None:
+    """By what it imports; the ones that ask have --trust, and no others."""
+    page = (Path(__file__).parents[2] / "docs" / "threat-model.md").read_text()
+    lines = re.findall(r"^\| (`.*`) \| (\w+)", page[page.index("## The commands") :], re.MULTILINE)
+    rows = {kind: re.findall(r"`(\w+)`", names) for names, kind in lines}
+    assert list(rows) == ["imported", "printed", "never"]
+    assert sorted(name for names in rows.values() for name in names) == sorted(main.commands)
+    asking = {name for name, command in main.commands.items() if "trust" in {each.name for each in command.params}}
+    assert set(rows["printed"]) == asking
 
 
 def test_importing_rlkit_and_asking_for_help_is_quick() -> None:

@@ -294,3 +294,10 @@ def test_updates_without_end_are_refused(config: str, key: str) -> None:
     load(config, {key: 1.0})
     with pytest.raises(ConfigError, match=r"updates_per_\w+.*1000"):
         load(config, {key: 1e8})
+
+
+def test_a_chain_of_configs_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    for number in range(1000):
+        (tmp_path / f"{number}.toml").write_text(f'base = "{number + 1}"\n')
+    with pytest.raises(ConfigError, match="more than 50 configs inherit from one another"):
+        load(tmp_path / "0.toml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 import rlkit
 from helpers.command import call
 from rlkit.metrics.line_log import read_rows
+from rlkit.metrics.tracked import Tracked
+from rlkit.metrics.trackers import WandbSink
 from rlkit.runs.publish import publish_video
 
 OTHER = {"train.sinks": ["helpers.broken_sink:Broken"], "train.log_every": 50}
@@ -41,6 +44,44 @@ def test_a_missing_package_is_named_before_anything_is_written(
     assert f'the sink "{name}" needs ' in done.output
     assert f"pip install -c constraints.txt -e '.[{name}]'" in done.output
     assert not (place / "runs").exists()
+
+
+def test_the_tracked_run_of_somebody_else_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forged identifier, one of another account, and one that was copied from another folder of this one."""
+    (mine, theirs) = (tmp_path / name for name in ("mine", "theirs"))
+    mine.mkdir()
+    theirs.mkdir()
+    Tracked(mine).write("wandb", "abc")
+    Tracked(mine).write("mlflow", "def")
+    assert [Tracked(mine).read(name) for name in ("wandb", "mlflow", "other")] == ["abc", "def", None]
+    assert WandbSink.knows(mine)
+    marked = (mine / "tracking.json").read_text()
+    forged = ['{"wandb": "abc"}', '{"wandb": "abc", "marks": {"wandb": null}}', '{"wandb": "abc", "marks": 3}', marked]
+    for text in forged:
+        (theirs / "tracking.json").write_text(text)
+        with pytest.warns(UserWarning, match="recorded for another folder or by another account"):
+            assert Tracked(theirs).read("wandb") is None
+    (theirs / "tracking.json").write_text('{"wandb": ["abc"]}')
+    assert Tracked(theirs).read("wandb") is None
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another account"))
+    with pytest.warns(UserWarning, match="by another account"):
+        assert not WandbSink.knows(mine)
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null/nowhere")
+    with pytest.warns(UserWarning, match="by another account"):
+        assert Tracked(mine).read("wandb") is None
+    Tracked(theirs).write("wandb", "no key, no mark")
+    with pytest.warns(UserWarning, match="by another account"):
+        assert Tracked(theirs).read("wandb") is None
+
+
+def test_a_video_goes_to_no_tracked_run_of_somebody_else(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = rlkit.train("small.toml")
+    config = run.path / "config.toml"
+    config.write_text(config.read_text().replace('"tensorboard"', '"wandb"'))
+    (run.path / "tracking.json").write_text('{"wandb": "abc"}')
+    monkeypatch.setattr(WandbSink, "__init__", lambda sink, context: pytest.fail("nothing may be sent"))
+    with pytest.warns(UserWarning, match="is not continued"):
+        assert publish_video(run.path, video(place), {}, 200) == []
 
 
 def wandb_records(file: Path) -> list[Any]:
@@ -92,11 +133,14 @@ def test_wandb_offline_holds_the_run(place: Path, monkeypatch: pytest.MonkeyPatc
     final = read_rows(run.metrics)[-1]["final/return_iqm"]
     assert [json.loads(row["final/return_iqm"]) for row in rows if "final/return_iqm" in row] == [final]
     assert [json.loads(row["env_steps"]) for row in rows if "evaluation/return_mean" in row] == [100, 200]
-    assert any(
+    deadline = time.monotonic() + 30  # wandb's own process may write a moment after the sink is closed
+    while not any(
         "evaluation/video" in (item.key or item.nested_key[0])
         for record in wandb_records(files[1])
         for item in record.history.item
-    )
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.mark.extra

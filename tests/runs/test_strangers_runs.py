@@ -16,6 +16,8 @@ from helpers.command import call
 from rlkit.errors import CapacityError, RunError
 from rlkit.files import read_json
 from rlkit.runs.checkpoint import CheckpointStore, load_state, save_state
+from rlkit.runs.contents import clear, others
+from rlkit.runs.directory import RunDirectory
 from rlkit.runs.pieces import hash_of
 
 
@@ -94,6 +96,81 @@ def test_linked_files(run: Path, outside: Path, name: str) -> None:
     (run / "result.json").unlink(missing_ok=True)
     assert call("train", "cartpole", "--run", run).exit_code == 2, "not begun anew over a link either"
     assert content(outside) == before
+
+
+MINE = [
+    "images/holiday.png",
+    "tapes/notes.npy",
+    "checkpoints/thesis.txt",
+    "config.toml",
+    "lock",
+    "policies/best/a",
+]
+
+
+@pytest.mark.parametrize("name", MINE)
+def test_a_folder_of_somebody_is_not_taken_for_a_run_to_begin_anew(
+    name: str, tmp_path: Path, small_config: Path
+) -> None:
+    """A run without a checkpoint is begun anew, which removes its files: only if they are a run's."""
+    file = tmp_path / "project" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("years of work")
+    done = call("train", small_config, "--run", tmp_path / "project")
+    assert done.exit_code == 2, done.output
+    assert f"holds {name}" in done.output or "is no lock" in done.output
+    assert file.read_text() == "years of work"
+    assert [path for path in (tmp_path / "project").rglob("*") if path.is_file()] == [file]
+
+
+def test_a_file_of_somebody_in_a_killed_run_is_kept(run: Path, small_config: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    shutil.rmtree(run / "policies")
+    (run / "result.json").unlink()
+    (run / "tapes" / "notes.txt").write_text("years of work")
+    done = call("train", small_config, "--run", run, "--seed", 3)
+    assert done.exit_code == 2, done.output
+    assert "holds tapes/notes.txt, which is not of a run" in done.output
+    (run / "tapes" / "notes.txt").unlink()
+    assert others(run) == []
+    clear(run)
+    assert [path.name for path in run.iterdir()] == ["lock"]
+
+
+def test_a_kill_while_a_run_is_cleared_leaves_it_one(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rmdir", killed)
+    with pytest.raises(KeyboardInterrupt):
+        clear(run)
+    monkeypatch.undo()
+    (run / "result.json").unlink(missing_ok=True)
+    assert others(run) == []
+
+
+def test_a_trial_that_is_a_link_keeps_its_checkpoints(run: Path, tmp_path: Path) -> None:
+    """`rlkit tune` removes the checkpoints of its trials; a folder that somebody made may link to a run of yours."""
+    link = tmp_path / "trial0000-seed0"
+    link.symlink_to(run)
+    RunDirectory(link).drop_checkpoints()
+    assert RunDirectory(run).checkpoints.steps() == [400]
+    (run / "checkpoints" / "notes.txt").write_text("mine")
+    RunDirectory(run).drop_checkpoints()
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["notes.txt"]
+    (run / "checkpoints" / "notes.txt").unlink()
+    RunDirectory(run).drop_checkpoints()
+    assert not (run / "checkpoints").exists()
+
+
+def test_a_lock_that_is_a_file_of_somebody_is_kept(run: Path, outside: Path) -> None:
+    """Also under another name of the same file, which is no link to follow."""
+    (run / "lock").unlink()
+    os.link(outside / "text", run / "lock")
+    done = call("resume", run, "--steps", 500)
+    assert done.exit_code == 2, done.output
+    assert "lock is no lock, but holds 'years of work'" in done.output
+    assert (outside / "text").read_text() == "years of work"
 
 
 def test_a_pipe_does_not_hang_a_reader(run: Path) -> None:
@@ -176,6 +253,29 @@ def test_other_files_of_another_kind(run: Path, name: str, text: bytes) -> None:
     for command in (["resume", run, "--steps", 410], ["compare", run]):
         done = call(*command)
         assert done.exit_code in (0, 2), done.output
+
+
+@pytest.mark.parametrize("action", [-1, 2, 2**40])
+def test_actions_that_the_environment_lacks_are_not_played(run: Path, action: int) -> None:
+    """ALE never returns from such a step."""
+    store = CheckpointStore(run / "checkpoints")
+    state = store.load(400)
+    state["tape"]["actions"][0, 0] = action
+    store.save(400, state, keep=1)  # with the right hashes
+    done = call("resume", run, "--steps", 500)
+    assert done.exit_code == 2, done.output
+    assert f"the action log is damaged: action {action}, of an environment with 2 actions" in done.output
+
+
+def test_metrics_that_exceed_the_memory_are_refused_before_they_are_read(run: Path) -> None:
+    with (run / "metrics.jsonl").open("r+b") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    done = call("resume", run, "--steps", 500)
+    assert done.exit_code == 2, done.output
+    assert "metrics.jsonl needs 6144.00 GiB" in done.output
+    done = call("compare", run)
+    assert done.exit_code == 2, done.output
+    assert "metrics.jsonl needs 6144.00 GiB" in done.output
 
 
 @pytest.mark.parametrize("key", ["agent", "rollout", "env_steps", "config", "curve"])

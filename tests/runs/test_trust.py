@@ -13,8 +13,11 @@ import click
 import pytest
 
 from helpers.command import call
+from rlkit import plugins
 from rlkit.cli import trust
 from rlkit.config.load import load
+from rlkit.errors import ConfigError
+from rlkit.report.board import Board
 from rlkit.runs.trust import foreign, named_modules
 from rlkit.runs.warm_start import pinned, warm_start
 
@@ -126,6 +129,63 @@ def test_where_modules_may_be(tmp_path: Path, evil: Path, monkeypatch: pytest.Mo
     assert "hidden" in foreign({"env": {"register": ["hidden"]}}, run)
 
 
+HIDDEN = [
+    "evil-worlds:plugin",
+    "evil_worlds:",
+    "evil_worlds:9",
+    "\u00e9vil_worlds:plugin",
+    "evil_worlds",
+    "evil-worlds",
+]
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_names_that_only_python_would_understand_import_nothing(
+    name: str, evil: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule that asks and the rule that imports agree, whatever the text looks like."""
+    module = name.partition(":")[0]
+    (evil.parent / "elsewhere" / f"{module}.py").write_text(EVIL.format(mark=str(evil)))
+    tables = {"env": {"name": "gymnasium", "id": name, "register": [name]}, "agent": {"name": name}}
+    assert list(foreign(tables, evil.parent)) == [module]
+    if plugins.is_reference(name):
+        assert ":" not in name or name.isascii() is False
+        return
+    with pytest.raises(ConfigError, match="names no object"):
+        plugins.import_object(name)
+    assert not evil.exists()
+
+
+def test_the_module_in_the_id_of_an_environment_is_asked_for(small_run: Path, tmp_path: Path, evil: Path) -> None:
+    """Gymnasium imports what stands before the colon, whatever characters it has."""
+    (evil.parent / "elsewhere" / "evil-worlds.py").write_text(EVIL.format(mark=str(evil)))
+    run = Path(shutil.copytree(small_run, tmp_path / "run"))
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace('id = "CartPole-v1"', 'id = "evil-worlds:CartPole-v1"', 1))
+    done = call("evaluate", run)
+    assert done.exit_code == 2, done.output
+    assert "to import it, add --trust" in done.output
+    assert not evil.exists()
+
+
+def test_runs_that_a_command_resumes_import_nothing_more(
+    place: Path, evil: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`train --seeds` asks nobody: a run in its place, of the same experiment, has a sink of its own."""
+    monkeypatch.chdir(place)
+    done = call("train", "small.toml", "--set", "train.steps=100", "--run", "runs/small-seed0")
+    assert done.exit_code == 0, done.output
+    config = place / "runs" / "small-seed0" / "config.toml"
+    config.write_text(
+        config.read_text().replace('"tensorboard"', '"evil_worlds:Sink"').replace("steps = 100", "steps = 200")
+    )
+    assert "evil_worlds" in config.read_text()
+    done = call("train", "small.toml", "--seeds", "0")
+    assert done.exit_code == 2, done.output
+    assert "its config names evil_worlds, which this one does not" in done.output
+    assert not evil.exists()
+
+
 @pytest.mark.parametrize("key", ["agent.name", "env.name", "agent.bonus.type"])
 def test_results_are_compared_and_drawn_without_imports(key: str, small_run: Path, tmp_path: Path, evil: Path) -> None:
     """Of result files, of finished run directories, and of unfinished ones."""
@@ -156,4 +216,5 @@ def test_results_are_compared_and_drawn_without_imports(key: str, small_run: Pat
     ):
         done = call(*command)
         assert done.exit_code == 0, done.output
+    Board([folder], tmp_path / "board").update()  # of `rlkit view`
     assert not evil.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from rlkit.config.load import load
 from rlkit.errors import ConfigError
 from rlkit.files import FileLock, Taken
+from rlkit.runs.directory import RunDirectory
 from rlkit.runs.launcher import Job
 from rlkit.runs.runner import Runner
 from rlkit.runs.sweep import Range, SearchConfig
@@ -247,6 +249,27 @@ def test_poor_trials_are_stopped_and_the_best_is_found(place: Path) -> None:
     trained = load(search.write_best(best))
     assert (trained.label, trained.evaluation.epsilon, trained.train.seed) == ("eps-best", 0.99, 0)
     assert [job.config.train.seed for job in search.confirmation(2)] == [2, 3]
+
+
+def test_a_folder_of_other_settings_ends_no_trial(place: Path) -> None:
+    """It has the name of a trial's run: neither resumed nor counted, and the trial is tried again when it is moved."""
+    (place / "eps.toml").write_text(
+        'config = "small.toml"\nseeds = 0\n[set]\nevaluation.every = 10\ntrain.steps = 100\n'
+        '[search]\nsampler = "grid"\npruner = "none"\n[search.keys]\nevaluation.epsilon = [0.5]\n'
+    )
+    search = Search.opened(place / "eps.toml", None)
+    strange = place / "runs" / "eps" / "trial0000-seed0"
+    RunDirectory.create(strange, load("small.toml", {"evaluation.epsilon": 0.25}), {})
+    player = Player(lambda job: 1.0)
+    tuner = Tuner(search.study, Runner(player, every=0), search.jobs, lambda *ended: None)
+    with pytest.raises(
+        ConfigError, match=r"trial0000-seed0 is of another experiment: evaluation.epsilon was 0.25, is 0.5"
+    ):
+        tuner.run(lambda others: None)
+    assert not player.started
+    shutil.rmtree(strange)
+    tuner.run(lambda others: None)
+    assert [(each.state, each.value) for each in search.study.done()] == [("complete", 1.0)]
 
 
 def test_a_lock_names_its_holder(tmp_path: Path) -> None:

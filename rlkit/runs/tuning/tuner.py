@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,11 +159,16 @@ class Tuner:
                 return
 
     def _planned(self, trial: Trial) -> Work:
+        """Raises ConfigError if a folder of its name holds runs of other settings: such a trial is not ended."""
         try:
             jobs = list(self._jobs_of(trial))
-            found = plan(jobs)
         except ConfigError as error:  # settings that do not go together
             return Work(trial, [], error=str(error))
+        try:
+            found = plan(jobs)
+        except ConfigError:
+            trial.lock.release()
+            raise
         curves = {job.name: Curve(job.run) for job in jobs}
         return Work(trial, jobs, [*found.to_resume, *found.to_train], curves=curves, reported=trial.reported)
 
@@ -189,7 +193,7 @@ class Tuner:
             self._study.tell(work.trial, value, pruned=work.pruned, error=work.error)
             if not self._keep_checkpoints:
                 for job in work.jobs:
-                    shutil.rmtree(job.run / "checkpoints", ignore_errors=True)
+                    RunDirectory(job.run).drop_checkpoints()
             self._on_ended(work.trial, value, work)
 
     def _value(self, work: Work) -> float | None:
