@@ -108,6 +108,13 @@ class GymnasiumConfig(PluginConfig):
         description="Seconds that a reset or a step may take before the run ends with an error that names the "
         'environment; needs mode = "async". Default: no limit.',
     )
+    restarts: int = Field(
+        default=0,
+        ge=0,
+        description="How many crashes of environments (exceptions in step or reset) a run survives, counted over all "
+        "environments of a process: the environment is made anew, its episode is truncated, and the next one has a new "
+        "seed. Resuming stays exact. Crashes are warned of and counted as progress/restarts. 0: a crash ends the run.",
+    )
     max_episode_steps: int | None = Field(
         default=None,
         ge=1,
@@ -274,7 +281,9 @@ class GymnasiumPlugin:
             spec = describe(build, num_envs, signals, names=action_names)
         except SpecError as error:
             raise SpecError(f"env: {error}{_hint(_space(build))}") from error
-        return VectorEnvironments(build, spec, "sync" if render else config.mode, signals, config.step_timeout)
+        return VectorEnvironments(
+            build, spec, "sync" if render else config.mode, signals, config.step_timeout, config.restarts
+        )
 
     def protocol(self, config: GymnasiumConfig) -> Mapping[str, str]:
         env = Build(config)()

@@ -117,6 +117,7 @@ class RawStep:
     discount: NDArray[np.float32]  # (N,)
     terminated: NDArray[np.bool_]  # (N,)
     truncated: NDArray[np.bool_]  # (N,)
+    crashed: NDArray[np.bool_] | None = None  # (N,) environments that failed in this step and are made anew; None: none
 
 
 @dataclass(frozen=True, slots=True)

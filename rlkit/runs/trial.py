@@ -227,7 +227,8 @@ def _play(environments: Environments, actions: NDArray[np.int64], seconds: float
         require_finite(step.after, step.reward)
         observation = step.after
         if play.add(step, length):
-            observation = environments.reset(ONCE, np.array([-1]))
+            # an environment that was made anew after a crash has no generator that goes on
+            observation = environments.reset(ONCE, np.array([-1 if step.crashed is None else SEED]))
             play.see(observation)
             length = 0
     play.seconds = time.perf_counter() - began

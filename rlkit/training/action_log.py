@@ -53,6 +53,8 @@ class ActionLog:
     An environment gets a new seed at its first episode end after `reseed_after` steps. Its part so far is then closed:
     written to `folder` as a `Part`, and dropped. The oldest closed parts are removed where all of them exceed `limit`
     bytes, except for those with notable episodes.
+
+    Where an environment crashed, its part ends before the action that crashed, and its next one begins with a new seed.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ActionLog:
         self._start = np.zeros(num_envs, dtype=np.int64)
         self._resets = np.zeros(num_envs, dtype=np.int64)  # number of seeds used, per environment
         self._hash = RowHash(num_envs)
+        self.restarts = 0  # crashed environments that were made anew
         self._notable = Notable(num_envs)
 
     def _seed(self, env: int) -> int:
@@ -88,7 +91,9 @@ class ActionLog:
     def seeds_after(self, ended: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(N,) the seeds to reset the ended environments with; -1: the environment's generator continues."""
         seeds = np.full(len(ended), -1, dtype=np.int64)
-        due = ended & (self._length - self._start >= self._reseed_after)
+        crashed = ended & (self._start == self._length)
+        seeds[crashed] = self.seeds()[crashed] if crashed.any() else -1
+        due = ended & ~crashed & (self._length - self._start >= self._reseed_after)
         if due.any():
             for env in np.flatnonzero(due):
                 self._close(int(env))
@@ -101,12 +106,18 @@ class ActionLog:
         self._hash.add_observation(observation.obs, np.flatnonzero(mask))
 
     def add_step(self, action: NDArray[np.int64], step: RawStep) -> None:
+        crashed = () if step.crashed is None else np.flatnonzero(step.crashed)
+        for env in crashed:  # before the action that crashed, so that playing back never meets the crash
+            self._close(int(env))
         if self._length == len(self._actions):
             self._actions = np.concatenate([self._actions, np.zeros_like(self._actions)])
         self._actions[self._length] = action
         self._length += 1
         self._hash.add_step(step)
         self._notable.add(step)
+        for env in crashed:
+            self._restart(int(env))
+            self.restarts += 1
 
     def _restart(self, env: int) -> None:
         self._start[env] = self._length
@@ -115,7 +126,7 @@ class ActionLog:
         self._notable.begin(env)
 
     def _close(self, env: int) -> None:
-        if self._folder is None:
+        if self._folder is None or self._start[env] == self._length:
             return
         first, kept = self._dropped + int(self._start[env]), self._notable.in_part(env)
         part = Part.of(self._folder, env, first, self._seed(env), self._hash.value[env], kept)
@@ -143,6 +154,7 @@ class ActionLog:
             "start": self._start.copy(),
             "resets": self._resets.copy(),
             "hash": list(self._hash.value),
+            "restarts": self.restarts,
             "notable": self._notable.state_dict(),
         }
 
@@ -153,6 +165,7 @@ class ActionLog:
         self._start = state["start"].copy()
         self._resets = state["resets"].copy()
         self._hash.value = list(state["hash"])
+        self.restarts = state.get("restarts", 0)  # not in version 0.1.0
         if "notable" in state:  # not in version 0.1.0
             self._notable.load_state_dict(state["notable"])
 

@@ -159,7 +159,8 @@ def evaluate(
         running += step.reward
         length += 1
         for env in np.flatnonzero(step.ended):
-            if len(played[env]) < quota[env]:
+            crashed = rollout.crashed is not None and rollout.crashed[env]  # such an episode has no score
+            if len(played[env]) < quota[env] and not crashed:
                 success = step.after.signals.get("success", np.zeros(num_envs, np.bool_))[env]
                 played[env].append((float(running[env]), int(length[env]), bool(success)))
                 seen.add((*played[env][-1], hash(began[env]), hash(step.after.obs[env].tobytes())))

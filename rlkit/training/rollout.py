@@ -42,6 +42,7 @@ class Rollout:
         self._last: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None  # action and reward of the newest step
         self._extras: Mapping[str, NDArray[Any]] = {}
         self._ended = np.zeros(self._num_envs, dtype=np.bool_)
+        self.crashed: NDArray[np.bool_] | None = None  # (N,) environments that crashed in the newest step; None: none
 
     @property
     def observation(self) -> Observation:
@@ -80,6 +81,7 @@ class Rollout:
         raw = self._environments.receive()
         require_finite(raw.after, raw.reward)
         self._recorder.add_step(self._action, raw)
+        self.crashed = raw.crashed
         self._last = self._action, raw.reward
         after = self._with_last(raw.after)
         step = StepBatch(

@@ -172,6 +172,7 @@ class Trainer:
             **meters.take(),
             "progress/updates": float(self.agent.updates),
             "progress/episodes": self.episodes.episodes,
+            **({"progress/restarts": self.action_log.restarts} if self.action_log.restarts else {}),
         }
 
     def _speed(self) -> dict[str, float]:

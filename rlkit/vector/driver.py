@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from rlkit.errors import WorkerError
 from rlkit.types import EnvSpec, Observation, RawStep
-from rlkit.vector.environment import FAILURE, OBS, EnvFactory, EnvMaker, SignalReader, describe
+from rlkit.vector.environment import CRASH, FAILURE, OBS, EnvFactory, EnvMaker, SignalReader, describe
 from rlkit.vector.serial import Backend, Serial
 from rlkit.vector.workers import Workers
 
@@ -25,6 +27,8 @@ class VectorEnvironments:
     mode: "sync" steps them in this process, in `receive`; "async" starts a worker process for each, which steps after
         `send`. Results are the same.
     spec: as returned by `describe`.
+    restarts: how many crashes of environments, in all, are survived: the environment is made anew, and its episode is
+        truncated at the observation before the crash, with reward 0. Each is a warning.
     step_timeout: seconds after which a worker process that does not answer is an error; "sync" cannot notice.
 
     After a WorkerError only `close` may be called.
@@ -37,13 +41,18 @@ class VectorEnvironments:
         mode: Literal["sync", "async"] = "sync",
         signals: SignalReader | None = None,
         step_timeout: float | None = None,
+        restarts: int = 0,
     ) -> None:
         self._spec = spec
         self._dtype = np.int64 if isinstance(spec.observation_space, spaces.Discrete) else spec.observation_space.dtype
         self._nowhere = np.zeros(spec.num_envs, dtype=np.bool_)
         self._nowhere.flags.writeable = False
         self._started = False
-        factories = [EnvFactory(index, make, spec, signals, os.getpid()) for index in range(spec.num_envs)]
+        self._restarts, self._crashes = restarts, 0
+        self._latest: Observation | None = None  # the newest one, if it may be needed again
+        factories = [
+            EnvFactory(index, make, spec, signals, os.getpid(), restarts > 0) for index in range(spec.num_envs)
+        ]
         self._vector: Backend = Serial(factories) if mode == "sync" else Workers(factories, step_timeout)
 
     @property
@@ -59,7 +68,8 @@ class VectorEnvironments:
         self._started = True
         batch, infos = self._vector.reset(wanted, options)
         _raise_failure(infos)
-        return self._observation(batch, mask.copy())
+        self._crashed(infos)
+        return self._kept(self._observation(batch, mask.copy()))
 
     def send(self, action: NDArray[np.int64]) -> None:
         self._vector.send(action)
@@ -67,13 +77,43 @@ class VectorEnvironments:
     def receive(self) -> RawStep:
         batch, reward, terminated, truncated, infos = self._vector.receive()
         _raise_failure(infos)
+        after, crashed = self._observation(batch, self._nowhere), self._crashed(infos)
+        if crashed is not None and self._latest is not None:  # nothing was observed after a crash
+            before = self._latest
+            after.obs[crashed] = before.obs[crashed]
+            for name, values in after.signals.items():
+                values[crashed] = before.signals[name][crashed]
         return RawStep(
-            after=self._observation(batch, self._nowhere),
+            after=self._kept(after),
             reward=reward.astype(np.float32),
             discount=np.logical_not(terminated).astype(np.float32),
             terminated=terminated,
             truncated=truncated,
+            crashed=crashed,
         )
+
+    def _crashed(self, infos: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+        """(N,) the environments that crashed; None if none did. Raises WorkerError if there were too many crashes."""
+        if CRASH not in infos:
+            return None
+        crashed: NDArray[np.bool_] = infos["_" + CRASH]
+        for index in np.flatnonzero(crashed):
+            text = infos[CRASH][index]
+            self._crashes += 1
+            if self._crashes > self._restarts:
+                raise WorkerError(f"{text.rstrip()}\nThe environments crashed {self._crashes} times; env.restarts is "
+                                  f"{self._restarts}")  # fmt: skip
+            lines = text.strip().splitlines()
+            warnings.warn(
+                f"{lines[0].rstrip(':')}: {lines[-1]}; it is made anew (crash {self._crashes} of {self._restarts})",
+                stacklevel=4,
+            )
+        return crashed
+
+    def _kept(self, observation: Observation) -> Observation:
+        if self._restarts:
+            self._latest = replace(observation, obs=observation.obs.copy())
+        return observation
 
     def close(self) -> None:
         self._vector.close()

@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -36,6 +37,7 @@ LARGEST_JOINT = 4096  # joint actions of a MultiDiscrete, each of which gets an 
 OBS = "obs"
 SUCCESS = "success"  # the signal that evaluations count: one value
 FAILURE = "failure"
+CRASH = "crash"  # a failure after which the environment is made anew
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
 
 SUPPORTED = "supported are Box of rank 1 and more, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"
@@ -223,9 +225,14 @@ class SubEnv(Env):
     A failure is returned in `info`. An exception that is raised in a worker has to be pickled; not every exception can
     be, and the parent would then wait for it forever. All other content of `info` is dropped.
     The environment is made at the first reset, because Gymnasium makes one more `SubEnv` to read the spaces.
+
+    remake: whether an environment that raises in a step is made anew at its next reset. Its episode is truncated there,
+    and `info` has the crash. A seeded reset that raises is tried once more, with a new environment.
     """
 
-    def __init__(self, index: int, make: EnvMaker, spec: EnvSpec, signals: SignalReader | None) -> None:
+    def __init__(
+        self, index: int, make: EnvMaker, spec: EnvSpec, signals: SignalReader | None, remake: bool = False
+    ) -> None:
         self.action_space = spaces.Discrete(spec.num_actions)
         self.observation_space = spec.observation_space
         self._index = index
@@ -234,6 +241,7 @@ class SubEnv(Env):
         self._structure = spec.structure
         self._signals = signals
         self._signal_specs = spec.signals
+        self._remake = remake
         self._env: Env | None = None
         if signals is not None:
             signal_spaces = {name: _space_of(item) for name, item in spec.signals.items()}
@@ -241,12 +249,18 @@ class SubEnv(Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         try:
-            if self._env is None:
-                self._env = self._made()
-            return self._observed(_reset_observation(self._env.reset(seed=seed))), {}
+            return self._started(seed), {}
         except BaseException as error:
             _raise_if_users(error)
-            return self._blank(), self._failure(f"in reset with seed {seed}", error)
+            failure = self._failure(f"in reset with seed {seed}", error)
+            if not self._may_remake(error) or seed is None:  # without a seed the reset could not be made again
+                return self._blank(), failure
+        self._drop()
+        try:
+            return self._started(seed), {CRASH: failure[FAILURE]}
+        except BaseException as error:
+            _raise_if_users(error)
+            return self._blank(), self._failure(f"twice in reset with seed {seed}", error)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         try:
@@ -259,11 +273,31 @@ class SubEnv(Env):
             return self._observed(obs), single_reward(reward), bool(terminated), bool(truncated), {}
         except BaseException as error:
             _raise_if_users(error)
-            return self._blank(), 0.0, False, False, self._failure(f"in step with action {action}", error)
+            failure = self._failure(f"in step with action {action}", error)
+            if not self._may_remake(error):
+                return self._blank(), 0.0, False, False, failure
+            self._drop()
+            return self._blank(), 0.0, False, True, {CRASH: failure[FAILURE]}
 
     def close(self) -> None:
         if self._env is not None:
             self._env.close()
+
+    def _started(self, seed: int | None) -> Any:
+        """The observation of a reset; makes the environment if there is none."""
+        if self._env is None:
+            self._env = self._made()
+        return self._observed(_reset_observation(self._env.reset(seed=seed)))
+
+    def _may_remake(self, error: BaseException) -> bool:
+        """Whether a failure is a crash: an answer against the contract would be given again."""
+        return self._remake and not isinstance(error, RlkitError)
+
+    def _drop(self) -> None:
+        """Closes the environment as far as it can be closed."""
+        with suppress(Exception):
+            self.close()
+        self._env = None
 
     def _made(self) -> Env:
         env = self._make()
@@ -334,6 +368,7 @@ class EnvFactory:
     spec: EnvSpec
     signals: SignalReader | None
     parent: int  # process id
+    remake: bool = False
 
     def __call__(self) -> SubEnv:
         if os.getpid() != self.parent:
@@ -342,4 +377,4 @@ class EnvFactory:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             end_with_parent()
-        return SubEnv(self.index, self.make, self.spec, self.signals)
+        return SubEnv(self.index, self.make, self.spec, self.signals, self.remake)

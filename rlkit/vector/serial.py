@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.errors import WorkerError
-from rlkit.vector.environment import FAILURE, EnvFactory
+from rlkit.vector.environment import CRASH, FAILURE, EnvFactory
 
 StepResult: TypeAlias = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
@@ -31,25 +31,33 @@ class Serial:
         self._action: list[int] = []
 
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        crashes: dict[int, str] = {}
         for index, env in enumerate(self._envs):
             if options is None or options["reset_mask"][index]:
                 self._obs[index], info = env.reset(seed=seeds[index])
                 if info:
-                    raise WorkerError(info[FAILURE])
-        return self._batch(), {}
+                    crashes[index] = _crash(info)
+        return self._batch(), self._infos(crashes)
 
     def send(self, action: NDArray[np.int64]) -> None:
         self._action = action.tolist()
 
     def receive(self) -> StepResult:
-        rows = []
+        rows, crashes = [], {}
         for index, (env, action) in enumerate(zip(self._envs, self._action, strict=True)):
             self._obs[index], *row, info = env.step(action)
             if info:
-                raise WorkerError(info[FAILURE])
+                crashes[index] = _crash(info)
             rows.append(row)
         reward, terminated, truncated = zip(*rows, strict=True)
-        return self._batch(), np.array(reward), np.array(terminated), np.array(truncated), {}
+        return self._batch(), np.array(reward), np.array(terminated), np.array(truncated), self._infos(crashes)
+
+    def _infos(self, crashes: dict[int, str]) -> dict[str, Any]:
+        """As Gymnasium's vector environments return them."""
+        if not crashes:
+            return {}
+        texts = [crashes.get(index, "") for index in range(len(self._envs))]
+        return {CRASH: texts, "_" + CRASH: np.array([bool(text) for text in texts])}
 
     def _batch(self) -> Any:
         if isinstance(self._obs[0], dict):
@@ -59,3 +67,10 @@ class Serial:
     def close(self) -> None:
         for env in self._envs:
             env.close()
+
+
+def _crash(info: dict[str, Any]) -> str:
+    """The text of a crash. Raises WorkerError for other failures."""
+    if FAILURE in info:
+        raise WorkerError(info[FAILURE])
+    return str(info[CRASH])

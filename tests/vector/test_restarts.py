@@ -1,0 +1,185 @@
+"""Environments that crash are made anew, and a run with crashes can be resumed exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import rlkit
+from rlkit.config.load import override, resolve
+from rlkit.errors import WorkerError
+from rlkit.look.played_again import logged_parts, play_back
+from rlkit.metrics.line_log import read_rows
+from rlkit.seeding import Streams
+from rlkit.testing.states import state_hash
+from rlkit.training.evaluation import evaluate
+from rlkit.types import ActorOutput, Mode, Observation
+from rlkit.vector.driver import VectorEnvironments
+from rlkit.vector.environment import describe
+
+ID = "Fragile-v0"
+
+
+class Fragile(gym.Env):
+    """Each step crashes with a small probability, drawn from its own generator; resets too if `starts`."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    open = 0
+
+    def __init__(self, at: int | None = None, starts: bool = False) -> None:
+        self.at, self.starts, self.steps = at, starts, 0
+        Fragile.open += 1
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        if self.starts and self.steps:
+            raise OSError("the simulator does not answer")
+        return self.np_random.normal(size=2).astype(np.float32), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict]:
+        self.steps += 1
+        if self.steps == self.at or (self.at is None and self.np_random.random() < 0.04):
+            raise RuntimeError("segmentation fault in the physics")
+        return self.np_random.normal(size=2).astype(np.float32) + action, float(action), False, False, {}
+
+    def close(self) -> None:
+        Fragile.open -= 1
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    Fragile.open = 0
+    if ID not in gym.registry:
+        gym.register(ID, Fragile, max_episode_steps=25)
+
+
+def fragile() -> gym.Env:
+    return gym.make(ID, at=3, disable_env_checker=True)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.filterwarnings("ignore:environment")
+def test_the_episode_is_truncated_at_the_last_observation(mode: Any) -> None:
+    environments = VectorEnvironments(fragile, describe(fragile, 2), mode, restarts=2)
+    everyone, seeds = np.ones(2, np.bool_), np.array([1, 2])
+    try:
+        first = environments.reset(everyone, seeds)
+        for _ in range(2):
+            environments.send(np.array([1, 0]))
+            before = environments.receive()
+            assert before.crashed is None
+        environments.send(np.array([1, 0]))
+        step = environments.receive()
+        assert step.crashed is not None
+        assert step.crashed.tolist() == step.truncated.tolist() == [True, True]
+        assert step.reward.tolist() == [0.0, 0.0]
+        assert step.discount.tolist() == [1.0, 1.0]
+        assert np.array_equal(step.after.obs, before.after.obs)
+        assert np.array_equal(environments.reset(everyone, seeds).obs, first.obs)
+        for _ in range(2):
+            environments.send(np.array([1, 0]))
+            environments.receive()
+        environments.send(np.array([1, 0]))
+        with pytest.raises(WorkerError, match=r"segmentation fault(.|\n)*crashed 3 times; env.restarts is 2"):
+            environments.receive()
+    finally:
+        environments.close()
+    assert Fragile.open == 0 or mode == "async"
+
+
+TABLES: dict[str, Any] = {
+    "env": {"name": "gymnasium", "id": ID, "restarts": 1000},
+    "agent": {"name": "dqn", "learning_starts": 20, "batch_size": 4, "network": {"hidden": [4]}},
+    "train": {"steps": 400, "num_envs": 2, "sinks": [], "log_every": 100, "reseed_after": 60, "checkpoint_every": 190},
+    "evaluation": {"final_episodes": 3},
+}
+
+
+@pytest.mark.filterwarnings("ignore:environment")
+def test_a_run_with_crashes_is_resumed_exactly(tmp_path: Path) -> None:
+    whole = rlkit.train(resolve("fragile", TABLES), run=tmp_path / "whole")
+    part = rlkit.train(resolve("fragile", override(TABLES, {"train.steps": 200})), run=tmp_path / "part")
+    assert part.checkpoints.load(200, "tape")["restarts"] > 0
+    part = rlkit.resume(part.path, 400)
+    assert part.info()["approximate"] == []
+    untimed = {"seconds": 0, "processor_seconds": 0, "config": None}
+    one, other = ({**run.checkpoints.load(400), **untimed} for run in (whole, part))
+    assert one["tape"]["restarts"] > 4
+    assert state_hash(one) == state_hash(other)
+    assert {**part.result(), **untimed}["final"] == whole.result()["final"]  # type: ignore[dict-item,index]
+    assert read_rows(whole.metrics)[-2]["progress/restarts"] == one["tape"]["restarts"]
+
+
+@pytest.mark.filterwarnings("ignore:environment")
+def test_playing_the_log_back_never_meets_a_crash(tmp_path: Path) -> None:
+    config = resolve("fragile", TABLES)
+    run = rlkit.train(config, run=tmp_path / "run")
+    environments = VectorEnvironments(
+        lambda: gym.make(ID, disable_env_checker=True), describe(fragile, 2), restarts=1000
+    )
+    crashed_in_part = []
+    receive = environments.receive
+
+    def watched() -> Any:
+        step = receive()
+        crashed_in_part.append(step.crashed)
+        return step
+
+    environments.receive = watched  # type: ignore[method-assign]
+
+    def on_step(row: int, step: Any, active: Any) -> None:
+        crashed = crashed_in_part[-1]
+        assert crashed is None or not any(crashed[env] for env, part in enumerate(active) if part is not None)
+
+    found = logged_parts(run, config)
+    assert len(found) > 6
+    play_back(environments, found, on_step)
+    environments.close()
+
+
+@pytest.mark.filterwarnings("ignore:environment")
+def test_a_seeded_reset_that_crashes_is_tried_once_more() -> None:
+    def make() -> gym.Env:
+        return gym.make(ID, at=9, starts=True, max_episode_steps=5, disable_env_checker=True)
+
+    everyone = np.ones(1, np.bool_)
+    for restarts, seed in ((3, 4), (0, 4), (3, -1)):
+        environments = VectorEnvironments(make, describe(make, 1), restarts=restarts)
+        first = environments.reset(everyone, np.array([4]))
+        environments.send(np.array([0]))
+        environments.receive()
+        if restarts and seed == 4:
+            assert np.array_equal(environments.reset(everyone, np.array([seed])).obs, first.obs)
+        else:
+            with pytest.raises(WorkerError, match="does not answer"):
+                environments.reset(everyone, np.array([seed]))
+        environments.close()
+
+
+class Ones:
+    """A policy that always takes action 1."""
+
+    def initial_state(self, num_envs: int) -> dict:
+        return {}
+
+    def act(self, observation: Observation, state: dict, rng: np.random.Generator, mode: Mode) -> ActorOutput:
+        return ActorOutput(np.ones(len(observation.obs), np.int64), {}, {})
+
+    def load_policy_state(self, state: dict) -> None: ...
+
+
+@pytest.mark.filterwarnings("ignore:environment")
+def test_a_crashed_episode_has_no_score() -> None:
+    def make() -> gym.Env:
+        return gym.make(ID, disable_env_checker=True)
+
+    environments = VectorEnvironments(make, describe(make, 2), restarts=1000)
+    scores = evaluate(Ones(), environments, Streams(0), 20, 0.0)
+    assert scores.returns.tolist() == [25.0] * 20
+    assert scores.lengths.tolist() == [25] * 20
+    environments.close()
