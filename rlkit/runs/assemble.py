@@ -27,6 +27,7 @@ from rlkit.seeding import Streams
 from rlkit.structure import space_text
 from rlkit.training.action_log import ActionLog
 from rlkit.training.evaluation import Scores, evaluate, protocol_of
+from rlkit.training.rewards import advice
 from rlkit.training.rollout import Rollout
 from rlkit.training.trainer import Stop, Trainer
 from rlkit.types import ACTION_MASK, EnvSpec, LayerSummary, Metrics, Mode, Purpose, State, StepBatch
@@ -196,6 +197,7 @@ def assemble(
             on_progress=hooks.on_progress,
             on_step=hooks.on_step,
             on_evaluation=hooks.on_evaluation,
+            advice=advice(config.agent),
         )
         if train.actors is not None:
             trainer.rollout = _remote(config, train.actors, environments.spec, trainer.meters.add)

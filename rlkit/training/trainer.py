@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from rlkit.pacing import crossed
 from rlkit.training.action_log import ActionLog
 from rlkit.training.evaluation import EvaluationStopped, Scores
 from rlkit.training.finite import nan_entries, nan_metrics
+from rlkit.training.rewards import RewardWatch
 from rlkit.training.rollout import Rollout
 from rlkit.types import Metrics, State, StepBatch
 
@@ -61,10 +63,11 @@ class Trainer:
     env_steps: int = 0
     best: float | None = None  # best mean return of an evaluation
     curve: list[dict[str, float]] = field(default_factory=list)  # one row per evaluation
+    advice: str = ""  # what can be done about rewards that are all equal
     owes_evaluation: bool = False  # a request to stop interrupted the evaluation that was due at env_steps
 
     def __post_init__(self) -> None:
-        self.meters = Meters()
+        self.meters, self.rewards = Meters(), RewardWatch()
         self.episodes = EpisodeMeter(self.train.num_envs)
         self.seconds = 0.0  # of training, without evaluation; includes earlier processes
         self.processor_seconds = 0.0  # the same, over all threads; of processes of environments nothing
@@ -119,6 +122,7 @@ class Trainer:
         except WorkerError as error:
             raise WorkerError(f"at step {self.env_steps + self.train.num_envs}: {error}{self._kept()}") from error
         self.env_steps += self.train.num_envs
+        self.rewards.add(step)
         for row in self.episodes.add(step):
             self.meters.add(row)
         if self.visits is not None:
@@ -152,6 +156,8 @@ class Trainer:
     def at_due_times(self, before: int) -> None:
         """Logs, evaluates and saves a checkpoint if a multiple of the period lies in (before, env_steps]."""
         now = self.env_steps
+        if 3 * now >= self.train.steps and not (self.rewards.differs or self.rewards.said) and self.train.reward_scale:
+            warnings.warn(f"{self.rewards.note(now)}{self.advice}", stacklevel=2)
         if crossed(self.train.log_every, before, now):
             self.log()
         if crossed(self.evaluation.every, before, now):
@@ -260,6 +266,7 @@ class Trainer:
             "best": self.best,
             "curve": self.curve,
             "owes_evaluation": self.owes_evaluation,
+            "rewards": self.rewards.state_dict(),
             "seconds": self.seconds,
             "processor_seconds": self.processor_seconds,
             "visits": None if self.visits is None else self.visits.counts.copy(),
@@ -273,6 +280,8 @@ class Trainer:
         self.episodes.load_state_dict(state["episodes"])
         self.env_steps, self.best, self.curve = state["env_steps"], state["best"], list(state["curve"])
         self.owes_evaluation = state.get("owes_evaluation", False)
+        if "rewards" in state:  # not in earlier checkpoints
+            self.rewards.load_state_dict(state["rewards"])
         self.saved_at = self.env_steps
         if self.visits is not None and state["visits"] is not None:
             self.visits.counts[...] = state["visits"]
