@@ -36,7 +36,8 @@ def check(config: str, settings: tuple[str, ...], thorough: bool) -> None:
     resolved = load(config, dict(map(parse_override, settings)))
     rows = describe(resolved)
     seen = trial(resolved, STEPS, PATIENCE)
-    protocol = Evaluator(resolved).protocol(resolved.evaluation.final_episodes, "final")
+    follows_seeds = seen.differs_at is None
+    protocol = Evaluator(resolved, follows_seeds=follows_seeds).protocol(resolved.evaluation.final_episodes, "final")
     table = Table("what", escape(resolved.label), title_justify="left")
     for key, value in {**rows, **seen.rows(), "time": _time(resolved), "protocol": _joined(protocol)}.items():
         table.add_row(key, escape(value))
@@ -55,7 +56,8 @@ def _joined(protocol: dict[str, str]) -> str:
 
 def _time(config: Config) -> str:
     """What training costs on this machine; also finds what only a whole agent refuses."""
-    from rlkit.runs.cost import duration, learning_speed
+    from rlkit.runs.cost import learning_speed
+    from rlkit.runs.durations import duration
 
     speed = learning_speed(config, MEASURED)
     if speed is None:

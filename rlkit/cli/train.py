@@ -15,19 +15,22 @@ from rlkit.config.load import load, parse_override
 from rlkit.config.tables import Config
 from rlkit.errors import ConfigError
 
-LONG = 1_000_000  # steps from which on the cost of a run is said before it starts
+LONG = 200_000  # steps from which on the cost of a run is said before it starts
 MEASURED = 1.0  # seconds of learning for it
 
 
 def _cost(config: Config) -> str:
     """How long a run takes on this machine, and the memory of its replay."""
     from rlkit.runs.assemble import describe
-    from rlkit.runs.cost import duration, learning_speed
+    from rlkit.runs.cost import learning_speed
+    from rlkit.runs.durations import DAY, duration
 
     speed = learning_speed(config, MEASURED)
-    took = "its time is not known" if speed is None else f"about {duration(config.train.steps / speed)} on this machine"
+    seconds = None if speed is None else config.train.steps / speed
+    took = "its time is not known" if seconds is None else f"about {duration(seconds)} on this machine"
     replay = describe(config).get("replay")
-    return f"{config.train.steps:,} steps: {took}" + (f"; replay: {replay}" if replay else "")
+    way_out = "; it can be stopped with Ctrl-C and resumed at any time" if seconds and seconds > DAY else ""
+    return f"{config.train.steps:,} steps: {took}" + (f"; replay: {replay}" if replay else "") + way_out
 
 
 @click.command()

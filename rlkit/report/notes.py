@@ -47,7 +47,7 @@ def notes(groups: Sequence[Group]) -> list[str]:
         lines.append(f"{len(environments)} environments: raw scores of different ones are not averaged.")
     if any(marks_of(groups).values()):
         lines.append("Scores under different protocols are neither averaged nor compared.")
-    return [*lines, *early_ends(groups), *few_seeds(groups)]
+    return [*lines, *only_in_training(groups), *early_ends(groups), *few_seeds(groups)]
 
 
 def named_protocols(groups: Sequence[Group]) -> list[tuple[str, Protocol]]:
@@ -61,6 +61,21 @@ def named_protocols(groups: Sequence[Group]) -> list[tuple[str, Protocol]]:
 def few_seeds(groups: Sequence[Group]) -> list[str]:
     few = any(len(group.runs) < FEWEST_RUNS for group in groups)
     return [f"No interval from fewer than {FEWEST_RUNS} seeds."] if few else []
+
+
+def only_in_training(groups: Sequence[Group]) -> list[str]:
+    """Says of groups whose scores are all 0 what their training episodes reached, if that is not 0."""
+    several, reached = len({group.environment for group in groups}) > 1, []
+    for group in groups:
+        curves = [run.curves["episode/return"].values for run in group.runs if "episode/return" in run.curves]
+        values = np.concatenate(curves) if curves else np.zeros(1)
+        if any(run.returns is None or run.returns.any() for run in group.runs) or not np.nan_to_num(values).any():
+            continue
+        where = f"{group.label} in {group.environment}" if several else group.label
+        reached.append(f"{where}: up to {np.nanmax(values):.3g} in a part of training")
+    if not reached:
+        return []
+    return [f"All scores are 0, but the mean returns of training episodes are not; {'; '.join(reached)}."]
 
 
 def early_ends(groups: Sequence[Group]) -> list[str]:

@@ -50,9 +50,7 @@ class Evaluator:
     ) -> Scores:
         evaluation = self.config.evaluation
         if self.environments is None:
-            plugin = plugins.load(plugins.ENVS, self.config.env.name)
-            self.environments = plugin.make(self.config.evaluation_env, evaluation.num_envs, Purpose.EVALUATE)
-            _refuse_other_spaces(self.spec, self.environments.spec)
+            self.environments = self._made()
         streams = Streams(self.config.train.seed).child(
             "evaluation of a chosen policy" if self.chosen else "evaluation"
         )
@@ -70,6 +68,27 @@ class Evaluator:
             seeds = "different at each evaluation: the environment ignores seeds"
         epsilon, mode = self.config.evaluation.epsilon, evaluation_mode(self.config)
         return protocol_of(self.described, episodes, epsilon, mode, parameters, seeds)
+
+    def start_workers(self) -> None:
+        """Makes environments that run in worker processes. Call it before the agent is on its device.
+
+        Workers are forked, and a fork is not safe once CUDA or an emulator has started threads. Each of them makes its
+        environment at the first reset, so there is no second instance of a simulator yet.
+        """
+        if getattr(self.config.evaluation_env, "mode", None) == "async":
+            self.environments = self._made()
+
+    def _made(self) -> Environments:
+        plugin = plugins.load(plugins.ENVS, self.config.env.name)
+        environments: Environments = plugin.make(
+            self.config.evaluation_env, self.config.evaluation.num_envs, Purpose.EVALUATE
+        )
+        try:
+            _refuse_other_spaces(self.spec, environments.spec)
+        except SpecError:
+            environments.close()
+            raise
+        return environments
 
     def close(self) -> None:
         if self.environments is not None:
@@ -176,6 +195,7 @@ def assemble(
     stop, hooks = stop or Stop(), hooks or Hooks()
     evaluator = Evaluator(config, stop=stop, follows_seeds=follows_seeds, spec=environments.spec)
     try:
+        evaluator.start_workers()
         agent = make_agent(config, environments, device)
         if not resumed:
             warm_start(config, agent)
@@ -208,6 +228,7 @@ def assemble(
         trainer.sinks = sinks
     except BaseException:
         environments.close()
+        evaluator.close()
         raise
     gc.collect()
     gc.freeze()  # later collections skip what was imported and built

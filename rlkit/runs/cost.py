@@ -12,6 +12,7 @@ from rlkit import plugins
 from rlkit.config.tables import Config
 from rlkit.devices import choose_device
 from rlkit.runs.assemble import make_agent
+from rlkit.runs.durations import duration
 from rlkit.seeding import Streams
 from rlkit.training.evaluation import EpisodeSeeds
 from rlkit.training.rollout import Rollout
@@ -67,15 +68,6 @@ def _learns_soon(table: T) -> T:
         elif isinstance(value, BaseModel):
             changed[name] = _learns_soon(value)
     return table.model_copy(update=changed)
-
-
-def duration(seconds: float) -> str:
-    """ "40 seconds", "3 minutes", "24 hours", "5 days"."""
-    for unit, length in (("days", 172_800), ("hours", 7200), ("minutes", 120)):
-        if seconds >= length:
-            size = {"days": 86_400, "hours": 3600, "minutes": 60}[unit]
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(1, round(seconds))} seconds"
 
 
 class Remaining:

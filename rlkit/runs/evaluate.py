@@ -97,8 +97,8 @@ def _evaluated(
     path: str | Path, checkpoint: str, overrides: Mapping[str, Any] | None, viewer: OpenViewer | None, shown: int
 ) -> Evaluation:
     """The evaluation; the first `shown` episodes of environment 0 are shown, if there is a viewer."""
-    loaded = load_policy(path, checkpoint, overrides=overrides)
-    evaluation = loaded.config.evaluation
+    config = RunDirectory.open(Path(path)).config(dict(overrides or {}))
+    evaluation = config.evaluation
     played = -(-evaluation.final_episodes // evaluation.num_envs)  # by environment 0
     if viewer is not None and shown > played:
         raise ConfigError(
@@ -107,15 +107,18 @@ def _evaluated(
         )
     info = info_of(Path(path))
     chosen = BEST in (checkpoint, info.get("packed"))
-    evaluator = Evaluator(loaded.config, follows_seeds=info.get("follows_seeds", True) is True, chosen=chosen)
+    evaluator = Evaluator(config, follows_seeds=info.get("follows_seeds", True) is True, chosen=chosen)
     try:
-        with threads_of_torch(loaded.config.train.threads):
+        if viewer is None:
+            evaluator.start_workers()
+        loaded = load_policy(path, checkpoint, overrides=overrides)
+        with threads_of_torch(config.train.threads):
             if viewer is None:
                 scores = evaluator(loaded.policy, evaluation.final_episodes)
             else:
-                plugin = plugins.load(plugins.ENVS, loaded.config.env.name)
+                plugin = plugins.load(plugins.ENVS, config.env.name)
                 screens = evaluator.environments = plugin.make(
-                    loaded.config.evaluation_env, evaluation.num_envs, Purpose.RENDER
+                    config.evaluation_env, evaluation.num_envs, Purpose.RENDER
                 )
                 with viewer(frames_per_second(screens.spec)) as opened:
                     recording = Recording(loaded.policy, screens.spec, opened, shown)

@@ -27,6 +27,7 @@ from rlkit.errors import RlkitError, SpecError, WorkerError
 from rlkit.exploration.action_mask import allowed_actions, random_allowed
 from rlkit.nn.config import NetworkConfig
 from rlkit.nn.inputs import holds_no_codes
+from rlkit.runs.durations import DAY, duration
 from rlkit.structure import space_text
 from rlkit.testing.playing import EnvCase
 from rlkit.training.finite import require_finite
@@ -141,6 +142,12 @@ class Trial:
         if self.one_instance and not config.evaluation.every:
             found.append("only one instance of the environment can exist: it is closed before the final evaluation")
         play = self.first
+        alone = config.train.steps * play.seconds / max(play.steps, 1)
+        if alone > DAY:
+            found.append(
+                f"{config.train.steps:,} steps take about {duration(alone)} without any learning: a step of the "
+                f"environment takes {play.seconds / play.steps:.2g} seconds"
+            )
         if play.low is not None and play.steps >= 10 and np.array_equal(play.low, play.high):  # type: ignore[arg-type]
             found.append(f"all observations of {play.steps} random steps are equal: the agent sees nothing")
         return found

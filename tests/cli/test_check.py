@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
+import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -69,3 +72,43 @@ def test_check_refuses_a_replay_that_training_would_refuse(name: str, key: str) 
     done = call("check", name, "--set", f"{key}.replay_capacity=40", "--set", "train.num_envs=20")
     assert done.exit_code == 2
     assert "replay_capacity: 40 with windows of" in done.output
+
+
+class Unseeded(gym.Env):
+    """Ignores the seed of reset, and each step takes `seconds`."""
+
+    observation_space = gym.spaces.Box(0, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+        return np.random.default_rng().random(2).astype(np.float32), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict]:
+        time.sleep(self.seconds)
+        return np.random.default_rng().random(2).astype(np.float32), 1.0, False, False, {}
+
+
+def checked(tmp_path: Path, *settings: str) -> str:
+    if "Unseeded-v0" not in gym.registry:
+        gym.register("Unseeded-v0", Unseeded, max_episode_steps=9)
+    path = tmp_path / "unseeded.toml"
+    path.write_text('[env]\nname = "gymnasium"\nid = "Unseeded-v0"\n[agent]\nname = "dqn"\n[train]\nsteps = 100_000\n')
+    words = (word for setting in settings for word in ("--set", setting))
+    return " ".join(call("check", path, *words).output.replace("│", " ").split())
+
+
+def test_the_protocol_says_that_seeds_are_not_followed(tmp_path: Path) -> None:
+    shown = checked(tmp_path)
+    assert "100 separate episodes, different at each evaluation: the environment ignores seeds" in shown
+    assert "fixed seeds;" not in shown
+    assert "hours" not in shown
+
+
+def test_more_than_a_day_of_steps_is_said(tmp_path: Path) -> None:
+    shown = checked(tmp_path, "env.kwargs.seconds=0.01", "train.steps=20_000_000")
+    assert re.search(
+        "20,000,000 steps take about [0-9]+ days without any learning: a step of the environment takes 0.0", shown
+    )

@@ -157,3 +157,22 @@ def test_runs_that_ended_early_are_finished_and_averaged(tmp_path: Path) -> None
     line, dots = picture.figure.axes[0].lines
     assert line.get_xdata()[-1] == max(ends)
     assert dots.get_xdata().tolist() == sorted(early)
+
+
+def test_zero_scores_say_what_training_reached(write_result: ResultWriter) -> None:
+    for seed, found in enumerate(([0.0, 0.25], [0.0, 0.0])):
+        table = {"env_steps": [300, 600], "episode/return": found}
+        folder = write_result(
+            f"{seed}.json", seed=seed, env_steps=600, training=table, final={"returns": [0.0, 0.0], "lengths": [1, 1]}
+        ).parent
+    (table,) = compare(grouped(find([folder]).results))
+    assert any(
+        "All scores are 0, but the mean returns of training episodes are not; " in line and "up to 0.25" in line
+        for line in table.notes
+    )
+    for path in folder.glob("*.json"):
+        content = json.loads(path.read_text())
+        content["training"]["episode/return"] = [0.0, 0.0]
+        path.write_text(json.dumps(content))
+    (table,) = compare(grouped(find([folder]).results))
+    assert not any("All scores are 0" in line for line in table.notes)

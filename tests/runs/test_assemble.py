@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -110,3 +111,25 @@ def test_a_soft_agent_can_be_sampled(name: str) -> None:
         )
         with nullcontext() if mode else pytest.raises(ConfigError, match=f'agent "{name}" always takes the best'):
             assert evaluation_mode(config) is mode
+
+
+def test_workers_of_evaluations_are_forked_before_the_agent_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent starts the threads of CUDA, after which a fork is not safe."""
+    began: list[int] = []
+    make = assemble.__globals__["make_agent"]
+
+    def counting(*arguments: Any) -> Any:
+        began.append(len(multiprocessing.active_children()))
+        return make(*arguments)
+
+    monkeypatch.setitem(assemble.__globals__, "make_agent", counting)
+    session = assembled(tmp_path, {"num_envs": 2, "env": {"mode": "async"}})
+    assert began == [2]
+    assert session.evaluator(Right(), 2).returns.shape == (2,)
+    session.close()
+    assert multiprocessing.active_children() == []
+    with pytest.raises(SpecError):
+        assembled(tmp_path / "other", {"env": {"mode": "async", "id": "Acrobot-v1"}})
+    assert multiprocessing.active_children() == []

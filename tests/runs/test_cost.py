@@ -9,7 +9,8 @@ import pytest
 
 from rlkit.config.load import load
 from rlkit.errors import CapacityError
-from rlkit.runs.cost import Remaining, duration, learning_speed
+from rlkit.runs.cost import Remaining, learning_speed
+from rlkit.runs.durations import duration
 
 
 @pytest.mark.parametrize(
