@@ -64,18 +64,18 @@ def few_seeds(groups: Sequence[Group]) -> list[str]:
 
 
 def only_in_training(groups: Sequence[Group]) -> list[str]:
-    """Says of groups whose scores are all 0 what their training episodes reached, if that is not 0."""
+    """Says of groups whose scores are all 0 what their training episodes reached, if that is more than 0."""
     several, reached = len({group.environment for group in groups}) > 1, []
     for group in groups:
         curves = [run.curves["episode/return"].values for run in group.runs if "episode/return" in run.curves]
         values = np.concatenate(curves) if curves else np.zeros(1)
-        if any(run.returns is None or run.returns.any() for run in group.runs) or not np.nan_to_num(values).any():
+        if any(run.returns is None or run.returns.any() for run in group.runs) or not (values > 0).any():
             continue
         where = f"{group.label} in {group.environment}" if several else group.label
-        reached.append(f"{where}: up to {np.nanmax(values):.3g} in a part of training")
+        reached.append(f"{where} (mean return up to {np.nanmax(values):.3g} in a part of training)")
     if not reached:
         return []
-    return [f"All scores are 0, but the mean returns of training episodes are not; {'; '.join(reached)}."]
+    return [f"All scores are 0, although training episodes reached a reward: {'; '.join(reached)}."]
 
 
 def early_ends(groups: Sequence[Group]) -> list[str]:
