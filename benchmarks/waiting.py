@@ -1,8 +1,10 @@
-"""The pace of one learner with many actors, in an environment that waits 20 ms a step: it waits, and does not compute.
+"""The pace of one learner with many actors: where it pays, and what it costs where it does not.
 
-    python benchmarks/waiting.py --actors 8
+    python benchmarks/waiting.py --actors 8             an environment that waits 20 ms a step: it waits, not computes
+    python benchmarks/waiting.py --actors 4 --fast      CartPole, without learning: the overhead
 
-Prints environment steps a second of one local environment, and of actors on this machine (Ray, extra `cluster`).
+Prints environment steps a second, and the learner's processor time for each step, of local environments and of
+actors on this machine (Ray, extra `cluster`).
 """
 
 from __future__ import annotations
@@ -41,33 +43,50 @@ def register() -> None:
     gym.register("benchmarks/Waiting-v0", Waiting, max_episode_steps=100)
 
 
-def pace(num_envs: int, steps: int, actors: dict[str, Any] | None) -> float:
-    """Environment steps a second after the first quarter, learning included."""
-    marks: list[tuple[int, float]] = []
-    values: dict[str, Any] = {
-        "env.id": "benchmarks/Waiting-v0", "env.register": ["waiting:register"], "train.steps": steps,
-        "train.num_envs": num_envs, "agent.learning_starts": 50, "evaluation.every": 0, "evaluation.final_episodes": 1,
-        "train.sinks": [], "evaluation.stop": False,
+def pace(values: dict[str, Any], num_envs: int, steps: int, actors: dict[str, Any] | None) -> tuple[float, float]:
+    """(environment steps a second, ms of this process a step) after the first quarter."""
+    marks: list[tuple[int, float, float]] = []
+    values = {
+        "train.steps": steps, "train.num_envs": num_envs, "evaluation.every": 0, "evaluation.final_episodes": 1,
+        "train.sinks": [], "evaluation.stop": False, **values,
     }  # fmt: skip
     if actors is not None:
         values["train.actors"] = actors
     with tempfile.TemporaryDirectory() as folder:
-        rlkit.train("cartpole", values, run=Path(folder) / "run",
-                    on_step=lambda trainer, step: marks.append((trainer.env_steps, time.perf_counter())))  # fmt: skip
-    (first, began), (last, ended) = marks[len(marks) // 4], marks[-1]
-    return (last - first) / (ended - began)
+        rlkit.train("cartpole", values, run=Path(folder) / "run", on_step=lambda trainer, step: marks.append(
+            (trainer.env_steps, time.perf_counter(), time.process_time())))  # fmt: skip
+    (first, began, used), (last, ended, in_all) = marks[len(marks) // 4], marks[-1]
+    return (last - first) / (ended - began), 1000 * (in_all - used) / (last - first)
+
+
+def waiting(count: int) -> None:
+    """One local environment against actors, with learning."""
+    values = {"env.id": "benchmarks/Waiting-v0", "env.register": ["waiting:register"], "agent.learning_starts": 50}
+    local, _ = pace(values, 1, 400, None)
+    remote, _ = pace(values, count, 400 * count, {"count": count, "cpus": 1 / count, "push_every": 8})
+    print(f"one local environment: {local:.1f} steps a second")
+    print(f"{count} actors: {remote:.1f} steps a second, {remote / local / count:.2f} x {count} x the local pace")
+
+
+def fast(count: int) -> None:
+    """As many local environments as actors, without learning."""
+    values = {"agent.learning_starts": 10_000_000, "agent.replay_capacity": 50_000}
+    print(f"CartPole, {count} environments, no learning: steps a second, ms of the learner's process a step")
+    speed, used = pace(values, count, 5000 * count, None)
+    print(f"local: {speed:,.0f}, {used:.3f}")
+    for push in (4, 16, 64):
+        table = {"count": count, "cpus": 1 / count, "push_every": push}
+        speed, used = pace(values, count, 2000 * count, table)
+        print(f"actors, push_every = {push}: {speed:,.0f}, {used:.3f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--actors", type=int, default=8)
-    count = parser.parse_args().actors
+    parser.add_argument("--fast", action="store_true")
+    arguments = parser.parse_args()
     os.chdir(Path(__file__).parent)
-    local = pace(1, 400, None)
-    table = {"count": count, "cpus": 1 / count, "push_every": 8}
-    remote = pace(count, 400 * count, table)
-    print(f"one local environment: {local:.1f} steps a second")
-    print(f"{count} actors: {remote:.1f} steps a second, {remote / local / count:.2f} x {count} x the local pace")
+    (fast if arguments.fast else waiting)(arguments.actors)
 
 
 if __name__ == "__main__":

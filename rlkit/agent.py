@@ -105,16 +105,23 @@ class HasSampling(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A policy as one module: raw observations (B, *O), and more inputs by name, to scores (B, A); the best acts."""
+    """A policy as one module: raw observations (B, *O), and more inputs by name, to scores (B, A); the best acts.
+
+    With `outputs`, the module returns a tuple: the scores, and these, such as the memory after the step.
+    """
 
     module: torch.nn.Module
     scores: str  # what they are: "values" or "logits"
     inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)  # besides "observation": an example (1, ...) each
+    outputs: tuple[str, ...] = ()  # besides the scores, (B, ...) each
+    given: Callable[[Observation, ActorState], Mapping[str, NDArray[Any]]] | None = (
+        None  # the `inputs` (N, ...) with which `act` acts on an observation in the state before it
+    )
 
 
 @runtime_checkable
 class HasExport(Protocol):
-    """A policy that `rlkit export` can write: its best action follows from the observation alone."""
+    """A policy that `rlkit export` can write: its best action follows from the observation and arrays of numbers."""
 
     def exported(self) -> Exported: ...
 

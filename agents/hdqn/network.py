@@ -31,20 +31,23 @@ class GoalQNetwork(nn.Module):
         self._values = values_of(head)
         self.codes: Tensor | None
         self.register_buffer("codes", codes, persistent=False)  # follows from the goal space
+        self.masked = codes is not None and codes.dim() == 3  # goals are planes of the encoder's input
 
     def forward(self, obs: Tensor, goal: Tensor) -> Tensor:
         return self.of_inputs(self.inputs(obs), goal)
 
     def of_inputs(self, values: Tensor, goal: Tensor) -> Tensor:
         """The output (B, ...) of what the input layer returns, (B, *F), and goals (B,)."""
-        codes = None if self.codes is None else self.codes[goal]
-        if codes is not None and codes.dim() == 3:
-            values = torch.cat((values, codes.unsqueeze(1)), 1)
-        values = self.encoder(values)
-        if codes is not None and codes.dim() == 2:
-            values = torch.cat((values, codes), 1)
-        q: Tensor = self.head(values)
-        if codes is None:
+        if self.codes is not None and self.masked:
+            values = torch.cat((values, self.codes[goal].unsqueeze(1)), 1)
+        return self.of_features(self.encoder(values), goal)
+
+    def of_features(self, features: Tensor, goal: Tensor) -> Tensor:
+        """The output (B, ...) of the encoder's features (B, F), and goals (B,)."""
+        if self.codes is not None and not self.masked:
+            features = torch.cat((features, self.codes[goal]), 1)
+        q: Tensor = self.head(features)
+        if self.codes is None:
             batch = q.shape[0]  # not len(q), which torch.export takes for a constant
             q = q.view(batch, -1, self._num_actions, *q.shape[2:])[torch.arange(batch, device=q.device), goal]
         return q

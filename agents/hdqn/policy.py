@@ -14,16 +14,14 @@ from torch import Tensor, nn
 from agents.hdqn.network import GoalQNetwork
 from agents.hdqn.options import Bools, Ints, OptionRules, explore
 from rlkit.agent import Exported, ScoreFunction
-from rlkit.errors import SpecError
 from rlkit.exploration.action_mask import allowed_actions, restricted
 from rlkit.exploration.adjustment import Adjustment, mask
 from rlkit.exploration.bonus import Actor
 from rlkit.goals import GoalSpace
-from rlkit.nn.cells import Cells
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.qnetwork import QNetwork
-from rlkit.nn.scores import entries, q_scores
+from rlkit.nn.scores import encoding, q_scores, refuse_planes
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State
 
 
@@ -164,16 +162,16 @@ class HDQNPolicy:
         """
         network, obs = self.controller, to_tensor(observation.obs, self._device)
         goal, _, _ = self.options(observation, state, lambda allowed: self.greedy_goal(observation.obs, allowed))
-        if isinstance(network.encoder, Cells):
-            raise SpecError('the controller\'s encoder "cells" is not supported yet')
+        found = encoding(network.inputs, network.encoder, obs)
+        if network.masked:  # a plane before the encoder
+            refuse_planes(network.encoder)
+            found = replace(found, features=lambda values: values)
 
-        def function(inputs: Tensor, goals: Tensor) -> Tensor:
-            return network.values(network.of_inputs(inputs, goals))
+        def values(features: Tensor, goals: Tensor) -> Tensor:
+            of = network.of_inputs if network.masked else network.of_features
+            return network.values(of(features, goals))
 
-        controller = ScoreFunction(
-            "action values", (), self.greedy_action(observation.obs, goal), network.inputs, function, network,
-            (to_tensor(goal, self._device),), entries(network.inputs),
-        )  # fmt: skip
+        controller = found.function("action values", (), network, values, (to_tensor(goal, self._device),))
         meta = q_scores(self.meta, obs, "goal values", tuple(self.goals.names))
         return [controller, replace(meta, chosen=goal)]
 
@@ -183,7 +181,13 @@ class HDQNPolicy:
 
     def exported(self) -> Exported:
         """The controller: action values under a goal, which is an input; whoever calls it chooses the goals."""
-        return Exported(_ControllerValues(self.controller), "values", {"goal": torch.zeros(1, dtype=torch.int64)})
+
+        def given(observation: Observation, state: ActorState) -> dict[str, NDArray[Any]]:
+            choose = lambda allowed: self.greedy_goal(observation.obs, allowed)  # noqa: E731
+            return {"goal": self.options(observation, state, choose)[0]}
+
+        inputs = {"goal": torch.zeros(1, dtype=torch.int64)}
+        return Exported(_ControllerValues(self.controller), "values", inputs, given=given)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlkit.agent import Exported, ScoreFunction
-from rlkit.errors import SpecError
 from rlkit.exploration.action_mask import allowed_actions
 from rlkit.exploration.adjustment import mask
 from rlkit.learning.recall import Recall
@@ -19,7 +18,7 @@ from rlkit.learning.softmax import draw
 from rlkit.nn.actor_critic import ActorCritic
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
-from rlkit.nn.memory import NO_EXPORT, RecurrentNetwork
+from rlkit.nn.memory import RecurrentNetwork
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.scores import actor_critic_scores
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, State, StepBatch
@@ -88,7 +87,8 @@ class PPOPolicy:
 
     def score_functions(self, observation: Observation, state: ActorState) -> Sequence[ScoreFunction]:
         """The logits of the actions, and the state's value; see `HasScores`."""
-        return actor_critic_scores(self.network, to_tensor(observation.obs, self._device), self._num_actions)
+        memory = () if self.recall is None else self.recall.tensors(observation, state)
+        return actor_critic_scores(self.network, to_tensor(observation.obs, self._device), self._num_actions, memory)
 
     def _logits(self, output: NDArray[np.float32], observation: Observation) -> NDArray[np.float32]:
         """(N, A) the logits of an output (N, A + V), -inf for actions that are not allowed."""
@@ -105,7 +105,7 @@ class PPOPolicy:
 
     def exported(self) -> Exported:
         if isinstance(self.network, RecurrentNetwork):
-            raise SpecError(NO_EXPORT)
+            return Recall(self.network, self._num_actions, self._device).exported("logits", self._num_actions)
         return Exported(_Logits(self.network, self._num_actions), "logits")
 
     def state_dict(self) -> dict[str, Any]:

@@ -64,12 +64,13 @@ def probe(
     require_writable(*files, data)
     overrides = dict(map(parse_override, settings))
     trained = [load_for_looking(run, which, overrides) for which in probing.kept_policies(run, checkpoints)]
-    collected = collect(trained[-1], episodes, epsilon, samples)
+    policies = [probing.untrained(trained[-1]), *trained]
+    collected = collect(trained[-1], episodes, epsilon, samples, [each.policy for each in policies[:-1]])
     unknown = [name for name in names if name not in collected.labels]
     if unknown:
         raise ConfigError(f"--label {unknown[0]}: not known; there are: {', '.join(collected.labels)}")
     with counting("probes") as progress:
-        found = probing.probe(trained, collected, names or probing.varying(collected)[:6], progress)
+        found = probing.probe(policies, collected, names or probing.varying(collected)[:6], progress)
     if not found:
         raise ConfigError("no label varies in these episodes; more --episodes or a larger --epsilon may help")
     where = f"{len(collected.episode):,} steps of {episodes} episodes, a third of them held out"

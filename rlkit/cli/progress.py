@@ -48,9 +48,14 @@ def progress_bar(steps: int) -> Iterator[Any]:
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """A function (done, total) that moves a progress bar."""
-    with _bars(per_second=4) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[news]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
         task = progress.add_task(what, total=None, news="")
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        try:
+            yield lambda done, total: progress.update(task, completed=done, total=total, news=f"{done:,}/{total:,}")
+        except BaseException:
+            progress.remove_task(task)  # a message of one line follows
+            raise
 
 
 class Display:

@@ -12,7 +12,7 @@ observations that are rows of both, in replay and trajectory too; the counts are
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +21,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlkit.agent import Agent, HasWarmStart, Policy
-from rlkit.errors import ConfigError
+from rlkit.agent import Agent, HasScores, HasWarmStart, Policy, ScoreFunction
+from rlkit.errors import ConfigError, SpecError
 from rlkit.exploration.bonus import Bonus, BonusConfig, EpisodeInput, NoBonus, paid
 from rlkit.nn.beside import BESIDE
 from rlkit.replay import Replay, Trajectory
@@ -93,6 +93,13 @@ class ObservingPolicy:
         kept = _kept(given)
         told = {**kept, NOW: byte} if mode is Mode.EXPLORE else {}
         return ActorOutput(output.action, {**output.state, **kept}, {**output.extras, **told})
+
+    def score_functions(self, observation: Observation, state: ActorState) -> Sequence[ScoreFunction]:
+        """Those of the policy inside, with the byte as a constant of the step; see `HasScores`."""
+        if not isinstance(self.policy, HasScores):
+            raise SpecError("the policy offers no network to look into; it lacks the method score_functions")
+        byte, _ = self._given(observation, _own(state))
+        return self.policy.score_functions(joined(observation, byte, self._structure), state)
 
     def load_policy_state(self, state: State) -> None:
         self.policy.load_policy_state(state)
@@ -182,8 +189,16 @@ class UnseenBonus(Bonus):
 
 
 def joined(observation: Observation, byte: NDArray[np.uint8], structure: Structure) -> Observation:
-    """The observation as rows: its numbers, and the byte (N,) last."""
+    """The observation as rows: its numbers, and the byte (N,) last.
+
+    Raises SpecError for fractions where rows hold whole numbers, as of observations that are attacked.
+    """
     count = len(observation.obs)
+    if observation.obs.dtype.kind == "f" != structure.space.dtype.kind:
+        raise SpecError(
+            f"a policy with bonus.observe_counts reads these observations as {structure.space.dtype}, which has no "
+            "changes smaller than 1: it cannot be attacked"
+        )
     rows = np.empty((count, *structure.space.shape), structure.space.dtype)
     rows[:, :-1] = observation.obs.reshape(count, -1)
     rows[:, -1] = byte

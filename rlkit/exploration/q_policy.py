@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.agent import Exported, ScoreFunction
-from rlkit.errors import SpecError
 from rlkit.exploration.action_mask import allowed_actions, restricted
 from rlkit.exploration.adjustment import Adjustment, mask
 from rlkit.exploration.bonus import Actor
@@ -21,7 +20,7 @@ from rlkit.learning.recall import Recall
 from rlkit.learning.softmax import Softmax
 from rlkit.nn.host import HostNetwork
 from rlkit.nn.inputs import to_tensor
-from rlkit.nn.memory import NO_EXPORT, RecurrentNetwork
+from rlkit.nn.memory import RecurrentNetwork
 from rlkit.nn.parameters import load_parameters, parameter_state
 from rlkit.nn.qnetwork import QNetwork, ValuesOf
 from rlkit.nn.scores import q_scores
@@ -136,7 +135,8 @@ class QPolicy:
 
     def score_functions(self, observation: Observation, state: ActorState) -> Sequence[ScoreFunction]:
         """The action values; see `HasScores`."""
-        return [q_scores(self.network, to_tensor(observation.obs, self._device), "action values")]
+        memory = () if self._recall is None else self._recall.tensors(observation, state)
+        return [q_scores(self.network, to_tensor(observation.obs, self._device), "action values", (), memory)]
 
     def values(self, obs: NDArray[Any] | Tensor) -> NDArray[np.float32]:
         """Action values (N, A) of observations (N, *O), of a network without memory."""
@@ -149,7 +149,7 @@ class QPolicy:
 
     def exported(self) -> Exported:
         if isinstance(self.network, RecurrentNetwork):
-            raise SpecError(NO_EXPORT)
+            return Recall(self.network, self._num_actions, self._device).exported("values")
         return Exported(ValuesOf(self.network), "values")
 
     def state_dict(self) -> dict[str, Any]:

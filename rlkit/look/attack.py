@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rlkit.agent import HasScores, Policy, ScoreFunction
 from rlkit.errors import SpecError
+from rlkit.exploration.action_mask import allowed_actions
 from rlkit.look.extra import needed
 from rlkit.types import ActorOutput, ActorState, EnvSpec, Mode, Observation, State
 
@@ -34,8 +35,11 @@ class Bounds:
 
     @classmethod
     def of(cls, spec: EnvSpec) -> Bounds:
-        """Raises SpecError for observations that are numbers of things, such as Discrete ones."""
+        """Raises SpecError for observations of several parts, and for numbers of things, such as Discrete ones."""
         space = spec.observation_space
+        if spec.structure is not None:
+            names = ", ".join(part.name for part in spec.structure.parts)
+            raise SpecError(f"observations of several parts ({names}) have no common unit of small changes")
         if isinstance(space, spaces.MultiBinary):
             return cls(torch.zeros(space.shape), torch.ones(space.shape), "units of the observation")
         if not isinstance(space, spaces.Box):
@@ -52,10 +56,32 @@ def loss(scores: Tensor, action: Tensor) -> Tensor:
     """(N,) the cross-entropy of the actions (N,) under the softmax of scores (N, K) in units of their deviation.
 
     captum's own loss, -log(score), is NaN for negative values. In units of the deviation the softmax is not saturated
-    by large values, for which the sign of the gradient would be that of rounding errors.
+    by large values, for which the sign of the gradient would be that of rounding errors. Actions that a mask forbids
+    have score -inf, and no part in it.
     """
-    deviation = scores.detach().std(1, correction=0, keepdim=True).clamp_min(1e-8)
+    allowed, fixed = scores.isfinite(), scores.detach()
+    count = allowed.sum(1, keepdim=True)
+    centred = torch.where(allowed, fixed - torch.where(allowed, fixed, 0.0).sum(1, keepdim=True) / count, 0.0)
+    deviation = (centred.square().sum(1, keepdim=True) / count).sqrt().clamp_min(1e-8)
     return F.cross_entropy(scores / deviation, action, reduction="none")
+
+
+def acting(policy: HasScores, observation: Observation, state: ActorState) -> ScoreFunction:
+    """The score function that is acted on; actions that a mask forbids have score -inf."""
+    function = policy.score_functions(observation, state)[0]
+    mask = allowed_actions(observation)
+    if mask is None:
+        return function
+    device = next(function.module.parameters()).device
+    context = (*function.context, torch.from_numpy(np.array(mask)).to(device))
+
+    def masked(inputs: Tensor, *context: Tensor) -> Tensor:
+        return function.function(inputs, *context[:-1]).masked_fill(~context[-1], -torch.inf)
+
+    with torch.no_grad():
+        obs = torch.from_numpy(np.array(observation.obs)).to(device)
+        chosen = masked(function.encode(obs), *context).argmax(1).cpu().numpy()
+    return replace(function, function=masked, chosen=chosen, context=context)
 
 
 class Perturbation:
@@ -125,7 +151,7 @@ class Attacked:
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
         assert isinstance(self._policy, HasScores)
-        function = self._policy.score_functions(observation, state)[0]
+        function = acting(self._policy, observation, state)
         changed = self._perturbation(function, float_observations(function, observation.obs))
         return self._policy.act(replace(observation, obs=changed.cpu().numpy()), state, rng, mode)
 

@@ -16,6 +16,7 @@ from rlkit.agent import ScoreFunction
 from rlkit.look.attribution import Method, attribute, reduced
 from rlkit.look.overlay import bar_panel, on_screen, overlaid, scale_of
 from rlkit.look.playing import Moment, play, require_scores, scored
+from rlkit.nn.scores import shown_entries
 from rlkit.runs.policy import LoadedPolicy
 from rlkit.runs.video import ActionProbabilities, ActionValues, Caption, VideoFile, beside, frames_per_second
 from rlkit.types import SCREEN, Observation
@@ -119,6 +120,8 @@ def names_of(loaded: LoadedPolicy, function: ScoreFunction) -> tuple[str, ...]:
 def entry_names(loaded: LoadedPolicy, count: int) -> tuple[str, ...]:
     """The names of `count` entries of a vector."""
     known = loaded.spec.observation_names
+    if loaded.spec.structure is not None:
+        known = tuple(name for part in shown_entries(loaded.spec.structure) for name in part)
     return known if len(known) == count else tuple(f"entry {number}" for number in range(count))
 
 
@@ -195,7 +198,8 @@ class Film:
 def lines_of(loaded: LoadedPolicy, moment: Moment) -> tuple[list[str], NDArray[Any] | None]:
     """The text beside a step, and the advantages (A,) of the actions or their probabilities.
 
-    The advantage of an action is its value less the highest value.
+    The advantage of an action is its value less the highest value. Of a policy that offers score functions alone, they
+    are these scores, less the highest.
     """
     policy, lines = loaded.policy, [f"return  {moment.total:g}", f"step  {moment.step:,}"]
     if isinstance(policy, Caption):
@@ -206,7 +210,14 @@ def lines_of(loaded: LoadedPolicy, moment: Moment) -> tuple[list[str], NDArray[A
     if isinstance(policy, ActionValues):
         values = policy.action_values(moment.observation, moment.before)[0]
         return [*lines, f"value  {float(values.max()):.3f}", "advantages:"], values - values.max()
-    return lines, None
+    (function, _), *others = scored(require_scores(loaded), moment)
+    values = _values(function, moment)
+    if function.labels:  # its outputs are no actions
+        return lines, None
+    if function.name == "action values":
+        return [*lines, f"value  {values.max():.3f}", "advantages:"], values - values.max()
+    shown = [f"{other.name.removeprefix('state ')}  {_values(other, moment)[0]:.3f}" for other, _ in others]
+    return [*lines, *shown[:1], f"{function.name}, less the highest:"], values - values.max()
 
 
 def film(loaded: LoadedPolicy, episodes: int, method: Method, path: Path, steps: int, progress: Progress) -> int:

@@ -70,7 +70,9 @@ def maximised(loaded: LoadedPolicy, progress: Progress) -> Maximised:
 
 def _scores(function: ScoreFunction, obs: Tensor, context: tuple[Tensor, ...]) -> Tensor:
     """(M, K)"""
-    scores: Tensor = function.function(function.encode(obs), *(part.expand(len(obs)) for part in context))
+    scores: Tensor = function.function(
+        function.encode(obs), *(part.expand(len(obs), *part.shape[1:]) for part in context)
+    )
     return scores
 
 

@@ -18,7 +18,9 @@ from rlkit.agent import HasScores, ScoreFunction
 from rlkit.devices import choose_device
 from rlkit.errors import SpecError
 from rlkit.look.extra import needed
+from rlkit.look.playing import require_scores
 from rlkit.look.samples import Samples
+from rlkit.nn.encoders import Flat
 from rlkit.nn.summary import describe_layer
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.policy import LoadedPolicy
@@ -27,6 +29,7 @@ CLASSES = 8  # of a label with more values: equal parts of these
 HELD_OUT = 3  # every third episode is
 RESAMPLES = 500
 RAW = "observation"
+LAYERS = (nn.Linear, nn.Conv2d, nn.RNNBase)  # which begin a layer; what follows them is part of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,12 @@ class Decoded:
     chance: float  # accuracy of always guessing the commonest class of the training episodes
 
 
-def layers_of(policy: HasScores, samples: Samples) -> dict[str, NDArray[np.float32]]:
-    """(n, d) the representations of each network of a policy: its input, and each layer after its activation."""
-    functions = policy.score_functions(samples.observation, samples.state)
+def layers_of(policy: HasScores, samples: Samples, which: int = -1) -> dict[str, NDArray[np.float32]]:
+    """(n, d) the representations of each network of a policy: its input, and each layer after its activation.
+
+    which: of the states of `samples`, the policy's.
+    """
+    functions = policy.score_functions(samples.observation, samples.states[which])
     networks = {id(function.module): function for function in reversed(functions)}  # one for outputs of one network
     found: dict[str, NDArray[np.float32]] = {}
     for function in reversed(networks.values()):
@@ -59,16 +65,19 @@ def _representations(function: ScoreFunction, samples: Samples) -> dict[str, NDA
     outputs: list[tuple[str, Tensor]] = []
 
     def passed(layer: nn.Module, args: Any, out: Tensor) -> None:
+        if isinstance(layer, Flat):
+            return
         own = any(True for _ in layer.parameters(recurse=False))
-        starts = isinstance(layer, nn.Linear | nn.Conv2d) or (own and not outputs)
+        starts = isinstance(layer, LAYERS) or (own and not outputs)
         name = describe_layer(layer) if starts or not outputs else outputs.pop()[0]
+        out = out[0][0] if isinstance(layer, nn.RNNBase) else out  # (1, n, size), and its state
         outputs.append((name, out.detach().flatten(1).clone()))
 
     obs = torch.from_numpy(np.array(samples.observation.obs)).to(next(function.module.parameters()).device)
     with torch.no_grad(), ExitStack() as hooks:
         inputs = function.encode(obs)
         for layer in function.module.modules():
-            if not any(True for _ in layer.children()) or isinstance(layer, nn.Linear | nn.Conv2d):
+            if not any(True for _ in layer.children()) or isinstance(layer, LAYERS):
                 hooks.callback(layer.register_forward_hook(passed).remove)
         function.function(inputs, *function.context)
     named = {"input": inputs.flatten(1)}
@@ -133,25 +142,28 @@ def _interval(right: NDArray[np.bool_], episode: NDArray[np.int64]) -> tuple[flo
     return float(low), float(high)
 
 
-def untrained(loaded: LoadedPolicy) -> HasScores:
-    """A policy of the same config with its initial parameters."""
+def untrained(loaded: LoadedPolicy) -> LoadedPolicy:
+    """A policy of the same config with initial parameters."""
     plugin = plugins.load(plugins.AGENTS, loaded.config.agent.name)
     policy: Any = plugin.policy(loaded.config.agent, loaded.spec, choose_device(loaded.config.train.device))
-    return policy  # type: ignore[no-any-return]
+    return LoadedPolicy(policy, loaded.spec, loaded.config, 0)
 
 
 def probe(
-    trained: Sequence[LoadedPolicy], samples: Samples, names: Sequence[str], progress: Callable[[int, int], None]
+    policies: Sequence[LoadedPolicy], samples: Samples, names: Sequence[str], progress: Callable[[int, int], None]
 ) -> list[Decoded]:
-    """The probes of all layers of policies in the order of their training, of an untrained one and of observations."""
+    """The probes of all layers of policies, and of observations.
+
+    policies: an untrained one, then others in the order of their training; in the order of the states of `samples`.
+    """
     if len(np.unique(samples.episode % HELD_OUT == HELD_OUT - 1)) < 2:
         raise SpecError("probes need at least 3 episodes: every third one is held out (--episodes)")
     sources: list[tuple[str, int | None, dict[str, NDArray[np.float32]]]] = []
     raw = samples.observation.obs.reshape(len(samples.episode), -1).astype(np.float32)
     sources.append((RAW, None, {RAW: raw}))
-    sources.append(("untrained", None, layers_of(untrained(trained[-1]), samples)))
-    for loaded in trained:
-        sources.append(("trained", loaded.env_steps, layers_of(loaded.policy, samples)))  # type: ignore[arg-type]
+    for which, loaded in enumerate(policies):
+        network, env_steps = ("trained", loaded.env_steps) if which else ("untrained", None)
+        sources.append((network, env_steps, layers_of(require_scores(loaded), samples, which)))
     total, done, found = sum(len(layers) for _, _, layers in sources), 0, []
     for network, env_steps, layers in sources:
         for layer, features in layers.items():

@@ -18,6 +18,7 @@ from rlkit.look.attack import (
     Attacked,
     Bounds,
     Perturbation,
+    acting,
     float_observations,
     smallest_change,
 )
@@ -136,7 +137,7 @@ def _smallest(
     play(loaded, 1, kept.add, render=False)
     found, moments = [], kept.moments[:: -(-len(kept.moments) // MOMENTS)]
     for number, moment in enumerate(moments, 1):
-        function = policy.score_functions(moment.observation, moment.before)[0]
+        function = acting(policy, moment.observation, moment.before)
         obs = float_observations(function, moment.observation.obs)
         found.append(smallest_change(function, obs, bounds, largest))
         progress(MOMENTS * number // len(moments))

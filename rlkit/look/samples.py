@@ -28,56 +28,67 @@ class Samples:
     """Steps of episodes: what the policy saw, and labels."""
 
     observation: Observation  # (n, ...) rows
-    state: ActorState  # (n, ...)
+    states: tuple[ActorState, ...]  # (n, ...) each, of each policy that saw the steps, before it would have acted
     labels: dict[str, NDArray[np.int64]]  # (n,) each
     episode: NDArray[np.int64]  # (n,)
 
 
-Row: TypeAlias = tuple[Observation, ActorState, dict[str, NDArray[np.int64]], NDArray[np.int64]]
-"""What was seen, the state before acting, labels, and numbers of episodes, of N environments."""
+Row: TypeAlias = tuple[Observation, tuple[ActorState, ...], dict[str, NDArray[np.int64]], NDArray[np.int64]]
+"""What was seen, the states before acting, labels, and numbers of episodes, of N environments."""
 
 
 class _Collector:
-    """Plays as a policy, and keeps what it saw, its state, and the signals of labels."""
+    """Plays as the last of several policies, and keeps what it saw, the states of all, and the signals of labels.
 
-    def __init__(self, policy: Policy, places: Places, most: int) -> None:
+    Each policy sees all steps and remembers what it would by itself.
+    """
+
+    def __init__(self, policies: Sequence[Policy], places: Places, most: int) -> None:
         """most: steps that are kept, evenly spaced over all."""
-        self._policy, self._places, self._most = policy, places, most
+        *self._others, self._policy = policies
+        self._places, self._most = places, most
         self._every, self._steps = 1, 0
-        self._seen: tuple[Observation, ActorState]
+        self._seen: tuple[Observation, tuple[ActorState, ...]]
+        self._states: list[ActorState] = []  # of the others
         self._episode: NDArray[np.int64] | None = None
         self.rows: list[Row] = []
 
     def initial_state(self, num_envs: int) -> ActorState:
         self._episode = np.arange(num_envs)
+        self._states = [policy.initial_state(num_envs) for policy in self._others]
         return self._policy.initial_state(num_envs)
 
     def act(self, observation: Observation, state: ActorState, rng: np.random.Generator, mode: Mode) -> ActorOutput:
-        self._seen = observation, state
+        self._seen = observation, (*self._states, state)
+        self._states = [
+            policy.act(observation, own, np.random.default_rng(0), mode).state if own else own
+            for policy, own in zip(self._others, self._states, strict=True)
+        ]
         return self._policy.act(observation, state, rng, mode)
 
     def load_policy_state(self, state: State) -> None:
         self._policy.load_policy_state(state)
 
     def on_step(self, step: StepBatch) -> None:
-        observation, state = self._seen
+        observation, states = self._seen
         assert self._episode is not None
         found = {
             name: observation.signals[signal].reshape(len(step.action), -1)[:, index].astype(np.int64)
             for name, (signal, index) in self._places.items()
         }
         if self._steps % self._every == 0:
-            self.rows.append((observation, state, found, self._episode.copy()))
+            self.rows.append((observation, states, found, self._episode.copy()))
         self._steps += 1
         if len(self.rows) * len(step.action) > self._most:
             self.rows, self._every = self.rows[::2], 2 * self._every
         self._episode[step.ended] += len(step.action)
 
 
-def collect(loaded: LoadedPolicy, episodes: int, epsilon: float, count: int) -> Samples:
+def collect(loaded: LoadedPolicy, episodes: int, epsilon: float, count: int, others: Sequence[Policy] = ()) -> Samples:
     """`count` evenly spaced steps of episodes in which actions are random with probability `epsilon`.
 
-    Raises SpecError if the environment has nothing to label states by.
+    others: policies that see the same steps; the last of `states` is that of the one which acts. Raises SpecError if
+    the environment has nothing to label states by.
     """
     config = loaded.config
     plugin: Any = plugins.load(plugins.ENVS, config.env.name)
@@ -92,7 +103,7 @@ def collect(loaded: LoadedPolicy, episodes: int, epsilon: float, count: int) -> 
             raise SpecError("this environment has no signals to label states by (env.signals)")
         if environments.spec.observation_space != loaded.spec.observation_space:
             raise SpecError("the environment with signals has other observations than that of the run")
-        collector = _Collector(loaded.policy, places, 4 * count)
+        collector = _Collector([*others, loaded.policy], places, 4 * count)
         streams = Streams(config.train.seed).child("probe")
         evaluate(collector, environments, streams, episodes, epsilon, collector.on_step, mode=evaluation_mode(config))
     finally:
@@ -120,10 +131,19 @@ def _thinned(rows: Sequence[Row], episodes: int, count: int) -> Samples:
     def joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
         return np.concatenate(list(arrays))[chosen]
 
+    def known(arrays: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+        return None if arrays[0] is None else joined(array for array in arrays if array is not None)
+
     signals = {name: joined(each.signals[name] for each in observations) for name in observations[0].signals}
     return Samples(
-        Observation(joined(each.obs for each in observations), signals, joined(each.first for each in observations)),
-        {name: joined(each[name] for each in states) for name in states[0]},
+        Observation(
+            joined(each.obs for each in observations),
+            signals,
+            joined(each.first for each in observations),
+            known([each.last_action for each in observations]),
+            known([each.last_reward for each in observations]),
+        ),
+        tuple({name: joined(each[name] for each in own) for name in own[0]} for own in zip(*states, strict=True)),
         {name: joined(each[name] for each in labels) for name in labels[0]},
         episode[chosen],
     )

@@ -125,12 +125,17 @@ class InputLayer(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         if self._beside is None:
-            return self._converted(obs)
-        main, number = self._beside.split(obs)
-        values = self._converted(main)
-        return torch.cat((values, number.view(-1, *[1] * (values.dim() - 1)).expand_as(values[:, :1])), 1)
+            return self.converted(obs)
+        main, number = self.split(obs)
+        return with_number(self.converted(main), number)
 
-    def _converted(self, obs: Tensor) -> Tensor:
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The observation (B, *O), and the number beside it from 0 to 1, (B,), of a layer that is `joined`."""
+        assert self._beside is not None
+        return self._beside.split(rows)
+
+    def converted(self, obs: Tensor) -> Tensor:
+        """The input of observations (B, *O), without the number beside them."""
         if obs.dim() != len(self._raw_shape) + 1:  # Discrete: the number itself is the last axis
             obs = obs.reshape(-1, *self._raw_shape)
         values: Tensor = self.values(obs)
@@ -139,6 +144,11 @@ class InputLayer(nn.Module):
         if self._merge:
             return values.flatten(1, 2)
         return values.unsqueeze(1) if self._add_channel else values
+
+
+def with_number(values: Tensor, number: Tensor) -> Tensor:
+    """Inputs (B, C, ...) with one more entry or plane, which is the number (B,)."""
+    return torch.cat((values, number.view(-1, *[1] * (values.dim() - 1)).expand_as(values[:, :1])), 1)
 
 
 def build_input(space: gym.Space[Any], kind: InputKind = "auto", layout: Layout | None = None) -> InputLayer:

@@ -19,8 +19,6 @@ from rlkit.nn.heads import DuelingHead, values_of
 from rlkit.nn.layers import LayerFactory
 from rlkit.nn.structured import Inputs
 
-NO_EXPORT = "a policy with network.memory acts by more than its observation and is not exported; use rlkit.load_policy"
-
 
 class Memory(nn.Module):
     """A GRU or LSTM over sequences in which episodes begin. Computes in float32, whatever the precision around it."""

@@ -34,7 +34,7 @@ class StructuredInput(nn.Module):
 
     def __init__(self, structure: Structure, kind: InputKind = "auto", layout: Layout | None = None) -> None:
         super().__init__()
-        self._structure = structure
+        self.structure = structure
         layers = [_part_input(part, kind, layout) for part in structure.parts]
         pairs = list(zip(structure.parts, layers, strict=True))
         self._flat = [not is_image(part.space, layer.shape) for part, layer in pairs]
@@ -55,11 +55,11 @@ class StructuredInput(nn.Module):
 
     def initialise(self, obs: Tensor) -> None:
         """Fixes means and deviations of the measured parts from rows (K, size), as `InputLayer.initialise` does."""
-        for layer, part in zip(self._layers, self._structure.split(obs).values(), strict=True):
+        for layer, part in zip(self._layers, self.structure.split(obs).values(), strict=True):
             layer.initialise(part)
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
-        parts = self._structure.split(rows)
+        parts = self.structure.split(rows)
         inputs = {}
         for layer, flat, (name, part) in zip(self.layers, self._flat, parts.items(), strict=True):
             values = layer(part)

@@ -28,7 +28,7 @@ def doorkey() -> tuple[Any, Samples]:
 def made(label: NDArray[np.int64], episodes: int = 30) -> Samples:
     count = len(label)
     observation = Observation(np.zeros((count, 1)), {}, np.zeros(count, np.bool_))
-    return Samples(observation, {}, {"label": label}, np.arange(count) * episodes // count)
+    return Samples(observation, ({},), {"label": label}, np.arange(count) * episodes // count)
 
 
 def test_labels_are_the_states_of_the_environment(doorkey: tuple[Any, Samples]) -> None:
@@ -48,7 +48,7 @@ def test_what_is_carried_is_read_and_shuffled_labels_are_not(doorkey: tuple[Any,
     rng = np.random.default_rng(0)
     shuffled = {"label": rng.permutation(samples.labels["carried kind"])}
     accuracy, low, high, chance = decode(
-        features, Samples(samples.observation, samples.state, shuffled, samples.episode), ["label"]
+        features, Samples(samples.observation, samples.states, shuffled, samples.episode), ["label"]
     )["label"]
     assert accuracy < chance + 0.1
     assert low <= accuracy <= high
@@ -114,6 +114,6 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 
 def test_too_few_episodes_are_refused(doorkey: tuple[Any, Samples]) -> None:
     loaded, samples = doorkey
-    one = Samples(samples.observation, samples.state, samples.labels, samples.episode * 0)
+    one = Samples(samples.observation, samples.states, samples.labels, samples.episode * 0)
     with pytest.raises(Exception, match="at least 3 episodes"):
-        probe([loaded], one, ["x"], lambda done, total: None)
+        probe([loaded, loaded], one, ["x"], lambda done, total: None)

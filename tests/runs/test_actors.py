@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rlkit.config.load import load
 from rlkit.config.tables import ActorsConfig
 from rlkit.errors import ConfigError
 from rlkit.metrics.line_log import read_rows
+from rlkit.runs.cluster import on_ray
 from rlkit.runs.cluster.actors import Playing, RemoteRollout
 from rlkit.runs.runner import Lost
 from rlkit.types import Observation, StepBatch
@@ -198,3 +200,58 @@ def test_a_run_with_actors_goes_on_with_new_episodes(place: Any, monkeypatch: py
 def test_environments_are_shared_out_evenly() -> None:
     with pytest.raises(ConfigError, match=r"train.num_envs = 3 must be a multiple of train.actors.count = 2"):
         load("cartpole", {"train.num_envs": 3, "train.actors.count": 2})
+
+
+@pytest.fixture
+def nodes() -> Iterator[Any]:
+    """A Ray cluster of two nodes, and a head without cores."""
+    pytest.importorskip("ray", reason="needs the extra `cluster`: run `make test-extras`")
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made.workers = [made.add_node(num_cpus=1), made.add_node(num_cpus=1)]
+    yield made
+    made.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.extra
+@pytest.mark.parametrize("what", ["actor", "node"])
+def test_training_survives_a_killed_actor_and_a_killed_node(place: Any, nodes: Any, what: str) -> None:
+    """On real processes: another actor takes its place, and the learner has each environment's steps one by one."""
+    import ray
+
+    made: list[tuple[int, int]] = []
+    begin = on_ray.RayFleet.begin
+
+    def watched(fleet: Any, number: int) -> None:
+        begin(fleet, number)
+        made.append((number, fleet._generation[number]))  # noqa: SLF001
+
+    steps: list[StepBatch] = []
+
+    def on_step(trainer: Any, step: StepBatch) -> None:
+        steps.append(step)
+        if len(steps) == 300:
+            if what == "node":
+                nodes.add_node(num_cpus=1)
+                nodes.remove_node(nodes.workers[0], allow_graceful=False)
+            else:
+                fleet = trainer.rollout._fleet  # noqa: SLF001
+                ray.kill(fleet._made[1])  # noqa: SLF001
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(on_ray.RayFleet, "begin", watched)
+        actors = {"count": 2, "cpus": 1, "push_every": 4, "address": nodes.address}
+        run = rlkit.train("small.toml", {"train.num_envs": 2, "train.steps": 2000, "train.actors": actors,
+                                         "agent": {"name": "dqn", "learning_starts": 100}, "train.sinks": []},
+                          run="run", on_step=on_step)  # fmt: skip
+    assert run.result() is not None
+    assert len(steps) == 1000
+    assert made[:2] == [(0, 0), (1, 0)]
+    assert len(made) > 2, "an actor was started again"
+    for env in range(2):
+        for before, after in pairwise(steps):
+            begins, ended = bool(after.before.first[env]), bool(before.ended[env])
+            assert begins == ended
+            assert begins or np.array_equal(after.before.obs[env], before.after.obs[env])
