@@ -109,10 +109,10 @@ def _counts(run: Path, overrides: dict[str, Any], files: tuple[Path, ...]) -> No
 
 
 def _maximise(loaded: LoadedPolicy, files: tuple[Path, ...]) -> None:
-    from rlkit.look.maximise import maximised, maximised_picture
+    from rlkit.look.maximise import maximising_picture
     from rlkit.look.pictures import save
 
-    with counting("gradient steps") as progress:
-        found = maximised(loaded, progress)
-    save(maximised_picture(loaded, found), files)
+    with counting("actions") as progress:
+        figure = maximising_picture(loaded, progress)
+    save(figure, files)
     console.print(f"drawn: {', '.join(map(str, files))}", markup=False)

@@ -43,7 +43,7 @@ class Bounds:
         if isinstance(space, spaces.MultiBinary):
             return cls(torch.zeros(space.shape), torch.ones(space.shape), "units of the observation")
         if not isinstance(space, spaces.Box):
-            raise SpecError(f"observations of {space} cannot be changed a little: there is nothing to attack")
+            raise SpecError(f"observations of {space} cannot be changed a little")
         grey = space.dtype == np.uint8 and float(space.high.max()) == 255.0
         low, high = torch.as_tensor(space.low.astype(np.float32)), torch.as_tensor(space.high.astype(np.float32))
         return cls(low, high, "1/255" if grey else "units of the observation")
@@ -131,12 +131,18 @@ def pgd_attack(function: ScoreFunction, bounds: Bounds) -> Any:
     return attack
 
 
-def require_gradient(function: ScoreFunction, obs: Tensor) -> None:
-    """Raises SpecError if the scores do not change with small changes of observations, as with codes."""
+def has_gradient(function: ScoreFunction, obs: Tensor) -> bool:
+    """Whether the scores change with small changes of observations (N, *O); those of codes do not."""
     moved = obs.detach()[:1].clone().requires_grad_()
     scores = function.function(function.encode(moved), *(part[:1] for part in function.context))
-    (gradient,) = torch.autograd.grad(scores.sum(), moved, allow_unused=True) if scores.requires_grad else (None,)
-    if gradient is None:
+    if not scores.requires_grad:
+        return False
+    return torch.autograd.grad(scores.sum(), moved, allow_unused=True)[0] is not None
+
+
+def require_gradient(function: ScoreFunction, obs: Tensor) -> None:
+    """Raises SpecError if the scores do not change with small changes of observations."""
+    if not has_gradient(function, obs):
         raise SpecError("these observations are codes, which have no small changes: there is nothing to attack")
 
 

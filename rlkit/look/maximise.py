@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rlkit.agent import ScoreFunction
 from rlkit.look.attack import Bounds, require_gradient
+from rlkit.look.compose import composed, composed_picture, is_of_codes
 from rlkit.look.explain import Kept, Progress, entry_names, is_picture, names_of
 from rlkit.look.pictures import BAR, LINE, new_figure, title
 from rlkit.look.playing import play, require_scores
@@ -33,6 +34,19 @@ class Maximised:
     scores: NDArray[np.float64]  # (K, STARTS)
     usual: NDArray[np.float64]  # (K,) the mean scores over an episode
     mean: NDArray[np.float32]  # (*O) the mean observation of the episode, from which the search starts
+
+
+def maximising_picture(loaded: LoadedPolicy, progress: Progress) -> Any:
+    """The figure of `--maximise`: by gradient ascent, or of codes by exchanging cells.
+
+    Raises SpecError for other observations that are codes, and for several parts.
+    """
+    policy, kept = require_scores(loaded), Kept()
+    play(loaded, 1, kept.add, render=False)
+    first = kept.moments[0]
+    if is_of_codes(loaded, policy.score_functions(first.observation, first.before)[0], first.observation.obs):
+        return composed_picture(loaded, composed(loaded, progress))
+    return maximised_picture(loaded, maximised(loaded, progress))
 
 
 def maximised(loaded: LoadedPolicy, progress: Progress) -> Maximised:
