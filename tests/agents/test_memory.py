@@ -342,10 +342,24 @@ def test_the_first_rollout_initialises_the_layers_around_the_memory(name: str) -
 
 
 @pytest.mark.parametrize("name", ["ppo", "dqn"])
-def test_a_policy_with_memory_is_not_exported(name: str) -> None:
-    agent = made(name, Line(line_spec("vector")), network={"hidden": (4,), "memory": {"size": 3}})
-    with pytest.raises(SpecError, match=r"a policy with network.memory acts by more .* use rlkit.load_policy"):
-        agent.policy.exported()
+def test_the_exported_step_is_that_of_acting(name: str) -> None:
+    """From what `given` says of an observation, at an episode's begin and later."""
+    memory = {"size": 3, "last_action": True, "last_reward": True}
+    agent = made(name, Line(line_spec("vector")), network={"hidden": (4,), "memory": memory})
+    policy: Any = agent.policy
+    exported, rng = policy.exported(), np.random.default_rng(0)
+    state, size = policy.initial_state(2), policy.network.inputs.shape
+    for step in range(3):
+        obs = rng.normal(size=(2, *size)).astype(np.float32)
+        seen = Observation(obs, {}, np.array([step == 0, step != 1]), np.array([1, 0]), np.array([0.5, -3], np.float32))
+        given = exported.given(seen, state)
+        with torch.no_grad():
+            inputs = [torch.from_numpy(given[key]) for key in exported.inputs]
+            scores, after = exported.module(torch.from_numpy(obs), *inputs)
+        output = policy.act(seen, state, rng, Mode.EVALUATE)
+        assert scores.argmax(1).tolist() == output.action.tolist()
+        assert np.allclose(after.numpy(), output.state["memory"], atol=1e-6)
+        state = output.state
 
 
 def test_the_last_reward_must_be_known_within_an_episode() -> None:

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import rlkit
 from helpers.command import call
+from rlkit.agent import ScoreFunction
 from rlkit.config.load import resolve
+from rlkit.look import compose
 from rlkit.look.counts import EXAMPLES, been, counts_picture, screen_of
 from rlkit.look.maximise import STARTS, maximised
 from rlkit.look.playing import load_for_looking
@@ -92,3 +95,21 @@ def test_the_ascent_finds_observations_of_higher_scores() -> None:
     assert np.allclose(values[:, 1], found.scores[1], rtol=1e-4)
     left, right = found.observations.mean(1)
     assert left[3] < right[3], "the pole turns to the side that the cart is pushed to"
+
+
+def test_cells_of_codes_are_exchanged_while_that_gains_enough() -> None:
+    def function(inputs: torch.Tensor) -> torch.Tensor:
+        return (inputs[..., 0] == 5).sum((1, 2), dtype=torch.float32)[:, None]
+
+    score = ScoreFunction("logits", (), np.zeros(1, np.int64), lambda obs: obs, function, torch.nn.Linear(1, 1))
+    start = np.array([[[5, 0, 0], [1, 0, 0]], [[2, 1, 0], [1, 0, 0]]], np.uint8)
+    choices = np.array([[1, 0, 0], [5, 3, 1]], np.uint8)
+    found, value = compose._ascent(score, 0, start, choices, 0.5)  # noqa: SLF001
+    assert value == 4
+    assert found[0, 0].tolist() == [5, 0, 0], "as it was"
+    assert (found.reshape(4, 3)[1:] == [5, 3, 1]).all()
+    found, value = compose._ascent(score, 0, start, choices, 1.5)  # noqa: SLF001
+    assert np.array_equal(found, start)
+    tiles = {bytes([5, 3, 1]): np.full((2, 2, 3), 200, np.uint8)}
+    drawn = compose.mosaic(np.array([[[0, 0, 0]], [[5, 3, 1]]], np.uint8), tiles)
+    assert drawn[..., 0].tolist() == [[compose.UNSEEN] * 2 + [200] * 2] * 2, "the first axis is horizontal"
