@@ -20,7 +20,15 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"desktop": (1280, 1400), "phone": (500, 1400)}  # Chromium's smallest window is 500 pixels wide
-SHOWN = ("docs/index", "README", "docs/results/exploration", "docs/api")
+SHOWN = (
+    "docs/index",
+    "docs/start",
+    "docs/sparse-world",
+    "docs/results/index",
+    "docs/gallery",
+    "agents/dqn/README",
+    "docs/api",
+)
 DATA = "docs/results/data/minatar-breakout"
 
 

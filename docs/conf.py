@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import rlkit
+from rlkit.cli.list import keys_of, tables_of
 
 project = "rlkit"
 author = "the rlkit authors"
@@ -27,6 +29,9 @@ autodoc_preserve_defaults = True
 nitpicky = False
 LINK = re.compile(r"\[([^\]]*)\]\(([\w./-]+)\)")
 ARGUMENT = re.compile(r"\w+: \S")
+KEYS = re.compile(r"<!-- keys: (\w+)(?: ([\w.]+))? -->")
+ELSEWHERE = ("bonus.", "network.", "controller.bonus.", "controller.network.", "meta.bonus.", "meta.network.")
+"""Keys of agents that have a page of their own."""
 CODE = re.compile(r"(``[^`]+``|`[^`]+`)")
 
 
@@ -68,6 +73,21 @@ def without_folders(app: Any, docname: str, source: list[str]) -> None:
     source[0] = LINK.sub(kept, source[0])
 
 
+def with_keys(app: Any, docname: str, source: list[str]) -> None:
+    """A comment "keys: agents dqn" becomes the table of these keys, as `rlkit list agents dqn` prints it."""
+    source[0] = KEYS.sub(lambda match: "\n".join(_key_tables(match[1], match[2])), source[0])
+
+
+def _key_tables(what: str, name: str | None) -> Iterator[str]:
+    for title, model in tables_of(what, name).items():
+        yield from ("", f"**`[{title}]`**", "", "| key | default | meaning |", "|---|---|---|")
+        for key, default, meaning in keys_of(model):
+            if key.startswith(ELSEWHERE) and what == "agents":
+                continue
+            value = f"`{default}`" if default else ""
+            yield f"| `{key}` | {value} | {meaning.replace('|', '/').replace('<', '&lt;')} |"
+
+
 def _piece(text: str) -> str:
     if CODE.fullmatch(text):
         return f"``{text.strip('`')}``"
@@ -76,4 +96,5 @@ def _piece(text: str) -> str:
 
 def setup(app: Any) -> None:
     app.connect("source-read", without_folders)
+    app.connect("source-read", with_keys)
     app.connect("autodoc-process-docstring", as_plain_text)

@@ -3,9 +3,11 @@
     python docs/redraw.py README.md docs
 
 Two comments mark a table in a document; the first is the command that generates it. One comment marks a picture. Paths
-are relative to the root of the repository and can contain wildcards.
+are relative to the root of the repository and can contain wildcards. "brief:" leaves the scores only.
 
     <!-- rlkit compare docs/results/data/cartpole -->
+    <!-- end -->
+    <!-- brief: rlkit compare docs/results/data/cartpole -->
     <!-- end -->
     <!-- rlkit plot docs/results/data/cartpole --out docs/images/cartpole.png -->
 """
@@ -22,14 +24,15 @@ import click
 
 from rlkit.cli.compare import compare as compare_command
 from rlkit.cli.plot import plot as plot_command
-from rlkit.report.compare import compare, finished
+from rlkit.report.compare import Table, compare, finished
 from rlkit.report.groups import grouped
 from rlkit.report.pictures import drawn
 from rlkit.report.plot import Picture
 from rlkit.report.results import find, scored_by
 
 ROOT = Path(__file__).parents[1]
-TABLE = re.compile(r"(<!-- rlkit compare (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- (?:brief: )?rlkit compare (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+BRIEF = ("group", "seeds", "solved, ended at step", "IQM [95%]", "lowest to highest")  # the columns of a brief table
 PLOT = re.compile(r"<!-- rlkit plot (.*?) -->")
 CODE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 
@@ -50,32 +53,43 @@ def parameters(command: click.Command, text: str) -> dict[str, object]:
     return command.make_context(command.name, shlex.split(text)).params
 
 
-def table(text: str) -> str:
-    """The Markdown output of `rlkit compare TEXT`."""
+def table(text: str, *, brief: bool = False) -> str:
+    """The Markdown output of `rlkit compare TEXT`; brief: only the scores, without notes."""
     options = parameters(compare_command, text)
     done, unfinished = finished(find(expanded(options["runs"])).results)  # type: ignore[arg-type]
     if unfinished:
         raise SystemExit("; ".join(unfinished))
     y: str | None = options["y"]  # type: ignore[assignment]
     runs = [scored_by(run, y) for run in done] if y else done
-    tables = compare(grouped(runs, options["by"]), options["against"])  # type: ignore[arg-type]
+    groups = grouped(runs, options["by"], options["labels"])  # type: ignore[arg-type]
+    tables = compare(groups, options["against"], full=bool(options["full"]))  # type: ignore[arg-type]
+    if brief:
+        tables = [_brief(each) for each in tables if BRIEF[1] in each.columns and "normalised" not in each.title]
     return "\n\n".join(f"**{each.title}**\n\n{each.markdown()}" for each in tables) + "\n"
+
+
+def _brief(table: Table) -> Table:
+    kept = [number for number, column in enumerate(table.columns) if column in BRIEF]
+    rows = [tuple(row[number] for number in kept) for row in table.rows]
+    return Table(table.title, tuple(table.columns[number] for number in kept), rows)
 
 
 def picture(text: str) -> tuple[Picture, list[Path]]:
     """The picture of `rlkit plot TEXT`, and its output files."""
     options = parameters(plot_command, text)
     results = find(expanded(options["runs"])).results  # type: ignore[arg-type]
-    drawing = drawn(results, options["x"], options["y"], options["by"], options["against"])  # type: ignore[arg-type]
+    names = ("x", "y", "by", "against", "labels")
+    drawing = drawn(results, *(options[name] for name in names))  # type: ignore[arg-type]
     return drawing, [ROOT / str(file) for file in options["out"]]  # type: ignore[attr-defined]
 
 
 def redrawn(document: str) -> str:
     """The document with regenerated tables. Code blocks are not changed."""
-    return "".join(
-        part if part.startswith("```") else TABLE.sub(lambda match: f"{match[1]}\n{table(match[2])}\n{match[4]}", part)
-        for part in CODE.split(document)
-    )
+    return "".join(part if part.startswith("```") else TABLE.sub(_filled, part) for part in CODE.split(document))
+
+
+def _filled(match: re.Match[str]) -> str:
+    return f"{match[1]}\n{table(match[2], brief=match[1].startswith('<!-- brief'))}\n{match[4]}"
 
 
 def plots(document: str) -> list[str]:

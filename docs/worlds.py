@@ -138,6 +138,7 @@ def section(world: World) -> str:
         f"{command(world.name, variant, found)} --data docs/results/data" for variant, found in runs.items()
     )
     data = " ".join(f"docs/results/data/minigrid-{world.name}{variant}" for variant in runs)
+    data += "".join(f' --label "{VARIANTS[variant]}"' for variant in runs)
     return (
         f"\n## {world.title}\n\n{world.text}\n\n```\n{commands}\n```\n\n<!-- rlkit compare {data} -->\n<!-- end -->\n"
     )

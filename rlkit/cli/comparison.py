@@ -39,6 +39,9 @@ def show_comparison(
     against: str | None = None,
     out: Sequence[Path] = (),
     y: str | None = None,
+    *,
+    labels: Sequence[str] = (),
+    full: bool = False,
 ) -> None:
     """Prints the tables of all finished runs, and draws the curves. Raises ConfigError where none is finished."""
     from rlkit.report.compare import compare as tables
@@ -52,8 +55,8 @@ def show_comparison(
         say(line)
     if not done:
         raise ConfigError("none of these runs is finished; 'rlkit plot' draws their curves so far")
-    groups = grouped([scored_by(run, y) for run in done] if y else done, by)
-    for table in tables(groups, against):
+    groups = grouped([scored_by(run, y) for run in done] if y else done, by, labels)
+    for table in tables(groups, against, full=full):
         show(table)
     if out:
         from rlkit.report.plot import draw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -42,17 +42,14 @@ def list_(what: str | None, name: str | None) -> None:
     rlkit list keys train.visits
     rlkit list configs cartpole
     """
-    if what == "keys":
-        shown = TABLES if name is None else _below("keys", name, TABLES)
-        for table, model in shown.items():
+    if what == "keys" or (what in ("agents", "envs", "bonuses") and name):
+        for table, model in tables_of(what, name).items():
             show_keys(table, model)
     elif what == "configs" and name:
         known = packaged()
         if name not in known:
             raise ConfigError(f"no packaged config {name!r}{plugins.nearest(name, list(known))}: {', '.join(known)}")
         console.print(known[name].read_text(encoding="utf-8"), markup=False, end="")
-    elif what in ("agents", "envs", "bonuses") and name:
-        show_plugin(what, name)
     elif name:
         raise ConfigError(f"{what} have no keys; leave out {name!r}")
     else:
@@ -60,15 +57,18 @@ def list_(what: str | None, name: str | None) -> None:
             show_names(kind)
 
 
-def show_plugin(what: str, name: str) -> None:
-    """The keys of an agent, an environment or a bonus; "dqn.network": those of one of its tables."""
+def tables_of(what: str, name: str | None) -> dict[str, type[BaseModel]]:
+    """Title → model of an agent, an environment or a bonus; "dqn.network": of one of its tables.
+
+    what: "keys" for those of [train] and [evaluation]. Raises ConfigError for an unknown name.
+    """
+    if what == "keys" or name is None:
+        return TABLES if name is None else _below(what, name, TABLES)
     plugin, dot, inner = (name, "", "") if ":" in name else name.partition(".")
     loaded = plugins.load(GROUPS[what], plugin)
     table = {"agents": "agent", "envs": "env", "bonuses": "agent.bonus"}[what]
     model = loaded if what == "bonuses" else loaded.config
-    shown = _below(name, f"{table}.{inner}", {table: model}) if dot else {table: model}
-    for title, found in shown.items():
-        show_keys(title, found)
+    return _below(name, f"{table}.{inner}", {table: model}) if dot else {table: model}
 
 
 def _below(what: str, dotted: str, tables: Mapping[str, type[BaseModel]]) -> dict[str, type[BaseModel]]:
@@ -120,20 +120,22 @@ def _first_comment(text: str) -> str:
 def show_keys(table: str, model: type[BaseModel]) -> None:
     """Every field with its default and meaning, the keys of tables below the table."""
     rows = Table(f"[{table}]".replace("[", r"\["), "default", "meaning", title_justify="left")
-    _add_keys(rows, model, "")
+    for row in keys_of(model):
+        rows.add_row(*(cell.replace("[", r"\[") for cell in row))
     console.print(rows)
 
 
-def _add_keys(rows: Table, model: type[BaseModel], prefix: str) -> None:
+def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """(key, default, meaning) of every field, then of the fields of the tables that it may be."""
     for key, field in model.model_fields.items():
         inner = tables_in(model, key)
         default = field.get_default(call_default_factory=True)
         value = "required" if field.is_required() else "" if isinstance(default, BaseModel) else _value(default)
-        rows.add_row(prefix + key, value.replace("[", r"\["), (field.description or "").replace("[", r"\["))
+        yield prefix + key, value, field.description or ""
         for kind in inner:
             if len(inner) > 1:
-                rows.add_row(f"{prefix}{key}", "", f"[italic]{_titled(key, kind, inner)}[/]")
-            _add_keys(rows, kind, f"{prefix}{key}.")
+                yield f"{prefix}{key}", "", _titled(key, kind, inner)
+            yield from keys_of(kind, f"{prefix}{key}.")
 
 
 def _value(default: Any) -> str:

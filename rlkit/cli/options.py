@@ -48,6 +48,11 @@ GROUP_BY = click.option(
 )
 
 
+LABEL = click.option(
+    "--label", "labels", multiple=True, metavar="TEXT", help="A label for each group, in their order, instead of ours."
+)
+
+
 def require_writable(*files: Path | None) -> None:
     """Raises ConfigError for a file that could not be written later; makes the folders of the others."""
     for file in files:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rlkit.cli.console import console, say
-from rlkit.cli.options import GROUP_BY, RUNS, pictures
+from rlkit.cli.options import GROUP_BY, LABEL, RUNS, pictures
 from rlkit.errors import ConfigError
 
 
@@ -27,12 +27,19 @@ from rlkit.errors import ConfigError
     "training, and over a config key the final evaluation.",
 )
 @GROUP_BY
+@LABEL
 @click.option(
     "--against", type=click.Choice(["dopamine"]), help="Add published curves to the picture; needs --x frames."
 )
 @pictures("The picture:", required=True)
 def plot(
-    runs: tuple[Path, ...], x: str, y: str | None, by: tuple[str, ...], against: str | None, out: tuple[Path, ...]
+    runs: tuple[Path, ...],
+    x: str,
+    y: str | None,
+    by: tuple[str, ...],
+    labels: tuple[str, ...],
+    against: str | None,
+    out: tuple[Path, ...],
 ) -> None:
     """Draw curves of groups of seeds: the interquartile mean, its 95% interval shaded.
 
@@ -52,7 +59,7 @@ def plot(
     found = find(runs or (Path("runs"),))
     for line in found.problems:
         say(line)
-    for line in drawn(found.results, x, y, by, against).save(out):
+    for line in drawn(found.results, x, y, by, against, labels).save(out):
         say(line)
     for line in sentences(legend(run.protocol for run in found.results)):
         console.print(line, markup=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rlkit.report import reference
 from rlkit.report.groups import Group
-from rlkit.report.notes import marks_of, named_protocols, notes, protocol_notes
+from rlkit.report.notes import marks_of, named_protocols, notes, protocol_notes, solved
 from rlkit.report.protocols import Protocol, legend
 from rlkit.report.results import EVALUATION, Result
 from rlkit.report.scores import (
@@ -63,14 +63,17 @@ def finished(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
     return [result for result in results if result.returns is not None], lines
 
 
-def compare(groups: Sequence[Group], against: str | None = None) -> list[Table]:
-    """The tables of finished groups: scores per environment, differences per protocol, normalised scores."""
+def compare(groups: Sequence[Group], against: str | None = None, *, full: bool = False) -> list[Table]:
+    """The tables of finished groups: scores per environment, differences per protocol, normalised scores.
+
+    full: also the mean and the median of scores.
+    """
     by_environment: dict[str, list[Group]] = {}
     for group in groups:
         by_environment.setdefault(group.environment, []).append(group)
     tables, marks = [], marks_of(groups)
     for environment, members in by_environment.items():
-        tables.append(score_table(environment, members))
+        tables.append(score_table(environment, members, full=full))
         for protocol in legend(group.protocol for group in members).values():
             mark = marks[environment, protocol.key()]
             alike = [
@@ -87,10 +90,13 @@ def compare(groups: Sequence[Group], against: str | None = None) -> list[Table]:
     return tables
 
 
-def score_table(environment: str, groups: Sequence[Group]) -> Table:
+def score_table(environment: str, groups: Sequence[Group], *, full: bool = False) -> Table:
     """Raw final scores in one environment. The score of a run is the mean return of its final evaluation."""
     marks = marks_of(groups)
-    columns = ("group", "seeds", "IQM [95%]", "mean [95%]", "median [95%]", "lowest", "highest", "steps", "time")
+    statistics = {"IQM [95%]": "interquartile mean", "mean [95%]": "mean", "median [95%]": "median"}
+    shown = statistics if full else {"IQM [95%]": "interquartile mean"}
+    ruled = ("solved, ended at step",) if any(solved(group, groups) for group in groups) else ()
+    columns = ("group", "seeds", *ruled, *shown, "lowest to highest", "steps", "time")
     rows: list[tuple[str, ...]] = []
     digits = digits_for(np.concatenate([group.scores() for group in groups]))
     for group in groups:
@@ -102,9 +108,9 @@ def score_table(environment: str, groups: Sequence[Group]) -> Table:
             (
                 label,
                 str(len(group.runs)),
-                *(found[name].text(digits) for name in ("interquartile mean", "mean", "median")),
-                f"{scores.min():.{digits}f}",
-                f"{scores.max():.{digits}f}",
+                *([solved(group, groups)] if ruled else []),
+                *(found[name].text(digits) for name in shown.values()),
+                span(scores, digits),
                 steps(group),
                 training_time(group),
             )
@@ -116,6 +122,12 @@ def steps(group: Group) -> str:
     """Environment steps of a run; the smallest and the largest number if runs end early."""
     ends = sorted({run.env_steps for run in group.runs})
     return f"{ends[0]:,}" if len(ends) == 1 else f"{ends[0]:,} to {ends[-1]:,}"
+
+
+def span(scores: NDArray[np.float64], digits: int) -> str:
+    """The lowest and the highest score of the runs."""
+    low, high = (f"{value:.{digits}f}" for value in (scores.min(), scores.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 def training_time(group: Group) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from rlkit.report.results import Result
 
 LIBRARIES = {"stable-baselines3": "Stable-Baselines3"}
 ATTRIBUTES = ("experiment", "library", "seed")
-OF_MEASURING = ("evaluation.", "train.visits.")  # in a label only if no other key tells the groups apart
+LAST = ("evaluation.", "train.visits.", "train.steps")  # in a label only if no other key tells the groups apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Group:
 
     label: str
     runs: tuple[Result, ...]
+    kind: str = ""  # the part of the label that names tables: "bonus, no optimism"
+    unlabelled: str = ""  # what all groups of its kind share and others lack: "epsilon steps 5,000"
 
     @property
     def protocol(self) -> Protocol:
@@ -42,11 +44,11 @@ class Group:
         return f"{len(self.runs)} seed{'' if len(self.runs) == 1 else 's'}"
 
 
-def grouped(results: Sequence[Result], by: Sequence[str] = ()) -> list[Group]:
+def grouped(results: Sequence[Result], by: Sequence[str] = (), labels: Sequence[str] = ()) -> list[Group]:
     """Groups runs that agree in all values but the seed, or only in the keys of `by`; keeps their order.
 
-    Scores of different environments or protocols are never averaged. Raises ConfigError for a key of `by` that no run
-    has.
+    Scores of different environments or protocols are never averaged. labels: other labels, one for each, in order.
+    Raises ConfigError for a key of `by` that no run has, and for a wrong number of labels.
     """
     for key in by:
         if key not in ATTRIBUTES and not any(key in result.config for result in results):
@@ -58,11 +60,21 @@ def grouped(results: Sequence[Result], by: Sequence[str] = ()) -> list[Group]:
     for result in results:
         wanted = tuple(_text(_value(result, key)) for key in by) if by else _identity(result)
         members.setdefault((result.environment, wanted, result.protocol.key()), []).append(result)
-    labels = _labels(list(members.values()), by)
-    return [
-        Group(label, tuple(sorted(runs, key=lambda run: run.seed)))
-        for label, runs in zip(labels, members.values(), strict=True)
+    groups = [
+        replace(each, runs=tuple(sorted(runs, key=lambda run: run.seed)))
+        for each, runs in zip(_labelled(list(members.values()), by), members.values(), strict=True)
     ]
+    return _renamed(groups, labels) if labels else groups
+
+
+def _renamed(groups: Sequence[Group], labels: Sequence[str]) -> list[Group]:
+    """The groups under other labels. Raises ConfigError if there are not as many labels as there are different ones."""
+    found = list(dict.fromkeys(group.label for group in groups))
+    if len(found) != len(labels):
+        names = ", ".join(f"{name!r}" for name in found)
+        raise ConfigError(f"--label: {len(labels)} given, and there are {len(found)} groups: {names}")
+    names = dict(zip(found, labels, strict=True))
+    return [Group(names[group.label], group.runs) for group in groups]
 
 
 def _identity(result: Result) -> tuple[Any, ...]:
@@ -77,15 +89,15 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _labels(groups: Sequence[Sequence[Result]], by: Sequence[str]) -> list[str]:
-    """One label per group: the values that differ between the groups of its environment."""
+def _labelled(groups: Sequence[Sequence[Result]], by: Sequence[str]) -> list[Group]:
+    """The groups with their labels: the values that differ between the groups of an environment."""
     firsts = [runs[0] for runs in groups]
     if by:
-        labels = [_label_by(first, by) for first in firsts]
+        found = [Group(_label_by(first, by), (first,)) for first in firsts]
     else:
-        labels = [_label(first, [other for other in firsts if other.environment == first.environment])
-                  for first in firsts]  # fmt: skip
-    return _told_apart(labels, firsts)
+        found = [_label(first, [other for other in firsts if other.environment == first.environment])
+                 for first in firsts]  # fmt: skip
+    return _told_apart(found)
 
 
 def _label_by(result: Result, by: Sequence[str]) -> str:
@@ -95,18 +107,23 @@ def _label_by(result: Result, by: Sequence[str]) -> str:
     return ", ".join(in_words(key, value, by) for key, value in given.items())
 
 
-def _label(result: Result, others: Sequence[Result]) -> str:
-    """Library and experiment if `others` differ in them, then the config values in which its experiment differs."""
+def _label(result: Result, others: Sequence[Result]) -> Group:
+    """Library and experiment if `others` differ in them, then the tables and values in which its experiment differs.
+
+    A value that all groups with the same tables share is left out of the label.
+    """
     ours = [other for other in others if other.library == result.library]
     configs = [other.config for other in ours if other.experiment == result.experiment]
     tables, keys = _switched(configs), _telling(configs)
-    lacking = tuple(f"{table}." for table in tables if not _has(result.config, table))
-    parts = [
-        f"no {key_in_words(table, tables)}" if f"{table}." in lacking else key_in_words(table, tables)
-        for table in tables
-        if not table.startswith(lacking)
-    ]
-    parts += [in_words(key, result.config.get(key, UNSET), keys) for key in keys if not key.startswith(lacking)]
+    had = [table for table in tables if _has(result.config, table)]
+    alike = [config for config in configs if [table for table in tables if _has(config, table)] == had]
+    lacking = tuple(f"{table}." for table in tables if table not in had)
+    switches = [key_in_words(table, tables) if table in had else f"no {key_in_words(table, tables)}"
+                for table in tables if not table.startswith(lacking)]  # fmt: skip
+    telling = _telling(alike)
+    values = {key: in_words(key, result.config.get(key, UNSET), keys) for key in dict.fromkeys([*keys, *telling])
+              if not key.startswith(lacking)}  # fmt: skip
+    parts = [*switches, *(text for key, text in values.items() if key in telling)]
     heads = []
     if len({other.library for other in others}) > 1:
         heads.append(LIBRARIES.get(result.library, result.library))
@@ -114,7 +131,10 @@ def _label(result: Result, others: Sequence[Result]) -> str:
         heads.append(result.experiment)
     elif not parts:
         heads.append(str(result.config.get("agent.name", "") if result.library == "rlkit" else ""))
-    return ", ".join([" ".join(filter(None, heads)), *parts] if any(heads) else parts) or result.experiment
+    start = [" ".join(filter(None, heads))] if any(heads) else []
+    rest = [text for key, text in values.items() if key not in telling and not key.startswith(LAST)]
+    label = ", ".join([*start, *parts]) or result.experiment
+    return Group(label, (result,), ", ".join([*start, *switches]), ", ".join(rest))
 
 
 def _has(config: Mapping[str, Any], table: str) -> bool:
@@ -140,7 +160,7 @@ def _owners(configs: Sequence[Mapping[str, Any]], inner: str, tables: Sequence[s
 def _telling(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys whose values differ between the configs, or between those that have the table around them.
 
-    Includes keys of OF_MEASURING only if they are needed.
+    Includes keys of LAST only if they are needed.
     """
     tables = _switched(configs)
 
@@ -152,17 +172,17 @@ def _telling(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         for key in dict.fromkeys(key for config in configs for key in config)
         if kinds([key], _owners(configs, key, tables)) > 1
     ]
-    without = [key for key in keys if not key.startswith(OF_MEASURING)]
+    without = [key for key in keys if not key.startswith(LAST)]
     return without if kinds(without, configs) == kinds(keys, configs) else keys
 
 
-def _told_apart(labels: Sequence[str], firsts: Sequence[Result]) -> list[str]:
+def _told_apart(groups: Sequence[Group]) -> list[Group]:
     """Adds the mark of its protocol to each label that is used twice in one environment."""
-    marks = numbered((first.environment, first.protocol) for first in firsts)
-    keys = [(label, first.environment) for label, first in zip(labels, firsts, strict=True)]
+    marks = numbered((group.environment, group.protocol) for group in groups)
+    keys = [(group.label, group.environment) for group in groups]
     return [
-        f"{label} {marks[first.environment, first.protocol.key()]}"
-        if keys.count((label, first.environment)) > 1
-        else label
-        for label, first in zip(labels, firsts, strict=True)
+        replace(group, label=f"{group.label} {marks[group.environment, group.protocol.key()]}")
+        if keys.count((group.label, group.environment)) > 1
+        else group
+        for group in groups
     ]

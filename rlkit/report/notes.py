@@ -8,6 +8,7 @@ import numpy as np
 
 from rlkit.report.groups import Group
 from rlkit.report.protocols import NAME, Protocol, numbered
+from rlkit.report.results import Result
 from rlkit.report.scores import FEWEST_RUNS
 
 UNSTATED = "unstated"
@@ -47,7 +48,7 @@ def notes(groups: Sequence[Group]) -> list[str]:
         lines.append(f"{len(environments)} environments: raw scores of different ones are not averaged.")
     if any(marks_of(groups).values()):
         lines.append("Scores under different protocols are neither averaged nor compared.")
-    return [*lines, *only_in_training(groups), *early_ends(groups), *few_seeds(groups)]
+    return [*lines, *only_in_training(groups), *rules(groups), *unlabelled(groups), *few_seeds(groups)]
 
 
 def named_protocols(groups: Sequence[Group]) -> list[tuple[str, Protocol]]:
@@ -78,20 +79,43 @@ def only_in_training(groups: Sequence[Group]) -> list[str]:
     return [f"All scores are 0, although training episodes reached a reward: {'; '.join(reached)}."]
 
 
-def early_ends(groups: Sequence[Group]) -> list[str]:
-    """One line for each rule of `evaluation.stop` that ended runs, with the groups that it ended."""
-    several = len({group.environment for group in groups}) > 1
-    ended: dict[str, list[str]] = {}
+def solved(group: Group, others: Sequence[Group]) -> str:
+    """How many runs `evaluation.stop` ended, and their median step: "5 of 5, 458,752".
+
+    "" if no run of `others` ended by its rule, since runs may have a rule only to record it.
+    """
+    met = {_rule(run) for each in others for run in each.runs if run.stopped}
+    if not any(_rule(run) in met for run in group.runs):
+        return ""
+    ends = [run.env_steps for run in group.runs if run.stopped]
+    return f"{len(ends)} of {len(group.runs)}" + (f", {np.median(ends):,.0f}" if ends else "")
+
+
+def rules(groups: Sequence[Group]) -> list[str]:
+    """When a run counts as solved; if runs ended by several rules, each with its groups."""
+    found: dict[str, list[str]] = {}
     for group in groups:
-        stopped = [run for run in group.runs if run.stopped]
-        if stopped:
-            config = stopped[0].config
-            key, at_least, times = (config[f"evaluation.stop.{name}"] for name in ("key", "at_least", "times"))
-            often = f"in {times} consecutive evaluations" if times > 1 else "in an evaluation"
-            where = f"{group.label} in {group.environment}" if several else group.label
-            middle = np.median([run.env_steps for run in stopped])
-            ended.setdefault(f"{key} reached {at_least:g} {often}", []).append(
-                f"{where}: {len(stopped)} of {len(group.runs)} before step {config['train.steps']:,}, "
-                f"at a median of {middle:,.0f}"
-            )
-    return [f"Runs that ended because {why}: {'; '.join(lines)}." for why, lines in ended.items()]
+        for rule in dict.fromkeys(_rule(run) for run in group.runs if run.stopped):
+            found.setdefault(rule, []).append(group.label)
+    alone = len(found) == 1
+    lines = [rule if alone else f"{rule} ({'; '.join(dict.fromkeys(labels))})" for rule, labels in found.items()]
+    end = "; the run then ended. The step is the median over these runs."
+    return [f"Solved: {', or '.join(lines)}{end}"] if lines else []
+
+
+def _rule(run: Result) -> str:
+    """ "success_rate reached 0.95 in 2 consecutive evaluations"; "" without the table `evaluation.stop`."""
+    key, at_least, times = (run.config.get(f"evaluation.stop.{name}") for name in ("key", "at_least", "times"))
+    if key is None or not isinstance(at_least, int | float) or not isinstance(times, int):
+        return ""
+    often = f"in {times} consecutive evaluations" if times > 1 else "in an evaluation"
+    return f"{key} reached {at_least:g} {often}"
+
+
+def unlabelled(groups: Sequence[Group]) -> list[str]:
+    """The values that labels leave out, because all groups of a kind share them."""
+    found: dict[str, list[str]] = {}
+    for group in groups:
+        if group.unlabelled:
+            found.setdefault(group.unlabelled, []).append(group.kind)
+    return [f"Not in the labels: {text} (all of: {'; '.join(dict.fromkeys(kinds))})." for text, kinds in found.items()]

@@ -19,19 +19,24 @@ EVALUATED, TRAINING = "evaluation/return_mean", "episode/return"
 
 
 def drawn(
-    results: Sequence[Result], x: str, y: str | None, by: Sequence[str] = (), against: str | None = None
+    results: Sequence[Result],
+    x: str,
+    y: str | None,
+    by: Sequence[str] = (),
+    against: str | None = None,
+    labels: Sequence[str] = (),
 ) -> Picture:
     """The picture for `x`: "env_steps", "frames", "hours", or a config key. y: name of a curve; None: the default.
 
-    Raises ConfigError if there is nothing to draw.
+    labels: those of the groups, in their order. Raises ConfigError if there is nothing to draw.
     """
     if x in X_LABELS:
         name, notes = (y, []) if y else _default_curve(results)
-        found = draw(grouped(results, by), x, name, against)
+        found = draw(grouped(results, by, labels), x, name, against)
         found.notes[:0] = notes
         return found
     runs = [scored_by(run, y) if run.returns is not None else run for run in results] if y else results
-    return draw_sensitivity(runs, x, by, y or FINAL_SCORE)
+    return draw_sensitivity(runs, x, by, y or FINAL_SCORE, labels)
 
 
 def _default_curve(results: Sequence[Result]) -> tuple[str, list[str]]:
@@ -42,7 +47,13 @@ def _default_curve(results: Sequence[Result]) -> tuple[str, list[str]]:
     return TRAINING, [f"{why}, so the curves are {TRAINING}: the returns of training episodes, exploration included"]
 
 
-def draw_sensitivity(results: Sequence[Result], key: str, by: Sequence[str] = (), y: str = FINAL_SCORE) -> Picture:
+def draw_sensitivity(
+    results: Sequence[Result],
+    key: str,
+    by: Sequence[str] = (),
+    y: str = FINAL_SCORE,
+    labels: Sequence[str] = (),
+) -> Picture:
     """One panel per environment: scores of runs over their values of the config key `key`. y: label of the score.
 
     Runs that differ only in the seed and in `key` form a line. Raises ConfigError if no run has a number there.
@@ -60,7 +71,7 @@ def draw_sensitivity(results: Sequence[Result], key: str, by: Sequence[str] = ()
     values = {run.path: float(run.config[key]) for run in kept}
     without = [replace(run, config={name: each for name, each in run.config.items() if name != key}) for run in kept]
     curves: dict[str, dict[str, Curve]] = {}
-    groups = grouped(without, by)
+    groups = grouped(without, by, labels)
     for group in groups:
         curves.setdefault(group.environment, {})[group.label] = _scores(group, values, key, notes)
     return picture(groups, curves, key, y, notes)

@@ -124,6 +124,35 @@ def test_processor_time_stands_beside_the_clocks(write_result: ResultWriter) -> 
     assert table.rows[0][-1] == "2.0 min (processor: 45 s)"
 
 
+def test_the_full_table_has_mean_and_median(write_result: ResultWriter) -> None:
+    for seed, score in enumerate((1.0, 2.0, 6.0)):
+        path = write_result(f"{seed}.json", seed=seed, score=score)
+    short, full = (call("compare", path.parent, *more).output for more in ((), ("--full",)))
+    assert "1.00 to 6.00" in short
+    assert "mean [95%]" not in short
+    assert "median [95%]" in full
+
+
+def test_a_rule_that_no_run_met_says_nothing(write_result: ResultWriter) -> None:
+    """Neither "0 of 1" nor what solved means: the score may be high all the same."""
+    stop = {"key": "return_mean", "at_least": 1.0, "times": 1000}
+    path = write_result("a.json", config__evaluation__stop=stop)
+    (table,) = compare(grouped(find([path]).results))
+    assert "solved, ended at step" not in table.columns
+    assert "Solved" not in table.markdown()
+
+
+def test_groups_have_other_labels_on_request(write_result: ResultWriter) -> None:
+    write_result("a.json")
+    path = write_result("b.json", config__agent__n_step=3)
+    done = call("compare", path.parent, "--label", "long", "--label", "short")
+    assert "against long" in done.output
+    assert "n step" not in done.output
+    done = call("compare", path.parent, "--label", "long")
+    assert done.exit_code == 2
+    assert "--label: 1 given, and there are 2 groups: 'n step 5', 'n step 3'" in done.output.replace("\n", " ")
+
+
 def test_a_single_seed_has_no_interval_and_it_is_said(write_result: ResultWriter) -> None:
     done = call("compare", write_result("a.json", score=7))
     assert "No interval from fewer than 3 seeds." in done.output
@@ -149,10 +178,8 @@ def test_runs_that_ended_early_are_finished_and_averaged(tmp_path: Path) -> None
     (table,) = compare(groups)
     assert f"{min(ends)} to {max(ends)}" in table.rows[0]
     early = [end for end in ends if end < 600]
-    assert table.notes[-1] == (
-        f"Runs that ended because return_mean reached 30 in an evaluation: random: {len(early)} of 4 before step 600, "
-        f"at a median of {np.median(early):.0f}."
-    )
+    assert table.rows[0][2] == f"{len(early)} of 4, {np.median(early):.0f}"
+    assert table.notes[-1].startswith("Solved: return_mean reached 30 in an evaluation; the run then ended.")
     picture = draw(groups)
     line, dots = picture.figure.axes[0].lines
     assert line.get_xdata()[-1] == max(ends)

@@ -9,6 +9,7 @@ import pytest
 
 from helpers.result_files import DATA, ResultWriter
 from rlkit.errors import ConfigError
+from rlkit.report.compare import compare
 from rlkit.report.groups import grouped
 from rlkit.report.results import find
 
@@ -72,12 +73,24 @@ def test_a_table_that_some_configs_lack_is_named_once(write_result: ResultWriter
     folder = write_result(
         "3.json", config__agent__bonus={"beta": 0.2, "of": "state", "optimism": {"scale": 1.0}}
     ).parent
-    assert [group.label for group in grouped(find([folder]).results)] == [
+    groups = grouped(find([folder]).results)
+    assert [group.label for group in groups] == [
         "no bonus",
         "bonus, no optimism, beta 0.1",
         "bonus, no optimism, beta 0.2",
-        "bonus, optimism, beta 0.2",
+        "bonus, optimism",
     ]
+    assert [(group.kind, group.unlabelled) for group in groups if group.unlabelled] == [("bonus, optimism", "beta 0.2")]
+    assert "Not in the labels: beta 0.2 (all of: bonus, optimism)." in compare(groups)[-1].notes
+
+
+def test_the_budget_is_in_a_label_only_where_nothing_else_tells(write_result: ResultWriter) -> None:
+    """The table has a column for it."""
+    write_result("a.json")
+    folder = write_result("b.json", config__agent__n_step=3, config__train__steps=9).parent
+    assert [group.label for group in grouped(find([folder]).results)] == ["n step 5", "n step 3"]
+    write_result("c.json", config__agent__n_step=3, config__train__steps=10)
+    assert grouped(find([folder]).results)[-1].label == "n step 3, steps 10"
 
 
 def test_a_key_that_did_not_exist_has_its_default(write_result: ResultWriter) -> None:
