@@ -1,6 +1,6 @@
 """Records docs/images/gallery/NAME.gif: one episode of each policy in pretrained/.
 
-    python docs/gallery.py [NAME ...]
+python docs/gallery.py [NAME ...]
 """
 
 from __future__ import annotations

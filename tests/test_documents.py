@@ -67,6 +67,12 @@ def files(document: Path) -> Iterator[tuple[str, str]]:
             yield match[1], block
 
 
+def snippets(document: Path) -> list[str]:
+    """The blocks of Python that are no file, with a small budget where they train."""
+    blocks = [block for language, block in BLOCK.findall(document.read_text()) if language == "python"]
+    return [block.replace("20_000", "200") for block in blocks if not re.match(r"# [\w.-]+\.py\n", block)]
+
+
 class Reader:
     """A reader of one document who types in its commands, one after the other, with little patience."""
 
@@ -200,7 +206,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def often(documents: list[Path]) -> list[Any]:
     """The documents as parameters; those that take longest are slow."""
-    slow = {"docs/experiments.md", "docs/exploration.md", "docs/hdqn.md", "docs/look-inside.md"}
+    slow = {
+        f"docs/{page}.md" for page in ("experiments", "exploration", "gallery", "hdqn", "look-inside", "sparse-world")
+    }
     return [
         pytest.param(
             path, id=name(path), marks=[pytest.mark.slow] if "results" in path.parts or name(path) in slow else []
@@ -215,11 +223,20 @@ def name(document: Path) -> str:
 
 @pytest.mark.parametrize("document", often(DOCUMENTS))
 def test_every_command_runs(document: Path, desk: Path) -> None:
-    for name, text in files(document):
-        (desk / name).write_text(text)
+    for file, text in files(document):
+        (desk / file).write_text(text)
     reader = Reader()
     for words in commands(document):
         reader.run(words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", [pytest.param(path, id=name(path)) for path in DOCUMENTS if snippets(path)])
+def test_every_snippet_runs(document: Path, desk: Path) -> None:
+    """After the commands, whose runs and files it may need."""
+    test_every_command_runs(document, desk)
+    for number, text in enumerate(snippets(document)):
+        exec(compile(text, f"{name(document)}, snippet {number}", "exec"), {"__name__": "snippet"})
 
 
 def test_readme_has_commands_of_each_kind() -> None:
@@ -245,7 +262,7 @@ PICTURES = [(path, options) for path in DOCUMENTS for options in redraw.plots(pa
 
 def large(document: Path) -> bool:
     """Whether a page's tables take seconds to make."""
-    return document.stem in ("exploration", "normalisation", "hdqn") and "results" in document.parts
+    return document.stem in ("exploration", "index", "normalisation", "hdqn") and "results" in document.parts
 
 
 @pytest.mark.parametrize(
@@ -288,6 +305,27 @@ def test_result_files_are_small_and_say_what_a_reader_must_know() -> None:
         assert len(text) <= 20_000, path
         for key in ("versions", "machine", "date", "protocol", "curve", "final", "seed"):
             assert f'"{key}"' in text, f"{path} lacks {key}"
+
+
+def test_the_gallery_has_every_policy_and_small_files() -> None:
+    text = (ROOT / "docs" / "gallery.md").read_text()
+    sizes = {}
+    for run in sorted((ROOT / "pretrained").iterdir()):
+        assert f"rlkit play {run.name}\n" in text
+        assert f"(images/gallery/{run.name}.gif)" in text, "record it with docs/gallery.py"
+        assert (ROOT / "docs" / "images" / "gallery" / f"{run.name}.gif").stat().st_size <= 1_000_000
+        sizes[run.name] = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
+    assert max(sizes.values()) <= 3_000_000
+    assert sum(sizes.values()) <= 20_000_000
+
+
+def test_the_site_shows_every_page() -> None:
+    """`make docs` says so too, but only later."""
+    index = (ROOT / "docs" / "index.md").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.stem == "index" or re.search(rf"^{page.stem}$", index, re.MULTILINE), (
+            f"{page.name}: not in index.md"
+        )
 
 
 def test_pictures_that_documents_show_exist() -> None:

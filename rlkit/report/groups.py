@@ -71,8 +71,8 @@ def _renamed(groups: Sequence[Group], labels: Sequence[str]) -> list[Group]:
     """The groups under other labels. Raises ConfigError if there are not as many labels as there are different ones."""
     found = list(dict.fromkeys(group.label for group in groups))
     if len(found) != len(labels):
-        names = ", ".join(f"{name!r}" for name in found)
-        raise ConfigError(f"--label: {len(labels)} given, and there are {len(found)} groups: {names}")
+        there = ", ".join(f"{name!r}" for name in found)
+        raise ConfigError(f"--label: {len(labels)} given, and there are {len(found)} groups: {there}")
     names = dict(zip(found, labels, strict=True))
     return [Group(names[group.label], group.runs) for group in groups]
 
