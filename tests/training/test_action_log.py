@@ -13,6 +13,7 @@ import pytest
 from rlkit import plugins
 from rlkit.config.load import resolve
 from rlkit.environments import Environments
+from rlkit.errors import RunError, WorkerError
 from rlkit.seeding import Streams
 from rlkit.training.action_log import ActionLog, RowHash
 from rlkit.training.parts import Notable, parts
@@ -141,17 +142,38 @@ def test_a_difference_anywhere_is_noticed(worlds: Worlds, change: str, monkeypat
 
 
 @pytest.mark.parametrize("world", ["cartpole", "async"])
-def test_environments_that_fail_while_played_back_begin_anew(worlds: Worlds, world: str) -> None:
+def test_environments_that_fail_while_played_back_begin_anew(
+    worlds: Worlds, world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rollout, tape, policy = worlds.begin(world, 2, reseed_after=10_000)
     rollout.start(policy)
     advance(rollout, policy, 50)
     states = rollout.state_dict(), tape.state_dict()
-    states[1]["actions"][30, 1] = 7  # CartPole has no such action
     again, other, policy = worlds.begin(world, 2, reseed_after=10_000)
     other.load_state_dict(states[1])
-    assert not again.resume(states[0], other)
+    receive = worlds.made[-1].receive
+
+    def failing() -> RawStep:
+        receive()
+        raise WorkerError("environment 1 failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worlds.made[-1], "receive", failing)
+        assert not again.resume(states[0], other)
     again.start(policy)
     advance(again, policy, 50)
+
+
+def test_an_action_that_the_environment_lacks_is_refused(worlds: Worlds) -> None:
+    rollout, tape, policy = worlds.begin("cartpole", 2, reseed_after=10_000)
+    rollout.start(policy)
+    advance(rollout, policy, 50)
+    states = rollout.state_dict(), tape.state_dict()
+    states[1]["actions"][30, 1] = 7
+    again, other, _ = worlds.begin("cartpole", 2, reseed_after=10_000)
+    other.load_state_dict(states[1])
+    with pytest.raises(RunError, match="the action log is damaged: action 7, of an environment with 2 actions"):
+        again.resume(states[0], other)
 
 
 def test_closed_tapes_replay_their_episodes(worlds: Worlds, tmp_path: Path) -> None:
