@@ -79,6 +79,11 @@ def opened(browser: str, page: Path, picture: Path, size: tuple[int, int]) -> li
     return [f"{page}: {line}" for line in done.stderr.splitlines() if ":CONSOLE" in line]
 
 
+def _title(page: Path, site: Path) -> str:
+    """docs/results/index.html of the site → "docs-results-index"."""
+    return "-".join(page.relative_to(site).with_suffix("").parts) if page.is_relative_to(site) else page.stem
+
+
 def main() -> None:
     site, pictures = map(Path, sys.argv[1:])
     problems = broken_links(site)
@@ -93,7 +98,7 @@ def main() -> None:
         )
         for page in [*(site / f"{name}.html" for name in SHOWN), report]:
             for width, size in WIDTHS.items():
-                problems += opened(browser, page, (pictures / f"{page.stem}-{width}.png").resolve(), size)
+                problems += opened(browser, page, (pictures / f"{_title(page, site)}-{width}.png").resolve(), size)
         print(f"look at {pictures}/*.png")
     for problem in problems:
         print(problem)
