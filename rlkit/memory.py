@@ -14,6 +14,9 @@ from rlkit.errors import CapacityError
 
 GIB = 2**30
 ALLOCATION = ("can't allocate memory", "Storage size calculation overflowed")  # of torch on the host
+LARGE = 2**28  # bytes of a layer from which its memory is checked
+COPIES = 5  # of its weights: themselves, the gradient, two moments of Adam, and a target network
+ROWS = 64  # of a minibatch, of which its outputs and their gradients are in memory
 RESERVED = GIB  # of an accelerator, for networks, activations and libraries
 
 
@@ -31,6 +34,12 @@ def require_memory(num_bytes: int, what: str, device: torch.device, capacity: in
     raise CapacityError(
         f"{what} needs {num_bytes / GIB:.2f} GiB, but {available / GIB:.2f} GiB are available on {device}: {fits} fits"
     )
+
+
+def require_layer(inputs: int, outputs: int) -> None:
+    """Raises CapacityError for a fully connected layer that cannot be trained in the memory of the host."""
+    if (size := 4 * outputs * (COPIES * inputs + 2 * ROWS)) > LARGE:
+        require_memory(size, f"training a layer of {inputs:,} inputs and {outputs:,} outputs", torch.device("cpu"))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from helpers.command import call
 from rlkit import memory
 from rlkit.errors import CapacityError
 from rlkit.memory import GIB, RESERVED, available_memory, placed, require_memory, size_text
+from rlkit.nn.layers import LayerFactory
 
 CPU = torch.device("cpu")
 
@@ -117,5 +118,12 @@ def test_a_network_that_exceeds_the_memory_is_refused_before_it_is_allocated() -
         named = ["--set", "agent.bonus.type=rnd"] if "outputs" in key else []
         done = call("check", "cartpole", *named, "--set", f"agent.{key}")
         assert done.exit_code == 2
-        assert "a layer of" in done.output
+        assert "training a layer of" in done.output
         assert "Traceback" not in done.output
+
+
+def test_the_memory_of_a_layer_includes_its_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights alone fit; with the gradient, the moments and the target network the kernel would kill the run."""
+    monkeypatch.setattr(memory, "available_memory", lambda device: 2**30)
+    with pytest.raises(CapacityError, match=r"needs 2\.56 GiB, but 1\.00 GiB are available"):
+        LayerFactory().output(2**10, 2**17)

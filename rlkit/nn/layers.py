@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from rlkit.errors import ConfigError
-from rlkit.memory import require_memory
+from rlkit.memory import require_layer
 from rlkit.nn.config import Activation, NetworkConfig, Normalisation, Pooling, WeightNormConfig
 from rlkit.nn.scaled import ScaledLinear
 from rlkit.nn.weight_norm import MeanOnlyBatchNorm, weight_norm
@@ -21,7 +21,6 @@ _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "elu": nn.ELU,
     "tanh": nn.Tanh,
 }
-_LARGE = 2**28  # bytes of weights from which the memory is checked before they are allocated
 _GROUPS = 4  # divides the layers of all built-in networks
 
 
@@ -60,7 +59,7 @@ class LayerFactory:
 
     def linear(self, inputs: int, outputs: int, *, last: bool = False) -> list[nn.Module]:
         """A hidden layer, (B, inputs) -> (B, outputs); `last`: no other hidden layer follows."""
-        _require(inputs, outputs)
+        require_layer(inputs, outputs)
         if self._weight:
             layer: nn.Module = weight_norm(ScaledLinear(inputs, outputs, bias=self._own_bias), self.weight)
         else:
@@ -74,7 +73,7 @@ class LayerFactory:
 
         scale: its initial standard deviation if weight-normalised; default: the config's output_scale.
         """
-        _require(inputs, outputs)
+        require_layer(inputs, outputs)
         if not self._weight:
             return nn.Linear(inputs, outputs)
         return weight_norm(ScaledLinear(inputs, outputs), self.weight, scale or self.weight.output_scale)
@@ -163,12 +162,6 @@ class LayerFactory:
             return nn.MaxPool2d(3, 2, 1), (channels, (height + 1) // 2, (width + 1) // 2)
         pooled = FractionalMaxPool(shape)
         return pooled, (channels, *pooled.output_size)
-
-
-def _require(inputs: int, outputs: int) -> None:
-    """Raises CapacityError for a fully connected layer whose weights exceed the memory of the host."""
-    if (size := 4 * inputs * outputs) > _LARGE:
-        require_memory(size, f"a layer of {inputs:,} inputs and {outputs:,} outputs", torch.device("cpu"))
 
 
 class FractionalMaxPool(nn.Module):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from rlkit.memory import require_layer
 from rlkit.nn.config import MemoryConfig, NetworkConfig
 from rlkit.nn.encoders import build_encoder, default_hidden, output_size
 from rlkit.nn.heads import DuelingHead, values_of
@@ -26,6 +27,7 @@ class Memory(nn.Module):
     def __init__(self, config: MemoryConfig, inputs: int) -> None:
         super().__init__()
         self.size = config.size
+        require_layer(inputs + config.size, 4 * config.size)
         self.cell: nn.GRU | nn.LSTM = (nn.LSTM if config.type == "lstm" else nn.GRU)(inputs, config.size)
         self.state_size = state_size(config)
         if config.horizon is not None:
