@@ -36,7 +36,7 @@ def test_a_place_that_is_none(place: Path, on: str, words: str) -> None:
     done = call("train", "small.toml", "--seeds", "0", "--on", on)
     assert done.exit_code == 2, done.output
     assert words in done.output
-    assert "\n" not in done.output.strip().removeprefix("1 runs: 1 to train\n")
+    assert "\n" not in done.output.strip().removeprefix("1 run: 1 to train\n")
     assert not (place / "runs").exists()
 
 

@@ -153,4 +153,4 @@ def test_from_the_command_line_no_module_of_the_other_run_is_imported(
     result = json.loads((place / "warm" / "result.json").read_text())
     assert result["config"]["train"]["warm_start"]["env_steps"] == 200
     assert call("train", "small.toml", "--from", "other", "--seeds", "3").exit_code == 0
-    assert "1 runs: 1 finished" in call("train", "small.toml", "--from", "other", "--seeds", "3").output
+    assert "1 run: 1 finished" in call("train", "small.toml", "--from", "other", "--seeds", "3").output

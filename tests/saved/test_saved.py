@@ -102,5 +102,5 @@ def test_a_sweep_with_old_keys_finds_its_runs(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     done = call("sweep", "old.toml")
     assert done.exit_code == 0, done.output
-    assert "1 runs: 1 to resume" in done.output
+    assert "1 run: 1 to resume" in done.output
     assert json.loads((run / "result.json").read_text())["env_steps"] == 250
