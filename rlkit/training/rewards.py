@@ -31,7 +31,10 @@ class RewardWatch:
         return f"all rewards of the first {env_steps:,} steps are {self._value:g}: there is nothing to learn from yet"
 
     def state_dict(self) -> State:
-        return {"value": self._value, "differs": self.differs, "said": self.said}
+        said = (
+            self.said and not self.differs
+        )  # what was said no longer matters then: an extended run may not have said it
+        return {"value": self._value, "differs": self.differs, "said": said}
 
     def load_state_dict(self, state: State) -> None:
         self._value, self.differs, self.said = state["value"], state["differs"], state["said"]
