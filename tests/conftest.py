@@ -141,3 +141,15 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         return sum(handle.id in (handle.hooks_dict_ref() or {}) for handle in handles)
 
     return left
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes with a core each, and a head without any; at most two processes compute."""
+    pytest.importorskip("ray", reason="needs the extra `cluster`: run `make test-extras`")
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made.workers = [made.add_node(num_cpus=1), made.add_node(num_cpus=1)]
+    yield made
+    made.shutdown()

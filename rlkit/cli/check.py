@@ -30,7 +30,8 @@ def check(config: str, settings: tuple[str, ...], thorough: bool) -> None:
     rlkit check cartpole --set train.steps=1000000
     rlkit check my.toml --thorough
     """
-    from rlkit.runs.assemble import Evaluator, describe
+    from rlkit.runs.assemble import describe
+    from rlkit.runs.evaluator import Evaluator
     from rlkit.runs.trial import trial
 
     resolved = load(config, dict(map(parse_override, settings)))

@@ -57,8 +57,10 @@ def play(
 
     found = find_run(run)
     in_window = has_display() and not terminal
-    if not in_window and not console.is_terminal:
-        raise ConfigError(f"neither a display nor a terminal; rlkit evaluate {found} --video FILE.mp4 writes a video")
+    if not in_window and (not console.is_terminal or console.is_dumb_terminal):
+        raise ConfigError(
+            f"neither a display nor a terminal that can draw; rlkit evaluate {found} --video FILE.mp4 writes a video"
+        )
     ask(found, trust)
 
     def opened(own: int) -> Window | Terminal:

@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -155,10 +156,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not all(part for part in key.split(".")):
         raise ConfigError(f"--set {text!r}: expected KEY=VALUE, for example agent.learning_rate=1e-4")
-    try:
+    with suppress(ValueError, RecursionError):  # TOMLDecodeError is a ValueError
         return key, tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
-        pass
     meant = next((meant for word, meant in NOT_TOML.items() if word.lower() == value.lower()), None)
     wrong = f"--set {key}: {value[:60]!r} is not a value of TOML"
     if meant is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from rlkit import plugins
 from rlkit.agent import HasScores, Policy, ScoreFunction
 from rlkit.errors import ConfigError, SpecError
-from rlkit.runs.assemble import Evaluator
+from rlkit.runs.evaluator import Evaluator
 from rlkit.runs.policy import LoadedPolicy, load_policy
 from rlkit.training.evaluation import Scores
 from rlkit.types import ActorOutput, ActorState, Mode, Observation, Purpose, State, StepBatch

@@ -26,7 +26,7 @@ from rlkit.look.attribution import LARGE
 from rlkit.look.explain import Kept, Progress, is_picture
 from rlkit.look.pictures import new_figure, title
 from rlkit.look.playing import play, require_scores
-from rlkit.runs.assemble import evaluation_mode
+from rlkit.runs.evaluator import evaluation_mode
 from rlkit.runs.policy import LoadedPolicy
 from rlkit.seeding import Streams
 from rlkit.training.evaluation import EvaluationStopped, evaluate

@@ -13,7 +13,7 @@ from rlkit import plugins
 from rlkit.agent import Policy
 from rlkit.environments import HasLabels
 from rlkit.errors import SpecError
-from rlkit.runs.assemble import evaluation_mode
+from rlkit.runs.evaluator import evaluation_mode
 from rlkit.runs.policy import LoadedPolicy
 from rlkit.seeding import Streams
 from rlkit.training.evaluation import evaluate

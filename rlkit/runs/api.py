@@ -23,10 +23,11 @@ from rlkit.errors import ConfigError, RlkitError, RunError
 from rlkit.files import write_text
 from rlkit.metrics.line_log import read_rows
 from rlkit.metrics.meters import summarise
-from rlkit.runs.assemble import Evaluator, Hooks, Session, assemble
+from rlkit.runs.assemble import Hooks, Session, assemble
 from rlkit.runs.directory import RunDirectory, free_name, machine, today, versions
 from rlkit.runs.earlier import upgraded
 from rlkit.runs.evaluate import info_of
+from rlkit.runs.evaluator import Evaluator
 from rlkit.runs.identity import differences, digest, of_checkpoint, understood
 from rlkit.runs.progress import progress_lines
 from rlkit.runs.trial import trial

@@ -11,8 +11,8 @@ from typing import Any
 from rlkit import plugins
 from rlkit.devices import threads_of_torch
 from rlkit.errors import ConfigError, RunError
-from rlkit.runs.assemble import Evaluator
 from rlkit.runs.directory import BEST, RunDirectory
+from rlkit.runs.evaluator import Evaluator
 from rlkit.runs.policy import load_policy
 from rlkit.runs.video import Recording, VideoFile, Viewer, frames_per_second
 from rlkit.training.evaluation import Scores, bootstrap_interval

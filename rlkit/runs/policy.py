@@ -15,8 +15,8 @@ from rlkit.agent import Policy
 from rlkit.config.tables import Config
 from rlkit.devices import choose_device
 from rlkit.errors import RunError, SpecError
-from rlkit.runs.assemble import evaluation_mode
 from rlkit.runs.directory import RunDirectory
+from rlkit.runs.evaluator import evaluation_mode
 from rlkit.structure import space_text, stored
 from rlkit.training.finite import nan_entries
 from rlkit.types import ACTION_MASK, ActorState, EnvSpec, Mode, Observation, Purpose

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
-
 from rlkit.types import State, StepBatch
 
 
@@ -31,19 +29,8 @@ class RewardWatch:
         return f"all rewards of the first {env_steps:,} steps are {self._value:g}: there is nothing to learn from yet"
 
     def state_dict(self) -> State:
-        said = (
-            self.said and not self.differs
-        )  # what was said no longer matters then: an extended run may not have said it
+        said = self.said and not self.differs  # afterwards it does not matter, and a longer run may not have said it
         return {"value": self._value, "differs": self.differs, "said": said}
 
     def load_state_dict(self, state: State) -> None:
         self._value, self.differs, self.said = state["value"], state["differs"], state["said"]
-
-
-def advice(agent: BaseModel) -> str:
-    """What the table of an agent can do about rewards that are never found; "" if it has no exploration bonus."""
-    if "bonus" not in type(agent).model_fields:
-        return ""
-    if agent.bonus is None:  # type: ignore[attr-defined]
-        return "; an exploration bonus helps to find rare rewards: --set agent.bonus=true (docs/exploration.md)"
-    return "; more steps, or another agent.bonus.beta, may find a reward (docs/exploration.md)"

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from rlkit.errors import WorkerError
 from rlkit.types import EnvSpec, Observation, RawStep
-from rlkit.vector.environment import CRASH, FAILURE, OBS, EnvFactory, EnvMaker, SignalReader, describe
+from rlkit.vector.environment import OBS, EnvMaker, SignalReader, describe
 from rlkit.vector.serial import Backend, Serial
+from rlkit.vector.sub_env import CRASH, FAILURE, EnvFactory
 from rlkit.vector.workers import Workers
 
 __all__ = ["EnvMaker", "SignalReader", "VectorEnvironments", "describe"]

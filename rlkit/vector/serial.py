@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.errors import WorkerError
-from rlkit.vector.environment import CRASH, FAILURE, EnvFactory
+from rlkit.vector.sub_env import CRASH, FAILURE, EnvFactory
 
 StepResult: TypeAlias = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 

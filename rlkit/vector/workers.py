@@ -13,8 +13,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from numpy.typing import NDArray
 
 from rlkit.errors import WorkerError
-from rlkit.vector.environment import EnvFactory
 from rlkit.vector.serial import StepResult
+from rlkit.vector.sub_env import EnvFactory
 
 LIVENESS_PERIOD = 1.0  # seconds between checks whether a silent worker is still alive
 SILENCE = 10.0  # seconds after which a silent worker is named

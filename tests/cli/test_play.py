@@ -21,7 +21,8 @@ from rlkit.runs import evaluate as policies
 
 def drawing(width: int = 60, height: int = 24) -> tuple[Console, io.StringIO]:
     file = io.StringIO()
-    return Console(file=file, force_terminal=True, color_system="truecolor", width=width, height=height), file
+    shown = {"force_terminal": True, "color_system": "truecolor", "width": width, "height": height}
+    return Console(file=file, **shown, _environ={"TERM": "xterm-256color"}), file  # type: ignore[arg-type]
 
 
 def test_two_pixels_a_character() -> None:
@@ -79,7 +80,7 @@ def test_where_nothing_can_be_shown_it_says_what_can_be_done(small_run: Path, mo
     monkeypatch.setattr(screens, "has_display", lambda: False)
     done = call("play", small_run)
     assert done.exit_code == 2
-    assert "neither a display nor a terminal; rlkit evaluate" in done.output
+    assert "neither a display nor a terminal that can draw; rlkit evaluate" in done.output
 
 
 def test_names_of_runs(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

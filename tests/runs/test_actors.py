@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -202,22 +202,10 @@ def test_environments_are_shared_out_evenly() -> None:
         load("cartpole", {"train.num_envs": 3, "train.actors.count": 2})
 
 
-@pytest.fixture
-def nodes() -> Iterator[Any]:
-    """A Ray cluster of two nodes, and a head without cores."""
-    pytest.importorskip("ray", reason="needs the extra `cluster`: run `make test-extras`")
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    made.workers = [made.add_node(num_cpus=1), made.add_node(num_cpus=1)]
-    yield made
-    made.shutdown()
-
-
 @pytest.mark.slow
 @pytest.mark.extra
 @pytest.mark.parametrize("what", ["actor", "node"])
-def test_training_survives_a_killed_actor_and_a_killed_node(place: Any, nodes: Any, what: str) -> None:
+def test_training_survives_a_killed_actor_and_a_killed_node(place: Any, cluster: Any, what: str) -> None:
     """On real processes: another actor takes its place, and the learner has each environment's steps one by one."""
     import ray
 
@@ -234,15 +222,15 @@ def test_training_survives_a_killed_actor_and_a_killed_node(place: Any, nodes: A
         steps.append(step)
         if len(steps) == 300:
             if what == "node":
-                nodes.add_node(num_cpus=1)
-                nodes.remove_node(nodes.workers[0], allow_graceful=False)
+                cluster.add_node(num_cpus=1)
+                cluster.remove_node(cluster.workers[0], allow_graceful=False)
             else:
                 fleet = trainer.rollout._fleet  # noqa: SLF001
                 ray.kill(fleet._made[1])  # noqa: SLF001
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(on_ray.RayFleet, "begin", watched)
-        actors = {"count": 2, "cpus": 1, "push_every": 4, "address": nodes.address}
+        actors = {"count": 2, "cpus": 1, "push_every": 4, "address": cluster.address}
         run = rlkit.train("small.toml", {"train.num_envs": 2, "train.steps": 2000, "train.actors": actors,
                                          "agent": {"name": "dqn", "learning_starts": 100}, "train.sinks": []},
                           run="run", on_step=on_step)  # fmt: skip

@@ -16,8 +16,9 @@ from envs.gymnasium import GymnasiumPlugin
 from rlkit.config.load import resolve
 from rlkit.errors import ConfigError, SpecError
 from rlkit.runs.api import run_info
-from rlkit.runs.assemble import Session, assemble, evaluation_mode
+from rlkit.runs.assemble import Session, assemble
 from rlkit.runs.directory import RunDirectory
+from rlkit.runs.evaluator import evaluation_mode
 from rlkit.types import ActorOutput, Mode, Observation, Purpose, StepBatch
 
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,18 +118,6 @@ def long(place: Path) -> None:
     text = (place / "small.toml").read_text().replace("every = 100\n", "")
     text = text.replace("log_every = 50", "log_every = 500\ncheckpoint_every = 2_000")
     (place / "small.toml").write_text(text.replace("steps = 200", f"steps = {STEPS}"))
-
-
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A Ray cluster of two nodes with a core each, and a head without any; at most two processes compute."""
-    pytest.importorskip("ray", reason="needs the extra `cluster`: run `make test-extras`")
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    made.workers = [made.add_node(num_cpus=1), made.add_node(num_cpus=1)]
-    yield made
-    made.shutdown()
 
 
 def command(*words: str) -> subprocess.Popen[str]:

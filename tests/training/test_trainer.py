@@ -23,9 +23,9 @@ from rlkit.errors import RlkitError, RunError, WorkerError
 from rlkit.metrics.heatmap import LEFT, TOP, cells
 from rlkit.metrics.line_log import read_rows
 from rlkit.runs.api import Stopped
-from rlkit.runs.assemble import Evaluator
 from rlkit.runs.checkpoint import CheckpointStore
 from rlkit.runs.directory import RunDirectory
+from rlkit.runs.evaluator import Evaluator
 from rlkit.testing.states import difference, flatten
 from rlkit.training.finite import nan_entries
 from rlkit.training.trainer import Trainer

@@ -16,7 +16,8 @@ from helpers.vectors import Toy, Vectors, cartpole, everyone, state_of
 from rlkit.errors import SpecError, WorkerError
 from rlkit.types import Stack
 from rlkit.vector.driver import VectorEnvironments
-from rlkit.vector.environment import EnvFactory, action_of, describe, num_actions
+from rlkit.vector.environment import action_of, describe, num_actions
+from rlkit.vector.sub_env import EnvFactory
 
 
 @pytest.mark.parametrize(
