@@ -184,12 +184,12 @@ def measure(world: World, numbers: list[int], rounds: int, steps: int, precision
     return speeds
 
 
-def compared(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+def compared(ours: list[float], theirs: list[float], rival: str) -> dict[str, Any]:
     """Steps per second of all rounds, and their ratios."""
     ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
     return {
-        "env_steps_per_second": {"rlkit": [round(x) for x in ours], "stable-baselines3": [round(x) for x in theirs]},
-        "median": {"rlkit": round(statistics.median(ours)), "stable-baselines3": round(statistics.median(theirs))},
+        "env_steps_per_second": {"rlkit": [round(x) for x in ours], rival: [round(x) for x in theirs]},
+        "median": {"rlkit": round(statistics.median(ours)), rival: round(statistics.median(theirs))},
         "ratio": {
             "median": round(statistics.median(ratios), 2),
             "lowest": round(min(ratios), 2),
@@ -199,16 +199,16 @@ def compared(ours: list[float], theirs: list[float]) -> dict[str, Any]:
     }
 
 
-def summary(label: Any, ours: list[Pace], theirs: list[Pace]) -> dict[str, Any]:
+def summary(label: Any, ours: list[Pace], theirs: list[Pace], rival: str = "stable-baselines3") -> dict[str, Any]:
     """Prints and returns the ratios of the rounds."""
     result = {
         "num_envs": label,
-        **compared([one.clock for one in ours], [other.clock for other in theirs]),
-        "of_processor_time": compared([one.cpu for one in ours], [other.cpu for other in theirs]),
+        **compared([one.clock for one in ours], [other.clock for other in theirs], rival),
+        "of_processor_time": compared([one.cpu for one in ours], [other.cpu for other in theirs], rival),
     }
     median, ratio = result["median"], result["ratio"]
     print(
-        f"{label} environment(s): rlkit {median['rlkit']} steps/s, stable-baselines3 {median['stable-baselines3']} "
+        f"{label} environment(s): rlkit {median['rlkit']} steps/s, {rival} {median[rival]} "
         f"steps/s; ratio {ratio['median']} (from {ratio['lowest']} to {ratio['highest']}); of processor time "
         f"{result['of_processor_time']['ratio']['median']}",
         flush=True,

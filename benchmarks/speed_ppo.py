@@ -1,19 +1,24 @@
-"""Compares the training speed of PPO in rlkit and in Stable-Baselines3 on the same machine.
+"""Compares the training speed of PPO in rlkit, in Stable-Baselines3 and in sbx on the same machine.
 
     python benchmarks/speed_ppo.py --out docs/results/data/speed-ppo.json
     python benchmarks/speed_ppo.py --world atari --num-envs 8 --steps 4096 --out docs/results/data/speed-ppo-atari.json
 
-Both libraries do the same work: rollouts of 128 steps of each environment, 4 epochs, minibatches of 256 steps. On
+All libraries do the same work: rollouts of 128 steps of each environment, 4 epochs, minibatches of 256 steps. On
 CartPole-v1, policy and value are two networks of 64 and 64 tanh units; on Pong, they share the Nature network.
 
-Rounds, warm-up, alternation and results are those of speed.py. The warm-up is one rollout with its updates.
+Rounds, warm-up, alternation and results are those of speed.py. The warm-up is one rollout with its updates; sbx (JAX)
+compiles in it. sbx is not an extra of rlkit: install it (`pip install sbx-rl`) in an environment of its own, else it
+is left out with a note. With one thread, JAX must be told so before it starts: the script sets XLA_FLAGS.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib.util
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -53,11 +58,11 @@ def rollouts(steps: int, num_envs: int) -> int:
     return int(-(-steps // size) * size)
 
 
-def sb3(world: str, num_envs: int, steps: int, seed: int) -> Pace:
-    """The pace of Stable-Baselines3."""
+def sb3(world: str, num_envs: int, steps: int, seed: int, library: Any = PPO) -> Pace:
+    """The pace of Stable-Baselines3, or of a `library` with its interface."""
     warm_up, timed = rollouts(1, num_envs), rollouts(steps, num_envs)
     env = WORLDS[world].sb3_env(num_envs, seed)
-    agent = PPO(
+    agent = library(
         WORLDS[world].sb3_policy,
         env,
         learning_rate=SETTINGS["learning_rate"],
@@ -108,9 +113,19 @@ def rlkit(world: str, num_envs: int, steps: int, seed: int) -> Pace:
     return pace(timed, *readings)
 
 
-def measure(world: str, numbers: list[int], rounds: int, steps: int) -> dict[str, Any]:
-    """Paces by library, number of environments and round. The order of the libraries alternates."""
+def libraries() -> dict[str, Callable[..., Pace]]:
+    """What is measured, rlkit first."""
     sides: dict[str, Callable[..., Pace]] = {"rlkit": rlkit, "stable-baselines3": sb3}
+    if importlib.util.find_spec("sbx") is None:
+        print("sbx is not installed and left out", file=sys.stderr)
+        return sides
+    return sides | {"sbx": functools.partial(sb3, library=importlib.import_module("sbx").PPO)}
+
+
+def measure(
+    sides: dict[str, Callable[..., Pace]], world: str, numbers: list[int], rounds: int, steps: int
+) -> dict[str, Any]:
+    """Paces by library, number of environments and round. The order of the libraries alternates."""
     speeds: dict[str, Any] = {name: {num_envs: [] for num_envs in numbers} for name in sides}
     for num_envs in numbers:
         for number in range(rounds):
@@ -121,7 +136,7 @@ def measure(world: str, numbers: list[int], rounds: int, steps: int) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description="Compares the training speed of PPO in rlkit and in Stable-Baselines3."
+        description="Compares the training speed of PPO in rlkit, Stable-Baselines3 and sbx."
     )
     parser.add_argument("--world", choices=NETWORKS, default="cartpole")
     parser.add_argument("--num-envs", type=int, nargs="+", default=[8, 64])
@@ -129,18 +144,27 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="timed environment steps per library and round")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
-    torch.set_num_threads(WORLDS[arguments.world].threads)
+    threads = WORLDS[arguments.world].threads
+    torch.set_num_threads(threads)
+    if threads == 1:
+        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     steps = arguments.steps or STEPS[arguments.world]
-    speeds = measure(arguments.world, arguments.num_envs, arguments.rounds, steps)
-    results = [summary(n, speeds["rlkit"][n], speeds["stable-baselines3"][n]) for n in arguments.num_envs]
+    sides = libraries()
+    speeds = measure(sides, arguments.world, arguments.num_envs, arguments.rounds, steps)
+    results = [
+        summary(n, speeds["rlkit"][n], speeds[rival][n], rival)
+        for n in arguments.num_envs
+        for rival in sides
+        if rival != "rlkit"
+    ]
     if arguments.out is not None:
         record = {
             "format": 1,
             "benchmark": f"training speed, PPO on {WORLDS[arguments.world].title}",
             "machine": machine(),
             "date": today(),
-            "versions": versions("stable-baselines3"),
-            "threads": WORLDS[arguments.world].threads,
+            "versions": versions("stable-baselines3", "sbx-rl", "jax"),
+            "threads": threads,
             "conditions": {
                 "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
                 "load_average_at_the_end": [round(load, 1) for load in os.getloadavg()],
@@ -148,7 +172,7 @@ def main() -> None:
             "settings": {**SETTINGS, **NETWORKS[arguments.world]},
             "protocol": {
                 "timed": f"{steps} environment steps or the next whole rollout, after one rollout that is not timed",
-                "rounds": f"{arguments.rounds}, both sides built anew in each, in alternating order",
+                "rounds": f"{arguments.rounds}, all sides built anew in each, in alternating order",
             },
             "results": results,
         }

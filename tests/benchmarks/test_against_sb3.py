@@ -32,7 +32,7 @@ def test_both_sides_of_the_speed_comparison_run(num_envs: int, monkeypatch: pyte
 
 def test_both_sides_of_the_speed_comparison_of_ppo_run(monkeypatch: pytest.MonkeyPatch) -> None:
     speed = script("speed_ppo", monkeypatch)
-    for side in (speed.rlkit, speed.sb3):
+    for side in speed.libraries().values():
         assert 1 < side("cartpole", 2, 256, seed=0).clock < 1e6
 
 
