@@ -79,6 +79,19 @@ BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
             "hidden": (4,),
         },
     ),
+    "pseudo_count": (
+        "image",
+        {
+            "type": "pseudo_count",
+            "beta": 0.4,
+            "gain": 2.0,
+            "side": 5,
+            "levels": 4,
+            "features": 3,
+            "layers": 2,
+            "learning_rate": 0.01,
+        },
+    ),
     "paid": ("vector", {"beta": 0.4, "deviation": 0.3, "until": {"success": 0.3, "episodes": 3}}),
     "function": ("vector", {"features": {"type": "function", "function": f"{WORLD}:tenths"}}),
 }
