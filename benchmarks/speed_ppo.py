@@ -93,7 +93,7 @@ def rlkit(world: str, num_envs: int, steps: int, seed: int) -> Pace:
     agent = {"name": "ppo", **settings, "discount": SETTINGS["gamma"], **NETWORKS[world]}
     agent["reward_clip"] = WORLDS[world].reward_clip
     train = {"steps": warm_up + timed + num_envs, "num_envs": num_envs, "seed": seed, "sinks": [], "device": "cpu"}
-    train |= {"checkpoint_every": 0, "threads": WORLDS[world].threads}
+    train |= {"checkpoint_every": 0, "threads": torch.get_num_threads()}
     config = resolve("speed", {"env": WORLDS[world].env, "agent": agent, "train": train})
     with tempfile.TemporaryDirectory() as folder:
         session = assemble(config, lambda device: RunDirectory.create(Path(folder) / "run", config, {}))
@@ -142,9 +142,10 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int, nargs="+", default=[8, 64])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="timed environment steps per library and round")
+    parser.add_argument("--threads", type=int, help="threads of torch, in rlkit and Stable-Baselines3")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
-    threads = WORLDS[arguments.world].threads
+    threads = arguments.threads or WORLDS[arguments.world].threads
     torch.set_num_threads(threads)
     if threads == 1:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from string import ascii_uppercase
 
 import click
 from rich.table import Table
@@ -74,13 +75,16 @@ def probe(
     if not found:
         raise ConfigError("no label varies in these episodes; more --episodes or a larger --epsilon may help")
     where = f"{len(collected.episode):,} steps of {episodes} episodes, a third of them held out"
-    headings, rows = probing.table_of(found, trained[-1].env_steps)
+    (label, chance, *layers), rows = probing.table_of(found, trained[-1].env_steps)
     table = Table(title=f"accuracy of linear probes by layer, trained (untrained): {where}")
-    for heading in headings:
+    table.add_column(label, overflow="fold")
+    for heading in (chance, *ascii_uppercase[: len(layers)]):
         table.add_column(heading)
     for row in rows:
         table.add_row(*row)
     console.print(table)
+    for letter, layer in zip(ascii_uppercase, layers, strict=False):
+        console.print(f"{letter}: {layer}", markup=False)
     save(probe_picture(trained[-1], found), files)
     write_text(
         data, json.dumps({"run": str(run), "episodes": episodes, "probes": [asdict(each) for each in found]}) + "\n"

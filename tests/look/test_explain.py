@@ -21,6 +21,9 @@ from rlkit.config.load import resolve
 from rlkit.look.explain import Kept, _decisive, explain
 from rlkit.look.overlay import on_screen, overlaid
 from rlkit.look.playing import load_for_looking
+from rlkit.look.probe import decode, layers_of
+from rlkit.look.robustness import robustness
+from rlkit.look.samples import Samples
 from rlkit.runs.policy import LoadedPolicy
 from rlkit.types import ActorOutput, Mode, Observation
 
@@ -81,6 +84,28 @@ def test_a_policy_of_somebody_else_is_explained() -> None:
     assert len(found.moments) == found.returns[0]
     assert np.allclose(found.parts[0].maps, weights[found.parts[0].chosen])
     assert [moment.action for moment in found.moments] == found.parts[0].chosen.tolist()
+
+
+def test_a_policy_of_somebody_else_is_attacked_and_probed() -> None:
+    """The pole's angle and its speed decide: the attack moves these, and the layer's output says where the pole leans."""
+    loaded, policy = load_for_looking(ROOT / "pretrained" / "cartpole"), Linear()
+    with torch.no_grad():
+        policy.layer.weight.copy_(torch.tensor([[0.0] * 4, [0.0, 0.0, 1.0, 1.0]]))
+        policy.layer.bias.zero_()
+    other = LoadedPolicy(policy, loaded.spec, loaded.config, 0)
+    found = robustness(other, (0.0, 0.2), 2, 60, lambda done, total: None)
+    assert found.returns[0, 0].tolist() == [60.0, 60.0]
+    assert found.returns[1, 1].mean() < found.returns[2, 1].mean(), "PGD against noise of the same size"
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(300, 4)).astype(np.float32)
+    leans = (obs[:, 2] + obs[:, 3] > 0).astype(np.int64)
+    seen = Observation(obs, {}, np.zeros(300, np.bool_))
+    samples = Samples(seen, ({},), {"leans": leans, "drifts": (obs[:, 0] > 0).astype(np.int64)}, np.arange(300) // 10)
+    layers = layers_of(policy, samples)
+    assert list(layers) == ["input", "1 linear 2"]
+    read = decode(layers["1 linear 2"], samples, ["leans", "drifts"])
+    assert read["leans"][0] > 0.95
+    assert read["drifts"][0] < 0.65, "the layer has not got the position"
 
 
 def test_policies_without_a_network_and_missing_packages_are_one_line(

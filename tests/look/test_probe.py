@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+import rlkit
 from helpers.command import call
+from rlkit.config.load import resolve
 from rlkit.look.playing import load_for_looking
-from rlkit.look.probe import Decoded, classes, compact, decode, layers_of, probe, table_of
+from rlkit.look.probe import Decoded, classes, compact, decode, kept_policies, layers_of, probe, table_of
 from rlkit.look.samples import Samples, collect
 from rlkit.types import Observation
 
@@ -110,6 +113,39 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert (tmp_path / "p.png").stat().st_size < 100_000
     assert "there are: x, y, direction" in call(*words, "--label", "nothing").output.replace("\n", " ")
     assert "has no signals" in call("probe", ROOT / "pretrained" / "cartpole").output.replace("\n", " ")
+
+
+def test_the_checkpoints_of_a_run_beside_each_other(tmp_path: Path) -> None:
+    """Accuracies by training step, each of that checkpoint's own network; the table has the newest."""
+    sea = {"name": "gymnasium", "id": "rlkit/DeepSea-v0", "kwargs": {"size": 5}, "signals": "envs.deep_sea:state"}
+    agent = {"name": "dqn", "learning_starts": 20, "learning_rate": 0.01, "network": {"hidden": [4]}}
+    train = {"steps": 400, "checkpoint_every": 50, "keep_checkpoints": 9, "sinks": []}
+    tables = {"env": sea, "agent": agent, "train": train, "evaluation": {"final_episodes": 1}}
+    run = rlkit.train(resolve("sea", tables), run=tmp_path / "sea").path
+    assert kept_policies(run, 3) == ["50", "350", "last"]
+    words = ("probe", run, "--episodes", 12, "--samples", 60, "--checkpoints", 3, "--label", "column")
+    done = call(*words, "--out", tmp_path / "p.png", "--json", tmp_path / "p.json")
+    assert done.exit_code == 0, done.output
+    found = [Decoded(**each) for each in json.loads((tmp_path / "p.json").read_text())["probes"]]
+    trained = [each for each in found if each.network == "trained"]
+    assert {each.env_steps for each in trained} == {50, 350, 400}
+    policies = [load_for_looking(run, which) for which in ("50", "350", "last")]
+    samples = collect(policies[-1], 12, 0.2, 60, [each.policy for each in policies[:-1]])
+    for which, loaded in enumerate(policies):
+        for layer, features in layers_of(loaded.policy, samples, which).items():
+            accuracy = decode(features, samples, ["column"])["column"][0]
+            same = [each for each in trained if (each.env_steps, each.layer) == (loaded.env_steps, layer)]
+            assert [each.accuracy for each in same] == [accuracy]
+    with Image.open(tmp_path / "p.png") as by_step, Image.open(alone(run, tmp_path)) as one:
+        assert by_step.width > 1.5 * one.width, "a column by training step"
+
+
+def alone(run: Path, folder: Path) -> Path:
+    """The picture of the newest policy only."""
+    out = folder / "one.png"
+    words = ("--checkpoints", 1, "--episodes", 12, "--samples", 60, "--label", "column")
+    assert call("probe", run, *words, "--out", out, "--json", folder / "one.json").exit_code == 0
+    return out
 
 
 def test_too_few_episodes_are_refused(doorkey: tuple[Any, Samples]) -> None:
