@@ -87,7 +87,7 @@ def test_a_policy_of_somebody_else_is_explained() -> None:
 
 
 def test_a_policy_of_somebody_else_is_attacked_and_probed() -> None:
-    """The pole's angle and its speed decide: the attack moves these, and the layer's output says where the pole leans."""
+    """The pole's angle and its speed decide: the attack moves these, and the output says where it leans."""
     loaded, policy = load_for_looking(ROOT / "pretrained" / "cartpole"), Linear()
     with torch.no_grad():
         policy.layer.weight.copy_(torch.tensor([[0.0] * 4, [0.0, 0.0, 1.0, 1.0]]))
