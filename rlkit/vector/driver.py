@@ -30,7 +30,7 @@ class VectorEnvironments:
     spec: as returned by `describe`.
     restarts: how many crashes of environments, in all, are survived: the environment is made anew, and its episode is
         truncated at the observation before the crash, with reward 0. Each is a warning.
-    step_timeout: seconds after which a worker process that does not answer is an error; "sync" cannot notice.
+    step_timeout: seconds after which a worker process that does not answer has crashed; "sync" cannot notice.
 
     After a WorkerError only `close` may be called.
     """
@@ -105,8 +105,9 @@ class VectorEnvironments:
                 raise WorkerError(f"{text.rstrip()}\nThe environments crashed {self._crashes} times; env.restarts is "
                                   f"{self._restarts}")  # fmt: skip
             lines = text.strip().splitlines()
+            what = text if len(lines) == 1 else f"{lines[0].rstrip(':')}: {lines[-1]}"
             warnings.warn(
-                f"{lines[0].rstrip(':')}: {lines[-1]}; it is made anew (crash {self._crashes} of {self._restarts})",
+                f"{what}; it is made anew (crash {self._crashes} of {self._restarts})",
                 stacklevel=4,
             )
         return crashed

@@ -77,10 +77,17 @@ class SubEnv(Env):
 
     remake: whether an environment that raises in a step is made anew at its next reset. Its episode is truncated there,
     and `info` has the crash. A seeded reset that raises is tried once more, with a new environment.
+    lost: why the process of the environment before was lost; the first call has this crash.
     """
 
     def __init__(
-        self, index: int, make: EnvMaker, spec: EnvSpec, signals: SignalReader | None, remake: bool = False
+        self,
+        index: int,
+        make: EnvMaker,
+        spec: EnvSpec,
+        signals: SignalReader | None,
+        remake: bool = False,
+        lost: str | None = None,
     ) -> None:
         self.action_space = spaces.Discrete(spec.num_actions)
         self.observation_space = spec.observation_space
@@ -91,14 +98,16 @@ class SubEnv(Env):
         self._signals = signals
         self._signal_specs = spec.signals
         self._remake = remake
+        self._crash = {} if lost is None else {CRASH: lost}  # of the next call
         self._env: Env | None = None
         if signals is not None:
             signal_spaces = {name: _space_of(item) for name, item in spec.signals.items()}
             self.observation_space = spaces.Dict({OBS: spec.observation_space, **signal_spaces})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        crash, self._crash = self._crash, {}
         try:
-            return self._started(seed), {}
+            return self._started(seed), crash
         except BaseException as error:
             _raise_if_users(error)
             failure = self._failure(f"in reset with seed {seed}", error)
@@ -112,6 +121,9 @@ class SubEnv(Env):
             return self._blank(), self._failure(f"twice in reset with seed {seed}", error)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self._crash:
+            crash, self._crash = self._crash, {}
+            return self._blank(), 0.0, False, True, crash
         try:
             assert self._env is not None, "step before the first reset"
             answer = self._env.step(action_of(self._env.action_space, int(action)))
@@ -218,6 +230,7 @@ class EnvFactory:
     signals: SignalReader | None
     parent: int  # process id
     remake: bool = False
+    lost: str | None = None
 
     def __call__(self) -> SubEnv:
         if os.getpid() != self.parent:
@@ -226,4 +239,4 @@ class EnvFactory:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             end_with_parent()
-        return SubEnv(self.index, self.make, self.spec, self.signals, self.remake)
+        return SubEnv(self.index, self.make, self.spec, self.signals, self.remake, self.lost)

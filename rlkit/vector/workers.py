@@ -6,6 +6,8 @@ import atexit
 import signal
 import time
 import warnings
+from dataclasses import replace
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -21,83 +23,163 @@ SILENCE = 10.0  # seconds after which a silent worker is named
 CLOSE_TIMEOUT = 5.0  # seconds that workers have to end before they are killed
 
 
+class Line:
+    """The connection to a worker. Answers are fetched before Gymnasium reads them, so that a death is seen in between.
+
+    observations: where the observations of answers go, for a worker without shared memory.
+    """
+
+    def __init__(self, connection: Connection, index: int, observations: Any = None) -> None:
+        self._connection, self._index, self._observations = connection, index, observations
+        self._answers: list[Any] = []
+        self.command: tuple[str, Any] = ("", None)  # the newest one
+
+    def send(self, command: tuple[str, Any]) -> None:
+        """Does nothing if the worker has ended: `fetch` notices it."""
+        self.command = command
+        try:
+            self._connection.send(command)
+        except OSError:
+            return
+
+    def fetch(self, timeout: float) -> bool:
+        """Whether there is an answer within `timeout` seconds. Raises EOFError or OSError if the worker has ended."""
+        if not self._answers and self._connection.poll(timeout):
+            answer = self._connection.recv()
+            if (
+                self._observations is not None and answer[0][0] is not None
+            ):  # None: of a worker without an environment yet
+                self._write(answer[0][0])
+            self._answers.append(answer)
+        return bool(self._answers)
+
+    def _write(self, obs: Any) -> None:
+        if isinstance(obs, dict):
+            for name, value in obs.items():
+                self._observations[name][self._index] = value
+        else:
+            self._observations[self._index] = obs
+
+    def recv(self) -> Any:
+        return self._answers.pop()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _started(factories: list[EnvFactory], shared_memory: bool) -> AsyncVectorEnv:
+    # without shared memory a masked reset loses observations
+    return AsyncVectorEnv(factories, shared_memory=shared_memory, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def _silent(index: int, process: Any, waited: float) -> str:
+    return f"environment {index} has not answered for {waited:.3g} seconds (process {process.pid})"
+
+
 class Workers:
-    """AsyncVectorEnv with a process for each environment, and with waiting and closing that survive dead workers."""
+    """AsyncVectorEnv with a process for each environment, and with waiting and closing that survive dead workers.
+
+    If the factories remake environments that crash, a worker that dies or exceeds `step_timeout` is replaced by a new
+    process, and its environment has crashed.
+    """
 
     def __init__(self, factories: list[EnvFactory], step_timeout: float | None = None) -> None:
         """step_timeout: seconds that a reset or a step may take; None for no limit."""
-        self._step_timeout = step_timeout
-        # without shared memory a masked reset loses observations
-        self._vector = AsyncVectorEnv(factories, shared_memory=True, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+        self._factories, self._step_timeout = factories, step_timeout
+        self._vector = _started(factories, shared_memory=True)
+        self._lines = [Line(pipe, index) for index, pipe in enumerate(self._vector.parent_pipes)]
+        self._vector.parent_pipes = self._lines  # type: ignore[assignment]  # it sends and receives, no more
         # at exit, multiprocessing would send SIGTERM, which workers ignore, and wait for them; close before that
         atexit.register(self.close)
 
     def reset(self, seeds: list[int | None], options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
-        try:
-            self._vector.reset_async(seed=seeds, options=options)
-            self._wait()
-            return self._vector.reset_wait()
-        except (EOFError, OSError) as error:
-            raise self._death() from error
+        self._vector.reset_async(seed=seeds, options=options)
+        self._wait()
+        return self._vector.reset_wait()
 
     def send(self, action: NDArray[np.int64]) -> None:
-        try:
-            self._vector.step_async(action)
-        except OSError as error:
-            raise self._death() from error
+        self._vector.step_async(action)
 
     def receive(self) -> StepResult:
-        try:
-            self._wait()
-            return self._vector.step_wait()
-        except (EOFError, OSError) as error:
-            raise self._death() from error
+        self._wait()
+        return self._vector.step_wait()
 
     def _wait(self) -> None:
-        """Waits for every worker. Raises EOFError if one died without closing its pipe, WorkerError after the timeout.
+        """Waits for every worker, and replaces those that are lost. Raises WorkerError if that must not be.
 
         Warns once if a worker takes long, so that somebody who waits for the run knows which environment to look at.
         """
-        start, warned = time.monotonic(), False
-        for index, (pipe, process) in enumerate(zip(self._vector.parent_pipes, self._vector.processes, strict=True)):
-            while not pipe.poll(LIVENESS_PERIOD if self._step_timeout is None else min(1.0, self._step_timeout / 4)):
-                if not process.is_alive() and not pipe.poll(0):
-                    raise EOFError
+        start, warned, replaced = time.monotonic(), False, set()
+        for index, process in enumerate(list(self._vector.processes)):
+            period = LIVENESS_PERIOD if self._step_timeout is None else min(1.0, self._step_timeout / 4)
+            since = start
+            while (lost := self._lost(index, period, since)) is not None:
                 waited = time.monotonic() - start
-                silent = f"environment {index} has not answered for {waited:.3g} seconds (process {process.pid})"
-                if self._step_timeout is not None and waited > self._step_timeout:
-                    raise WorkerError(f"{silent}; env.step_timeout is {self._step_timeout:g}")
-                if waited > SILENCE and not warned:
+                if lost:
+                    if index in replaced or not self._may_replace(index):
+                        raise WorkerError(lost)
+                    replaced.add(index)
+                    self._replace(index, lost)
+                    since = time.monotonic()
+                elif waited > SILENCE and not warned:
                     warned = True
-                    warnings.warn(f"{silent}; env.step_timeout would end the run", stacklevel=3)
+                    end = "would make it a crash" if self._factories[index].remake else "would end the run"
+                    warnings.warn(f"{_silent(index, process, waited)}; env.step_timeout {end}", stacklevel=3)
 
-    def _death(self) -> WorkerError:
-        """Names the worker that died."""
-        deadline = time.monotonic() + CLOSE_TIMEOUT  # a pipe breaks shortly before its process ends
-        while time.monotonic() < deadline:
-            for index, process in enumerate(self._vector.processes):
-                if process.exitcode is not None:
-                    code = process.exitcode
-                    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-                    return WorkerError(f"environment {index}: its worker process died ({how})")
-            time.sleep(0.01)
-        return WorkerError("an environment's worker process closed its connection")
+    def _lost(self, index: int, period: float, since: float) -> str | None:
+        """None if the worker answers within `period` seconds; else why it is lost, or "" if it may still answer."""
+        process = self._vector.processes[index]
+        try:
+            if self._lines[index].fetch(period):
+                return None
+            if not process.is_alive() and not self._lines[index].fetch(0):
+                raise EOFError
+        except (EOFError, OSError):
+            return self._death(index)
+        waited = time.monotonic() - since
+        if self._step_timeout is None or waited <= self._step_timeout:
+            return ""
+        return f"{_silent(index, process, waited)}; env.step_timeout is {self._step_timeout:g}"
+
+    def _may_replace(self, index: int) -> bool:
+        """Whether the command can be given to a new worker: a reset needs a seed to be made again."""
+        name, data = self._lines[index].command
+        return self._factories[index].remake and (name != "reset" or data["seed"] is not None)
+
+    def _replace(self, index: int, why: str) -> None:
+        """Starts another worker, which answers the newest command with a crash."""
+        process, line = self._vector.processes[index], self._lines[index]
+        process.kill()
+        process.join()
+        line.close()
+        vector = _started([replace(self._factories[index], lost=why)], shared_memory=False)
+        vector.closed = True  # its process and connection are now those of this one
+        self._vector.processes[index], vector.processes[0].name = vector.processes[0], process.name
+        self._lines[index] = Line(vector.parent_pipes[0], index, self._vector.observations)
+        self._lines[index].send(line.command)
+
+    def _death(self, index: int) -> str:
+        """How the worker ended, or that it seems so: a pipe breaks shortly before its process ends."""
+        process = self._vector.processes[index]
+        process.join(CLOSE_TIMEOUT)
+        code = process.exitcode
+        if code is None:
+            return f"environment {index}: its worker process closed its connection"
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"environment {index}: its worker process died ({how})"
 
     def close(self) -> None:
         atexit.unregister(self.close)
         if self._vector.closed:
             return
-        for pipe in self._vector.parent_pipes:
-            try:
-                pipe.send(("close", None))
-            except OSError:
-                continue  # that worker has ended
+        for line in self._lines:
+            line.send(("close", None))
         deadline = time.monotonic() + CLOSE_TIMEOUT
         for process in self._vector.processes:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
                 process.join()
-        for pipe in self._vector.parent_pipes:
-            pipe.close()
+        for line in self._lines:
+            line.close()
         self._vector.closed = True

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +26,7 @@ from rlkit.types import ActorOutput, Mode, Observation
 from rlkit.vector.driver import VectorEnvironments
 from rlkit.vector.environment import describe
 
-ID = "Fragile-v0"
+ID, MORTAL = "Fragile-v0", "Mortal-v0"
 
 
 class Fragile(gym.Env):
@@ -56,6 +61,7 @@ def _registered() -> None:
     Fragile.open = 0
     if ID not in gym.registry:
         gym.register(ID, Fragile, max_episode_steps=25)
+        gym.register(MORTAL, Mortal, max_episode_steps=25, kwargs={"end": "exit", "by_chance": True})
 
 
 def fragile() -> gym.Env:
@@ -92,6 +98,93 @@ def test_the_episode_is_truncated_at_the_last_observation(mode: Any) -> None:
     assert Fragile.open == 0 or mode == "async"
 
 
+ENDS: dict[str, Any] = {
+    "exit": lambda: os._exit(3),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": lambda: time.sleep(60),
+}
+
+
+class Mortal(Fragile):
+    """Loses its process: with the action 1, or by chance where Fragile raises."""
+
+    def __init__(self, end: str, by_chance: bool = False) -> None:
+        super().__init__(at=None if by_chance else -1)
+        self.end = end
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict]:
+        if action == 1 and self.at is not None:
+            ENDS[self.end]()
+        try:
+            return super().step(action)
+        except RuntimeError:
+            ENDS[self.end]()
+            raise
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_lost_process_is_a_crash_of_its_environment_alone(end: str) -> None:
+    def mortal() -> gym.Env:
+        return Mortal(end)
+
+    spec, both, seeds = describe(mortal, 2), np.ones(2, np.bool_), np.array([1, 2])
+    limit = 1.0 if end == "hang" else None
+    environments = VectorEnvironments(mortal, spec, "async", step_timeout=limit, restarts=1)
+    alone = VectorEnvironments(mortal, spec)  # the same without the crash
+    how = {"exit": r"died \(exit code 3\)", "kill": r"died \(killed by SIGKILL\)", "hang": "not answered for 1"}[end]
+    try:
+        first = environments.reset(both, seeds)
+        alone.reset(both, seeds)
+        steps = []
+        for actions in ([0, 0], [1, 0]):
+            environments.send(np.array(actions))
+            alone.send(np.zeros(2, np.int64))
+            with nullcontext() if actions[0] == 0 else pytest.warns(UserWarning, match=f"environment 0.*{how}.*1 of 1"):
+                steps.append((environments.receive(), alone.receive()))
+        (before, _), (step, other) = steps
+        assert step.crashed is not None
+        assert step.crashed.tolist() == step.truncated.tolist() == [True, False]
+        assert np.array_equal(step.after.obs, [before.after.obs[0], other.after.obs[1]])
+        again = environments.reset(np.array([True, False]), np.array([1, -1]))
+        assert np.array_equal(again.obs[0], first.obs[0])
+        environments.send(np.array([1, 0]))
+        with pytest.raises(WorkerError, match=rf"environment 0.*{how}(.|\n)*crashed 2 times; env.restarts is 1"):
+            environments.receive()
+    finally:
+        environments.close()
+        alone.close()
+
+
+@pytest.mark.filterwarnings("ignore:environment")
+def test_a_process_lost_between_steps_is_noticed_at_the_next_call() -> None:
+    def mortal() -> gym.Env:
+        return Mortal("exit")
+
+    environments = VectorEnvironments(mortal, describe(mortal, 2), "async", restarts=9)
+    try:
+        first = environments.reset(np.ones(2, np.bool_), np.array([1, 2]))
+        _kill_worker(0)
+        assert np.array_equal(environments.reset(np.ones(2, np.bool_), np.array([1, 2])).obs, first.obs)
+        _kill_worker(1)
+        environments.reset(np.array([True, False]), np.array([3, -1]))  # the lost one is not reset
+        environments.send(np.zeros(2, np.int64))
+        step = environments.receive()
+        assert step.crashed is not None
+        assert step.crashed.tolist() == [False, True]
+        assert np.array_equal(step.after.obs[1], first.obs[1])
+        _kill_worker(0)
+        with pytest.raises(WorkerError, match=r"environment 0: its worker process died \(killed by SIGKILL\)"):
+            environments.reset(np.ones(2, np.bool_), np.array([-1, 2]))  # its generator is lost
+    finally:
+        environments.close()
+
+
+def _kill_worker(index: int) -> None:
+    workers = {each.name: each for each in multiprocessing.active_children()}
+    names = [name for name in workers if name.startswith("Worker<AsyncVectorEnv>")]
+    workers[sorted(names)[index]].kill()
+
+
 TABLES: dict[str, Any] = {
     "env": {"name": "gymnasium", "id": ID, "restarts": 1000},
     "agent": {"name": "dqn", "learning_starts": 20, "batch_size": 4, "network": {"hidden": [4]}},
@@ -100,10 +193,12 @@ TABLES: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("crash", ["raises", "exits"])
 @pytest.mark.filterwarnings("ignore:environment")
-def test_a_run_with_crashes_is_resumed_exactly(tmp_path: Path) -> None:
-    whole = rlkit.train(resolve("fragile", TABLES), run=tmp_path / "whole")
-    part = rlkit.train(resolve("fragile", override(TABLES, {"train.steps": 200})), run=tmp_path / "part")
+def test_a_run_with_crashes_is_resumed_exactly(crash: str, tmp_path: Path) -> None:
+    tables = TABLES if crash == "raises" else override(TABLES, {"env.id": MORTAL, "env.mode": "async"})
+    whole = rlkit.train(resolve("fragile", tables), run=tmp_path / "whole")
+    part = rlkit.train(resolve("fragile", override(tables, {"train.steps": 200})), run=tmp_path / "part")
     assert part.checkpoints.load(200, "tape")["restarts"] > 0
     part = rlkit.resume(part.path, 400)
     assert part.info()["approximate"] == []
