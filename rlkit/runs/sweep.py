@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from rlkit.config.explain import explain
+from rlkit.config.explain import explanations
 from rlkit.config.keys import flat
-from rlkit.config.model import Model
+from rlkit.config.model import Model, NestedError
 from rlkit.errors import ConfigError
 
 
@@ -41,12 +42,27 @@ class Range(Model):
         return float(f"{value:.4g}")  # four digits: the name of a group must determine the value
 
 
+def _values(value: Any) -> Any:
+    """A table as a range; lists stay."""
+    if not isinstance(value, Mapping):
+        if isinstance(value, list | Range):
+            return value
+        raise ValueError("give a table with low and high, or a list of choices")
+    try:
+        return Range.model_validate_json(json.dumps(dict(value), default=str))
+    except ValidationError as error:
+        raise NestedError(Range, error) from error
+
+
+Values: TypeAlias = Annotated[Range | list[Any], BeforeValidator(_values)]
+
+
 class RandomDraws(Model):
     """Number of draws, their seed, and the range or the choices of each key."""
 
     draws: int = Field(ge=1, le=10_000)
     seed: int = Field(default=0, ge=0)
-    keys: dict[str, Range | list[Any]]
+    keys: dict[str, Values]
 
 
 class SearchConfig(Model):
@@ -71,7 +87,7 @@ class SearchConfig(Model):
     prune_from: int | None = Field(
         default=None, ge=0, description="Environment steps before which no trial is stopped; default train.steps / 4."
     )
-    keys: dict[str, Range | list[Any]] = Field(min_length=1)
+    keys: dict[str, Values] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _complete(self) -> SearchConfig:
@@ -142,7 +158,7 @@ def load_sweep(path: Path) -> SweepConfig:
     try:
         return SweepConfig.model_validate(tables, strict=True)
     except ValidationError as error:
-        problems = [explain(dict(detail), SweepConfig) for detail in error.errors(include_url=False)]
+        problems = explanations(error, SweepConfig)
         raise ConfigError(f"{path}: " + "\n  ".join(problems)) from error
 
 

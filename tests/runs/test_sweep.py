@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from rlkit.errors import ConfigError
 from rlkit.runs.sweep import load_sweep
 
 
@@ -56,3 +58,18 @@ def test_a_key_called_low_outside_of_ranges_is_a_key(tmp_path: Path) -> None:
 def test_a_point_overrides_what_is_set_for_all(tmp_path: Path) -> None:
     text = 'config = "cartpole"\n[set]\nagent.double = false\ntrain.steps = 5\n[grid]\nagent.double = [true]\n'
     assert load_sweep(sweep(tmp_path, text)).settings() == [{"agent.double": True, "train.steps": 5}]
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ("{ low = 1e-2, high = 1e-5 }", "low 0.01 must be below high 1e-05"),
+        ("{ low = 1e-2 }", "high: missing"),
+        ("5", "give a table with low and high, or a list of choices, got 5"),
+    ],
+)
+def test_values_that_are_no_range_and_no_list_are_refused(values: str, problem: str, tmp_path: Path) -> None:
+    text = f'config = "a"\n[random]\ndraws = 3\n[random.keys]\nagent.learning_rate = {values}\n'
+    with pytest.raises(ConfigError, match=rf"random\.keys\.agent\.learning_rate.*{problem}") as refused:
+        load_sweep(sweep(tmp_path, text))
+    assert "\n" not in str(refused.value)
