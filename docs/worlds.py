@@ -45,6 +45,7 @@ class World:
     published: str = ""
 
 
+LONGER = " Bonus and horizon are those of KeyCorridorS5R3."
 WORLDS = (
     World("doorkey-8x8", "DoorKey-8x8", "Fetch the key, open the door, reach the goal.", "DEIR 0.12 million"),
     World(
@@ -80,14 +81,20 @@ WORLDS = (
         "keycorridor-s5r3",
         "KeyCorridorS5R3",
         "Six rooms of 3 x 3 cells. Its bonus is half that of KeyCorridorS4R3 (beta 0.002), and the "
-        "horizon longer: rollouts of 128 steps, and a discount of 0.995.",
+        "horizon longer: rollouts of 128 steps, and a discount of 0.995. These were the first settings tried. The run "
+        "that was not solved picked up the ball in one of its 256 final episodes.",
     ),
+    World("keycorridor-s6r3", "KeyCorridorS6R3", "Larger rooms, with the settings of KeyCorridorS5R3."),
     World("multiroom-n7-s8", "MultiRoom-N7-S8", "Seven rooms in a row, up to 8 x 8 cells large.", "RAPID 1.5 million"),
+    World("multiroom-n10-s10", "MultiRoom-N10-S10", "Ten rooms, up to 10 x 10 cells large." + LONGER),
+    World("multiroom-n12-s10", "MultiRoom-N12-S10", "Twelve rooms, up to 10 x 10 cells large." + LONGER),
     World("unlock", "Unlock", "Fetch the key and open the door."),
     World("blockedunlockpickup", "BlockedUnlockPickup", "Free the door, fetch the key, pick up the box behind it."),
     World("fourrooms", "FourRooms", "Find the goal in one of four rooms."),
     World("obstructedmaze-1dlh", "ObstructedMaze-1Dlh", "The key is hidden in a box; behind the door is the ball."),
-    World("obstructedmaze-2dlh", "ObstructedMaze-2Dlh", "The same with two doors and two boxes."),
+    World("obstructedmaze-1dlhb", "ObstructedMaze-1Dlhb", "The same with a ball in front of the door."),
+    World("obstructedmaze-2dl", "ObstructedMaze-2Dl", "Two doors, and keys that lie open." + LONGER),
+    World("obstructedmaze-2dlh", "ObstructedMaze-2Dlh", "Two doors and two boxes."),
 )
 
 
