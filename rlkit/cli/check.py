@@ -40,7 +40,12 @@ def check(config: str, settings: tuple[str, ...], thorough: bool) -> None:
     follows_seeds = seen.differs_at is None
     protocol = Evaluator(resolved, follows_seeds=follows_seeds).protocol(resolved.evaluation.final_episodes, "final")
     table = Table("what", escape(resolved.label), title_justify="left")
-    for key, value in {**rows, **seen.rows(), "time": _time(resolved), "protocol": _joined(protocol)}.items():
+    for key, value in {
+        **rows,
+        **seen.rows(),
+        "time": _time(resolved, seen.speed),
+        "protocol": _joined(protocol),
+    }.items():
         table.add_row(key, escape(value))
     console.print(table)
     console.print(resolved.to_toml(), markup=False)
@@ -55,15 +60,18 @@ def _joined(protocol: dict[str, str]) -> str:
     return "; ".join(f"{key}: {value}" for key, value in protocol.items())
 
 
-def _time(config: Config) -> str:
-    """What training costs on this machine; also finds what only a whole agent refuses."""
+def _time(config: Config, alone: float) -> str:
+    """What training costs on this machine; also finds what only a whole agent refuses.
+
+    alone: environment steps a second without learning.
+    """
     from rlkit.runs.cost import learning_speed
     from rlkit.runs.durations import duration
 
-    speed = learning_speed(config, MEASURED)
+    speed, steps = learning_speed(config, MEASURED), config.train.steps
     if speed is None:
-        return f"no update within {MEASURED:g} seconds: no estimate"
-    steps = config.train.steps
+        none = f"no update within {MEASURED:g} seconds"
+        return f"at least {duration(steps / alone)} for {steps:,} steps; {none}" if alone else f"{none}: no estimate"
     return f"about {duration(steps / speed)} for {steps:,} steps, at {speed:,.0f} a second with learning"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -21,12 +22,13 @@ SYNONYMS = {
     "entry_point": "register", "env_kwargs": "kwargs", "total_steps": "steps", "n_eval_episodes": "episodes",
 }  # fmt: skip
 """Names that other libraries use → ours."""
+MODEL = re.compile(r"[A-Z]\w*Config")  # pydantic names the table of a union that it tried
 
 
 def explanations(error: ValidationError, root: type[BaseModel], at: tuple[str, ...] = ()) -> list[str]:
     """One line for each of pydantic's errors, including those of nested tables; `at`: the table that `root` is of."""
     lines = []
-    for detail in error.errors(include_url=False):
+    for detail in _of_tables(error.errors(include_url=False)):
         inner = detail.get("ctx", {}).get("error")
         if isinstance(inner, NestedError):
             lines += explanations(inner.error, inner.model, (*at, *map(str, detail["loc"])))
@@ -35,9 +37,24 @@ def explanations(error: ValidationError, root: type[BaseModel], at: tuple[str, .
     return lines
 
 
+def _of_tables(details: Sequence[Any]) -> list[Any]:
+    """Without pydantic's "not a string" for a table that may be a string too: what is wrong in the table is said."""
+    places = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if not (
+            isinstance(detail["input"], dict)
+            and detail["loc"][-1:] == ("str",)
+            and any(place[:-1] != detail["loc"][:-1] and place[: len(detail["loc"]) - 1] == detail["loc"][:-1]
+                    for place in places)
+        )
+    ]  # fmt: skip
+
+
 def explain(detail: Mapping[str, Any], root: type[BaseModel], at: tuple[str, ...] = ()) -> str:
     """One line for one of pydantic's errors: the dotted key, what is wrong, what is allowed."""
-    location = [str(part) for part in detail["loc"]]
+    location = [str(part) for part in detail["loc"] if not MODEL.fullmatch(str(part))]
     key = ".".join([*at, *location])
     if detail["type"] == "extra_forbidden":
         allowed = _fields_at(root, location[:-1])
@@ -47,6 +64,8 @@ def explain(detail: Mapping[str, Any], root: type[BaseModel], at: tuple[str, ...
         models = _models_at(root, location)
         needed = [name for model in models for name, field in model.model_fields.items() if field.is_required()]
         return f"{key}: missing" + (f"; it needs {', '.join(f'{key}.{name}' for name in needed)}" if needed else "")
+    if detail["type"] in ("list_type", "tuple_type") and isinstance(detail["input"], str | int | float):
+        return f"{key}: must be a list, as in {location[-1]} = {json.dumps([detail['input']])}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     got = f", got {json.dumps(detail['input'], default=str)[:80]}"
     return f"{key}: {message}{got}" if key else f"{message}{got}"

@@ -98,6 +98,11 @@ class Trial:
         pairs = zip(self.first.checks, self.second.checks, strict=False)
         return next((number for number, (a, b) in enumerate(pairs, start=1) if a != b), None)
 
+    @property
+    def speed(self) -> float:
+        """Environment steps a second without learning; 0 if no step was made."""
+        return self.first.steps / max(self.first.seconds, 1e-9)
+
     def rows(self) -> dict[str, str]:
         """For the table of `rlkit check`."""
         play, rewards = self.first, np.array(self.first.rewards)
@@ -112,7 +117,7 @@ class Trial:
             ended = f"{len(play.lengths)}: {play.terminated} terminated, {play.truncated} truncated"
             lengths = f", {min(play.lengths)} to {max(play.lengths)} steps" if play.lengths else ""
             rows["episode ends"] = ended + lengths
-            rows["speed"] = f"{play.steps / max(play.seconds, 1e-9):,.0f} environment steps a second, without learning"
+            rows["speed"] = f"{self.speed:,.0f} environment steps a second, without learning"
         same = "equal seeds gave equal episodes: resuming is exact"
         rows["seeds"] = same if self.differs_at is None else f"equal seeds differ at step {self.differs_at}"
         return rows

@@ -67,13 +67,15 @@ def test_an_override_without_key_or_value_is_refused(text: str) -> None:
         ("agent.name", "no_such:thing", ["agent.name", "no_such"]),
         ("agent.name", "rlkit.types:Nothing", ["agent.name", "Nothing"]),
         ("env.name", "gymnasum", ["env.name", "did you mean gymnasium"]),
+        ("env.register", "ale_py", ['env.register: must be a list, as in register = ["ale_py"]']),
+        ("env.wrappers", [{"kwargs": {}}], ["c: env.wrappers.0.path: missing"]),
     ],
 )
 def test_a_mistake_is_named_with_what_would_be_right(key: str, value: object, words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        resolve("config.toml", override(SMALL, {key: value}))
+        resolve("c", override(SMALL, {key: value}))
     message = str(caught.value)
-    assert message.startswith("config.toml: ")
+    assert message.startswith("c: ")
     for word in words:
         assert word in message, message
 
