@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.config.model import PluginConfig
+from rlkit.errors import ResetCrash
 from rlkit.types import EnvSpec, Observation, Purpose, RawStep
 
 C = TypeVar("C", bound=PluginConfig)
@@ -27,7 +29,8 @@ class Environments(Protocol):
         """Begins an episode in the environments of `mask` (N,); the others do not change.
 
         `seeds` (N,): -1 keeps an environment's random generator; any other value erases all its history. Returns the
-        observation of all N rows, `first` = mask; rows outside the mask repeat their latest observation.
+        observation of all N rows, `first` = mask; rows outside the mask repeat their latest observation. Raises
+        WorkerError if an environment failed, and ResetCrash if it was made anew and only needs a seed.
         """
 
     def send(self, action: NDArray[np.int64]) -> None:
@@ -38,6 +41,20 @@ class Environments(Protocol):
 
     def close(self) -> None:
         """Ends worker processes; may be called twice and after a failure."""
+
+
+def reset(
+    environments: Environments,
+    mask: NDArray[np.bool_],
+    seeds: NDArray[np.int64],
+    new_seeds: Callable[[NDArray[np.bool_]], NDArray[np.int64]],
+) -> Observation:
+    """Resets as `Environments.reset`; environments that crash without a seed are reset with one of `new_seeds`."""
+    try:
+        return environments.reset(mask, seeds)
+    except ResetCrash as crash:
+        observation = environments.reset(crash.crashed, new_seeds(crash.crashed))
+        return replace(observation, first=mask.copy())
 
 
 class EnvPlugin(Protocol[C]):

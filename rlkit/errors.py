@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class RlkitError(Exception):
     """An error that the user can correct: the message says what is wrong, where, and what would be right."""
@@ -29,3 +32,11 @@ class RunError(ConfigError):
 
 class WorkerError(RlkitError):
     """An environment failed while it ran; the message names the environment and carries its traceback."""
+
+
+class ResetCrash(WorkerError):
+    """A reset without a seed crashed. Resetting `crashed` (N,) with seeds continues the run."""
+
+    def __init__(self, message: str, crashed: NDArray[np.bool_]) -> None:
+        super().__init__(message)
+        self.crashed = crashed

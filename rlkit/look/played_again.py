@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.config.tables import Config
-from rlkit.environments import Environments
+from rlkit.environments import Environments, reset
 from rlkit.errors import RunError
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.pieces import parsed
@@ -133,7 +133,8 @@ def play_back(
         observation = raw.after
         active = [part if part is not None and part.end > row else None for part in active]
         if step.ended.any():
-            observation = environments.reset(step.ended, np.full(num_envs, -1, np.int64))
+            unseeded = np.full(num_envs, -1, np.int64)  # only those without a part may crash
+            observation = reset(environments, step.ended, unseeded, lambda _: np.zeros(num_envs, np.int64))
 
 
 def _begun(

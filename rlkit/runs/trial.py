@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from rlkit import plugins
 from rlkit.config.tables import Config
-from rlkit.environments import Environments
+from rlkit.environments import Environments, reset
 from rlkit.errors import RlkitError, SpecError, WorkerError
 from rlkit.exploration.action_mask import allowed_actions, random_allowed
 from rlkit.nn.config import NetworkConfig
@@ -240,7 +240,8 @@ def _play(environments: Environments, actions: NDArray[np.int64], seconds: float
         observation = step.after
         if play.add(step, length):
             # an environment that was made anew after a crash has no generator that goes on
-            observation = environments.reset(ONCE, np.array([-1 if step.crashed is None else SEED]))
+            seed = np.array([-1 if step.crashed is None else SEED])
+            observation = reset(environments, ONCE, seed, lambda _: np.array([SEED]))
             play.see(observation)
             length = 0
     play.seconds = time.perf_counter() - began

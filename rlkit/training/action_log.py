@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlkit.environments import Environments
+from rlkit.environments import Environments, reset
 from rlkit.errors import RunError
 from rlkit.seeding import Streams
 from rlkit.training.parts import Notable, Part, prune
@@ -94,12 +94,21 @@ class ActionLog:
         crashed = ended & (self._start == self._length)
         seeds[crashed] = self.seeds()[crashed] if crashed.any() else -1
         due = ended & ~crashed & (self._length - self._start >= self._reseed_after)
-        if due.any():
-            for env in np.flatnonzero(due):
-                self._close(int(env))
-                self._restart(int(env))
-                seeds[env] = self._seed(int(env))
-            self._drop_rows()
+        return np.where(due, self._new_seeds(due), seeds) if due.any() else seeds
+
+    def seeds_after_crash(self, crashed: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(N,) new seeds for the environments that crashed in a reset without one; -1: another environment."""
+        self.restarts += int(crashed.sum())
+        return self._new_seeds(crashed)
+
+    def _new_seeds(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(N,) a new seed for each environment of `mask`, whose part ends here; -1 elsewhere."""
+        seeds = np.full(len(mask), -1, dtype=np.int64)
+        for env in np.flatnonzero(mask):
+            self._close(int(env))
+            self._restart(int(env))
+            seeds[env] = self._seed(int(env))
+        self._drop_rows()
         return seeds
 
     def add_reset(self, observation: Observation, mask: NDArray[np.bool_]) -> None:
@@ -194,7 +203,7 @@ class ActionLog:
             if mask.any():
                 for env in np.flatnonzero(begins):
                     check.reset(int(env))
-                observation = environments.reset(mask, np.where(begins, seeds, -1))
+                observation = reset(environments, mask, np.where(begins, seeds, -1), lambda _: seeds)
                 check.add_observation(observation.obs, np.flatnonzero(mask))
             on_row(row + 1)
         return observation, np.array(check.value) != np.array(self._hash.value)

@@ -64,6 +64,9 @@ class EpisodeSeeds:
             self._episode[env] += 1
         return seeds
 
+    def seeds_after_crash(self, crashed: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return self.seeds_after(crashed)
+
     def add_reset(self, observation: Observation, mask: NDArray[np.bool_]) -> None:
         pass
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlkit.agent import Policy
-from rlkit.environments import Environments
+from rlkit.environments import Environments, reset
 from rlkit.errors import RlkitError, WorkerError
 from rlkit.exploration.action_mask import require_choice
 from rlkit.training.action_log import ActionLog
@@ -22,6 +22,7 @@ class Recorder(Protocol):
 
     def first_seeds(self) -> NDArray[np.int64]: ...
     def seeds_after(self, ended: NDArray[np.bool_]) -> NDArray[np.int64]: ...
+    def seeds_after_crash(self, crashed: NDArray[np.bool_]) -> NDArray[np.int64]: ...
     def add_reset(self, observation: Observation, mask: NDArray[np.bool_]) -> None: ...
     def add_step(self, action: NDArray[np.int64], step: RawStep) -> None: ...
 
@@ -101,7 +102,8 @@ class Rollout:
     def reset_ended(self) -> None:
         """Begins a new episode in the environments whose episode ended in the latest step."""
         if np.count_nonzero(self._ended):  # takes a quarter of the time of any()
-            observation = self._environments.reset(self._ended, self._recorder.seeds_after(self._ended))
+            seeds = self._recorder.seeds_after(self._ended)
+            observation = reset(self._environments, self._ended, seeds, self._recorder.seeds_after_crash)
             require_finite(observation)
             self._recorder.add_reset(observation, self._ended)
             self._observation = self._with_last(observation)

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from rlkit.errors import WorkerError
+from rlkit.errors import ResetCrash, WorkerError
 from rlkit.types import EnvSpec, Observation, RawStep
 from rlkit.vector.environment import OBS, EnvMaker, SignalReader, describe
 from rlkit.vector.serial import Backend, Serial
@@ -29,10 +29,11 @@ class VectorEnvironments:
         `send`. Results are the same.
     spec: as returned by `describe`.
     restarts: how many crashes of environments, in all, are survived: the environment is made anew, and its episode is
-        truncated at the observation before the crash, with reward 0. Each is a warning.
+        truncated at the observation before the crash, with reward 0; a reset without a seed raises ResetCrash. Each is
+        a warning.
     step_timeout: seconds after which a worker process that does not answer has crashed; "sync" cannot notice.
 
-    After a WorkerError only `close` may be called.
+    After a WorkerError other than ResetCrash, only `close` may be called.
     """
 
     def __init__(
@@ -69,8 +70,12 @@ class VectorEnvironments:
         self._started = True
         batch, infos = self._vector.reset(wanted, options)
         _raise_failure(infos)
-        self._crashed(infos)
-        return self._kept(self._observation(batch, mask.copy()))
+        observation, crashed = self._kept(self._observation(batch, mask.copy())), self._crashed(infos)
+        if crashed is not None and (crashed & mask & (seeds < 0)).any():
+            lost = crashed & mask & (seeds < 0)
+            index = int(np.flatnonzero(lost)[0])
+            raise ResetCrash(f"{infos[CRASH][index].rstrip()}\nIt is made anew; its next reset needs a seed", lost)
+        return observation
 
     def send(self, action: NDArray[np.int64]) -> None:
         self._vector.send(action)

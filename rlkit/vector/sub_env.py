@@ -76,7 +76,8 @@ class SubEnv(Env):
     The environment is made at the first reset, because Gymnasium makes one more `SubEnv` to read the spaces.
 
     remake: whether an environment that raises in a step is made anew at its next reset. Its episode is truncated there,
-    and `info` has the crash. A seeded reset that raises is tried once more, with a new environment.
+    and `info` has the crash. A seeded reset that raises is tried once more, with a new environment; one without a
+    seed is not, since its state is lost: it returns zeros and the crash, and the next reset must have a seed.
     lost: why the process of the environment before was lost; the first call has this crash.
     """
 
@@ -106,14 +107,18 @@ class SubEnv(Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         crash, self._crash = self._crash, {}
+        if crash and seed is None:
+            return self._blank(), crash
         try:
             return self._started(seed), crash
         except BaseException as error:
             _raise_if_users(error)
             failure = self._failure(f"in reset with seed {seed}", error)
-            if not self._may_remake(error) or seed is None:  # without a seed the reset could not be made again
+            if not self._may_remake(error):
                 return self._blank(), failure
         self._drop()
+        if seed is None:
+            return self._blank(), {CRASH: failure[FAILURE]}
         try:
             return self._started(seed), {CRASH: failure[FAILURE]}
         except BaseException as error:

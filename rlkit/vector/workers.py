@@ -116,7 +116,7 @@ class Workers:
             while (lost := self._lost(index, period, since)) is not None:
                 waited = time.monotonic() - start
                 if lost:
-                    if index in replaced or not self._may_replace(index):
+                    if index in replaced or not self._factories[index].remake:
                         raise WorkerError(lost)
                     replaced.add(index)
                     self._replace(index, lost)
@@ -140,11 +140,6 @@ class Workers:
         if self._step_timeout is None or waited <= self._step_timeout:
             return ""
         return f"{_silent(index, process, waited)}; env.step_timeout is {self._step_timeout:g}"
-
-    def _may_replace(self, index: int) -> bool:
-        """Whether the command can be given to a new worker: a reset needs a seed to be made again."""
-        name, data = self._lines[index].command
-        return self._factories[index].remake and (name != "reset" or data["seed"] is not None)
 
     def _replace(self, index: int, why: str) -> None:
         """Starts another worker, which answers the newest command with a crash."""

@@ -16,7 +16,8 @@ import pytest
 
 import rlkit
 from rlkit.config.load import override, resolve
-from rlkit.errors import WorkerError
+from rlkit.environments import reset
+from rlkit.errors import ResetCrash, WorkerError
 from rlkit.look.played_again import logged_parts, play_back
 from rlkit.metrics.line_log import read_rows
 from rlkit.seeding import Streams
@@ -30,19 +31,23 @@ ID, MORTAL = "Fragile-v0", "Mortal-v0"
 
 
 class Fragile(gym.Env):
-    """Each step crashes with a small probability, drawn from its own generator; resets too if `starts`."""
+    """Each step crashes with a small probability, drawn from its own generator.
+
+    A reset of a used environment crashes if `starts`, one without a seed with the probability `resets`.
+    """
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = gym.spaces.Discrete(2)
     open = 0
 
-    def __init__(self, at: int | None = None, starts: bool = False) -> None:
-        self.at, self.starts, self.steps = at, starts, 0
+    def __init__(self, at: int | None = None, starts: bool = False, resets: float = 0.0) -> None:
+        self.at, self.starts, self.steps, self.resets = at, starts, 0, resets
         Fragile.open += 1
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+        chance = 1.0 if seed is not None else self.np_random.random()
         super().reset(seed=seed)
-        if self.starts and self.steps:
+        if chance < self.resets or (self.starts and self.steps):
             raise OSError("the simulator does not answer")
         return self.np_random.normal(size=2).astype(np.float32), {}
 
@@ -108,9 +113,16 @@ ENDS: dict[str, Any] = {
 class Mortal(Fragile):
     """Loses its process: with the action 1, or by chance where Fragile raises."""
 
-    def __init__(self, end: str, by_chance: bool = False) -> None:
-        super().__init__(at=None if by_chance else -1)
+    def __init__(self, end: str, by_chance: bool = False, resets: float = 0.0) -> None:
+        super().__init__(at=None if by_chance else -1, resets=resets)
         self.end = end
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
+        try:
+            return super().reset(seed=seed)
+        except OSError:
+            ENDS[self.end]()
+            raise
 
     def step(self, action: int) -> tuple[Any, float, bool, bool, dict]:
         if action == 1 and self.at is not None:
@@ -173,8 +185,10 @@ def test_a_process_lost_between_steps_is_noticed_at_the_next_call() -> None:
         assert step.crashed.tolist() == [False, True]
         assert np.array_equal(step.after.obs[1], first.obs[1])
         _kill_worker(0)
-        with pytest.raises(WorkerError, match=r"environment 0: its worker process died \(killed by SIGKILL\)"):
+        with pytest.raises(ResetCrash, match=r"environment 0: its worker process died \(killed by SIGKILL\)") as lost:
             environments.reset(np.ones(2, np.bool_), np.array([-1, 2]))  # its generator is lost
+        assert lost.value.crashed.tolist() == [True, False]
+        assert np.array_equal(environments.reset(lost.value.crashed, np.array([1, -1])).obs[0], first.obs[0])
     finally:
         environments.close()
 
@@ -196,7 +210,9 @@ TABLES: dict[str, Any] = {
 @pytest.mark.parametrize("crash", ["raises", "exits"])
 @pytest.mark.filterwarnings("ignore:environment")
 def test_a_run_with_crashes_is_resumed_exactly(crash: str, tmp_path: Path) -> None:
-    tables = TABLES if crash == "raises" else override(TABLES, {"env.id": MORTAL, "env.mode": "async"})
+    tables = override(TABLES, {"env.kwargs.resets": 0.4})
+    if crash == "exits":
+        tables = override(tables, {"env.id": MORTAL, "env.mode": "async"})
     whole = rlkit.train(resolve("fragile", tables), run=tmp_path / "whole")
     part = rlkit.train(resolve("fragile", override(tables, {"train.steps": 200})), run=tmp_path / "part")
     assert part.checkpoints.load(200, "tape")["restarts"] > 0
@@ -212,10 +228,10 @@ def test_a_run_with_crashes_is_resumed_exactly(crash: str, tmp_path: Path) -> No
 
 @pytest.mark.filterwarnings("ignore:environment")
 def test_playing_the_log_back_never_meets_a_crash(tmp_path: Path) -> None:
-    config = resolve("fragile", TABLES)
+    config = resolve("fragile", override(TABLES, {"env.kwargs.resets": 0.4}))
     run = rlkit.train(config, run=tmp_path / "run")
     environments = VectorEnvironments(
-        lambda: gym.make(ID, disable_env_checker=True), describe(fragile, 2), restarts=1000
+        lambda: gym.make(ID, resets=0.4, disable_env_checker=True), describe(fragile, 2), restarts=1000
     )
     crashed_in_part = []
     receive = environments.receive
@@ -238,7 +254,7 @@ def test_playing_the_log_back_never_meets_a_crash(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:environment")
-def test_a_seeded_reset_that_crashes_is_tried_once_more() -> None:
+def test_a_reset_that_crashes_is_tried_once_more() -> None:
     def make() -> gym.Env:
         return gym.make(ID, at=9, starts=True, max_episode_steps=5, disable_env_checker=True)
 
@@ -248,8 +264,10 @@ def test_a_seeded_reset_that_crashes_is_tried_once_more() -> None:
         first = environments.reset(everyone, np.array([4]))
         environments.send(np.array([0]))
         environments.receive()
-        if restarts and seed == 4:
-            assert np.array_equal(environments.reset(everyone, np.array([seed])).obs, first.obs)
+        if restarts:
+            new = reset(environments, everyone, np.array([seed]), lambda _: np.array([4]))
+            assert np.array_equal(new.obs, first.obs)
+            assert new.first.tolist() == [True]
         else:
             with pytest.raises(WorkerError, match="does not answer"):
                 environments.reset(everyone, np.array([seed]))
