@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     )
     from rlkit.vector.driver import VectorEnvironments
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 _NAMES = {
     "rlkit.agent": (
