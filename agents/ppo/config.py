@@ -53,6 +53,12 @@ class BonusValueConfig(Model):
 class PPOConfig(PluginConfig, RolloutConfig):
     """Proximal policy optimisation. The defaults suit small environments; the README lists the papers' values."""
 
+    epochs: int = Field(
+        10,
+        ge=1,
+        description="Passes over each rollout (Schulman et al. 2017: 10; Atari: 3). Many use data longer, but move the "
+        "network far from the one that acted.",
+    )
     learning_rate: float = Field(
         3e-4, gt=0.0, description="Step size of the optimizer (Schulman et al. 2017: 3e-4; Atari: 2.5e-4)."
     )

@@ -261,7 +261,7 @@ def test_normalised_weights_are_initialised_from_the_first_rollout(rollouts: lis
     line, steps = Line(line_spec("vector")), 60
     network = {"hidden": (16,), "normalisation": "weight", "weight_norm": {"initial_batch": 2 * steps}}
     network["input"] = "standardise"
-    agent = ppo(line.spec, rollout_steps=steps, learning_rate=1e-9, network=network)
+    agent = ppo(line.spec, rollout_steps=steps, epochs=4, learning_rate=1e-9, network=network)
     rng, seen = np.random.default_rng(0), []
     for _ in range(steps + 1):
         observation = line.observe()
