@@ -72,7 +72,8 @@ test-docs: docs
 
 results: $(STAMP)
 	$(BIN)/python docs/worlds.py
-	$(BIN)/python docs/redraw.py README.md docs
+	$(BIN)/python docs/gallery.py
+	$(BIN)/python docs/redraw.py README.md docs agents
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

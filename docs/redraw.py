@@ -1,9 +1,10 @@
 """Regenerates the tables and pictures of Markdown documents from result files. `make results` runs this script.
 
-    python docs/redraw.py README.md docs
+    python docs/redraw.py README.md docs agents
 
 Two comments mark a table in a document; the first is the command that generates it. One comment marks a picture. Paths
-are relative to the root of the repository and can contain wildcards. "brief:" leaves the scores only.
+are relative to the root of the repository and can contain wildcards. "brief:" leaves the scores only, in one table; of
+several environments, each must have one group.
 
     <!-- rlkit compare docs/results/data/cartpole -->
     <!-- end -->
@@ -65,13 +66,27 @@ def table(text: str, *, brief: bool = False) -> str:
     tables = compare(groups, options["against"], full=bool(options["full"]))  # type: ignore[arg-type]
     if brief:
         tables = [_brief(each) for each in tables if BRIEF[1] in each.columns and "normalised" not in each.title]
-    return "\n\n".join(f"**{each.title}**\n\n{each.markdown()}" for each in tables) + "\n"
+        tables = [_joined(tables)] if len(tables) > 1 else tables
+    return "\n\n".join(f"**{each.title}**\n\n{each.markdown()}".removeprefix("****\n\n") for each in tables) + "\n"
 
 
 def _brief(table: Table) -> Table:
     kept = [number for number, column in enumerate(table.columns) if column in BRIEF]
     rows = [tuple(row[number] for number in kept) for row in table.rows]
     return Table(table.title, tuple(table.columns[number] for number in kept), rows)
+
+
+def _joined(tables: list[Table]) -> Table:
+    """One table, a row for each environment; a cell is empty where an environment's table lacks the column."""
+    columns = [name for name in BRIEF[1:] if any(name in each.columns for each in tables)]
+    rows = [
+        (each.title, *(dict(zip(each.columns, row, strict=True)).get(name, "") for name in columns))
+        for each in tables
+        for row in each.rows
+    ]
+    if len(rows) > len(tables):
+        raise SystemExit(f"brief: {', '.join(each.title for each in tables)}: more than one group each")
+    return Table("", ("environment", *columns), rows)
 
 
 def picture(text: str) -> tuple[Picture, list[Path]]:

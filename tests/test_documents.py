@@ -314,9 +314,11 @@ def test_the_gallery_has_every_policy_and_small_files() -> None:
         assert f"rlkit play {run.name}\n" in text
         assert f"(images/gallery/{run.name}.gif)" in text, "record it with docs/gallery.py"
         assert (ROOT / "docs" / "images" / "gallery" / f"{run.name}.gif").stat().st_size <= 1_000_000
+        assert f"<!-- policy: {run.name} -->\n" in text
         sizes[run.name] = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
     assert max(sizes.values()) <= 3_000_000
     assert sum(sizes.values()) <= 20_000_000
+    assert load_script(ROOT / "docs" / "gallery.py").page(text) == text, "run `make results`"
 
 
 def test_the_site_shows_every_page() -> None:
