@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import signal
+import sys
 import time
 import warnings
 from dataclasses import replace
@@ -68,8 +69,15 @@ class Line:
 
 
 def _started(factories: list[EnvFactory], shared_memory: bool) -> AsyncVectorEnv:
-    # without shared memory a masked reset loses observations
-    return AsyncVectorEnv(factories, shared_memory=shared_memory, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+    # without shared memory a masked reset loses observations; a process that uses CUDA must not fork
+    torch = sys.modules.get("torch")
+    return AsyncVectorEnv(
+        factories,
+        shared_memory=shared_memory,
+        copy=False,
+        context="spawn" if torch is not None and torch.cuda.is_initialized() else None,
+        autoreset_mode=AutoresetMode.DISABLED,
+    )
 
 
 def _silent(index: int, process: Any, waited: float) -> str:
