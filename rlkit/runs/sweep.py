@@ -151,7 +151,7 @@ def load_sweep(path: Path) -> SweepConfig:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     for name in ("set", "grid"):
         if isinstance(tables.get(name), dict):
-            tables[name] = flat(tables[name])
+            tables[name] = flat(tables[name], is_value=lambda table: not table)  # {} removes what a base has
     for name in ("random", "search"):
         if isinstance(tables.get(name), dict) and isinstance(tables[name].get("keys"), dict):
             tables[name]["keys"] = flat(tables[name]["keys"], is_value=is_range)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlkit.config.load import load
 from rlkit.errors import ConfigError
 from rlkit.runs.sweep import load_sweep
 
@@ -58,6 +59,13 @@ def test_a_key_called_low_outside_of_ranges_is_a_key(tmp_path: Path) -> None:
 def test_a_point_overrides_what_is_set_for_all(tmp_path: Path) -> None:
     text = 'config = "cartpole"\n[set]\nagent.double = false\ntrain.steps = 5\n[grid]\nagent.double = [true]\n'
     assert load_sweep(sweep(tmp_path, text)).settings() == [{"agent.double": True, "train.steps": 5}]
+
+
+def test_an_empty_table_replaces_that_of_the_base(tmp_path: Path) -> None:
+    text = 'config = "memory/chain"\n[set]\nenv.kwargs = {}\ntrain.steps = 9\n[grid]\nagent.learning_rate = [1e-3]\n'
+    (values,) = load_sweep(sweep(tmp_path, text)).settings()
+    assert values == {"env.kwargs": {}, "train.steps": 9, "agent.learning_rate": 1e-3}
+    assert load("memory/chain", {"env.id": "CartPole-v1", **values}).env.kwargs == {}
 
 
 @pytest.mark.parametrize(
