@@ -28,6 +28,9 @@ NEEDED = {
     BONUSES: (),
 }
 
+AGENT = ("initial_state", "act", "load_policy_state", "updates", "observe", "learn", "gauges", "state_dict",
+         "load_state_dict")  # what rlkit.Agent has  # fmt: skip
+
 
 def installed(group: str) -> dict[str, EntryPoint]:
     """Name → entry point of a group, sorted by name. Imports nothing."""
@@ -127,3 +130,9 @@ def _checked(group: str, name: str, plugin: Any) -> Any:
     if isinstance(plugin, type) and NEEDED[group]:
         raise ConfigError(f"{name!r} is a class; name an instance of it, as in plugin = {plugin.__name__}()")
     return plugin
+
+
+def check_agent_parts(agent: object, name: str) -> None:
+    """Raises ConfigError if an agent lacks an attribute of `rlkit.Agent`."""
+    if missing := [attribute for attribute in AGENT if not hasattr(agent, attribute)]:
+        raise ConfigError(f'agent "{name}": {type(agent).__name__} lacks {", ".join(missing)} (see rlkit.Agent)')

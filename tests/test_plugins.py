@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from envs.gymnasium import plugin as gymnasium
-from rlkit import plugins
+from rlkit import plugins, train
 from rlkit.errors import ConfigError
 from rlkit.testing import check_agent, check_env
 
@@ -133,3 +133,20 @@ def test_what_is_no_plug_in_is_refused(name: str, words: str, package: Path, mon
     (package / "half_written.py").write_text("def plugin(:\n")
     with pytest.raises(ConfigError, match=words):
         plugins.load(plugins.AGENTS, name)
+
+
+def test_an_agent_that_lacks_a_part_is_refused_in_one_line(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    whole = (package / "my_agent.py").read_text()
+    (tmp_path / "lacking.py").write_text(re.sub(r"    updates = 0.*\n", "", whole).replace("def gauges", "def gauge"))
+    config = '[env]\nname = "gymnasium"\nid = "FrozenLake-v1"\n[agent]\nname = "lacking:plugin"\n'
+    (tmp_path / "lacking.toml").write_text(config + "[train]\nsteps = 100\n")
+    agent = plugins.load(plugins.AGENTS, "lacking:plugin")
+    lake = gymnasium.config(name="gymnasium", id="FrozenLake-v1")
+    with pytest.raises(AssertionError, match=r'agent "lacking:plugin": QTable lacks updates, gauges \(see rlkit.Agent'):
+        check_agent(agent, agent.config(name="lacking:plugin"), gymnasium, lake)
+    with pytest.raises(ConfigError, match=r"^agent \"lacking:plugin\": QTable lacks updates, gauges \(see rlkit.Agent"):
+        train(tmp_path / "lacking.toml", run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -87,6 +87,7 @@ def make_agent(config: Config, environments: Environments, device: torch.device)
     context = AgentContext(streams.child("agent"), device)
     with naming_memory(f'agent "{config.agent.name}"'):
         agent: Agent = plugin.agent(config.agent, environments.spec, context)
+    plugins.check_agent_parts(agent, config.agent.name)
     return agent
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from rlkit import plugins
 from rlkit.agent import Agent, AgentContext, AgentPlugin, HasPacing, Policy
 from rlkit.environments import Environments, EnvPlugin
 from rlkit.seeding import Streams
@@ -163,6 +164,7 @@ class Case:
         spec = spec or self.spec
         streams = Streams(ROOT)
         agent = self.plugin.agent(self.config, spec, AgentContext(streams.child("agent"), torch.device("cpu")))
+        plugins.check_agent_parts(agent, self.config.name)
         return Runner(agent, streams.generator("act"), agent.initial_state(spec.num_envs))
 
     def trained(self) -> Runner:
