@@ -75,7 +75,7 @@ def test_the_configs_of_all_committed_results_are_understood() -> None:
 
 
 # configs that are newer than the default input
-WITHOUT_RESULTS = ("classic/",)
+WITHOUT_RESULTS = ("classic/", "memory/chain-dqn")
 
 
 @pytest.mark.parametrize("name", [name for name in packaged() if not name.startswith(WITHOUT_RESULTS)])
