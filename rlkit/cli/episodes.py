@@ -41,9 +41,11 @@ def episodes(run: Path, last: int, data: Path | None, play: str | None, video: P
     config = opened.config()
     with counting("steps played again") as progress:
         found = list_episodes(opened, config, progress)
-    table = Table(title=f"the last {min(last, len(found.episodes))} of {len(found.episodes):,} training episodes")
-    for name in ("number", "ended at", "return", "length", "intrinsic", "codes", "environment", "seed"):
-        table.add_column(name, justify="right")
+    table = Table(
+        title=f"the last {min(last, len(found.episodes))} of {len(found.episodes):,} training episodes", pad_edge=False
+    )
+    for name in ("number", "ended at", "return", "length", "intrinsic", "codes", "env", "seed"):
+        table.add_column(name, justify="right", no_wrap=True)
     first = max(0, len(found.episodes) - last)
     for number, each in enumerate(found.episodes[first:], first):
         intrinsic = "-" if each.intrinsic is None else f"{each.intrinsic:.3g}"

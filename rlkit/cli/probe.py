@@ -76,8 +76,8 @@ def probe(
         raise ConfigError("no label varies in these episodes; more --episodes or a larger --epsilon may help")
     where = f"{len(collected.episode):,} steps of {episodes} episodes, a third of them held out"
     (label, chance, *layers), rows = probing.table_of(found, trained[-1].env_steps)
-    table = Table(title=f"accuracy of linear probes by layer, trained (untrained): {where}")
-    table.add_column(label, overflow="fold")
+    table = Table(title=f"accuracy of linear probes by layer, trained (untrained): {where}", pad_edge=False)
+    table.add_column(label, no_wrap=True)
     for heading in (chance, *ascii_uppercase[: len(layers)]):
         table.add_column(heading)
     for row in rows:
