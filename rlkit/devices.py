@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,21 @@ def choose_device(name: str) -> torch.device:
     if missing[device.type]:
         raise ConfigError(f"train.device: torch finds no {name!r} on this machine; use 'auto' or 'cpu' (--device cpu)")
     return device
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def crowded(threads: int, jobs: int) -> Iterator[str]:
+    """A note if `jobs` runs at a time of `threads` threads each need more cores than there are."""
+    if threads * jobs > cores():
+        runs = "" if jobs == 1 else f" of each of {jobs} runs (--jobs)"
+        yield (
+            f"{threads} thread{'s' if threads > 1 else ''} (train.threads){runs}, but {cores()} cores: threads that "
+            "share cores wait for each other, which can take several times as long"
+        )
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,11 +22,6 @@ class Interrupted(RlkitError):
         self.exit_code = 128 + number
 
 
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_all(jobs: Sequence[Job], limit: int | None, on: str | None = None, memory: float = 2.0) -> None:
     """Runs all jobs and shows their comparison; limit: runs at a time, by default as many as there are cores.
 
@@ -35,6 +29,7 @@ def run_all(jobs: Sequence[Job], limit: int | None, on: str | None = None, memor
 
     Raises ConfigError before anything starts, Interrupted after a signal, RlkitError where runs failed.
     """
+    from rlkit.devices import cores, crowded
     from rlkit.runs.cluster.executors import executor_for
     from rlkit.runs.launcher import plan
     from rlkit.runs.runner import Runner
@@ -45,7 +40,11 @@ def run_all(jobs: Sequence[Job], limit: int | None, on: str | None = None, memor
     console.print(f"{len(jobs)} run{'s' if len(jobs) > 1 else ''}: {counted}")
     for note in found.notes:
         say(note)
-    here = max(1, cores() // max(job.config.train.threads for job in jobs))
+    threads = max(job.config.train.threads for job in jobs)
+    here = max(1, cores() // threads)
+    if on is None:
+        for note in crowded(threads, min(limit or here, len(jobs))):
+            say(note)
     executor = executor_for(on, limit, here, memory)
     with Display("runs", len(jobs), len(found.finished)) as display:
         outcome = Runner(executor, display.show).run(found)

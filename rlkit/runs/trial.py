@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from rlkit import plugins
 from rlkit.config.tables import Config
+from rlkit.devices import crowded
 from rlkit.environments import Environments, reset
 from rlkit.errors import RlkitError, SpecError, WorkerError
 from rlkit.exploration.action_mask import allowed_actions, random_allowed
@@ -134,7 +135,7 @@ class Trial:
 
     def notes(self, config: Config) -> list[str]:
         """What may be wrong."""
-        found = list(late_starts(config.agent, config.train.steps))
+        found = [*late_starts(config.agent, config.train.steps), *crowded(config.train.threads, 1)]
         if self.differs_at is not None:
             found.append(
                 f"equal seeds gave different episodes (at step {self.differs_at}): the environment does not follow the "
