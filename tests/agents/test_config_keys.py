@@ -91,6 +91,7 @@ ALTERNATIVES: dict[str, list[Any]] = {
     "hash.bits": [9],
     "counts.type": ["exact"],
     "counts.primes": [(3, 7)],
+    "counts.limit": [1],
     "meta.bonus.count_of": ["successor"],
     "optimism.scale": [3.0],
     "optimism.exponent": [2.0],

@@ -49,7 +49,13 @@ BONUSES: dict[str, tuple[str, dict[str, Any]]] = {
     "bytes": ("number", {"features": {"type": "bytes", "bytes": BYTES, "source": "memory"}}),
     "episodic": (
         "number",
-        {"beta": 0.4, "count_of": "successor", "episodic": "first", "anneal": {"steps": 50, "end": 0.1}},
+        {
+            "beta": 0.4,
+            "count_of": "successor",
+            "episodic": "first",
+            "anneal": {"steps": 50, "end": 0.1},
+            "counts": {"primes": (3, 5)},  # of the sketch that a limit leads to
+        },
     ),
     "noveld": (
         "image",

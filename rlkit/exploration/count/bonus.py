@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlkit.exploration.adjustment import Adjustment
 from rlkit.exploration.bonus import Actor, Bonus
-from rlkit.exploration.count.counts import SketchCounts
+from rlkit.exploration.count.counts import LimitedCounts, SketchCounts
 from rlkit.exploration.count.episodic import EpisodeCounts, episodic_factor
 from rlkit.exploration.count.optimism import CountOptimism
 from rlkit.exploration.count.tables import CountTable
@@ -235,8 +235,8 @@ class CountBonus(Bonus):
             readings["explore/beta"] = self.beta
         if states.distinct:  # not in the warm-up: TensorBoard refuses an empty histogram
             readings["explore/counts"] = Histogram(counts.values())
-        if isinstance(counts, SketchCounts):
-            readings["explore/table_load"] = counts.load()
+        if isinstance(counts, SketchCounts | LimitedCounts) and (load := counts.load()) is not None:
+            readings["explore/table_load"] = load
         return readings
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
 import numpy as np
@@ -84,16 +85,20 @@ class ExactCounts:
         return self._counts[rows].reshape(*digest.shape, self._width)
 
     def merge(self, other: ExactCounts) -> None:
-        digests = np.fromiter(other._row, np.int64, len(other._row))
-        self._counts_of(digests, other._counts[1 : len(digests) + 1])
+        self._counts_of(*other.entries())
 
     def _counts_of(self, digests: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
         rows = self._rows_of(digests)  # may move the table
         self._counts[rows] += counts
 
-    def state_dict(self) -> State:
+    def entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The digests (K,) and their counts (K, C)."""
         size = len(self._row)
-        return {"digest": np.fromiter(self._row, np.int64, size), "count": self._counts[1 : size + 1]}
+        return np.fromiter(self._row, np.int64, size), self._counts[1 : size + 1]
+
+    def state_dict(self) -> State:
+        digest, count = self.entries()
+        return {"digest": digest, "count": count}
 
     def load_state_dict(self, state: State) -> None:
         self._row = {}
@@ -139,6 +144,18 @@ class SketchCounts:
         codes, times = _code(digest, column), np.ones(len(digest), np.int64)
         if len(codes) > 1:
             codes, times = np.unique_counts(codes)
+        self._raise(codes, times)
+
+    def take(self, table: ExactCounts) -> None:
+        """Adds the counts of an exact table."""
+        digest, count = table.entries()
+        for column in range(self._columns):
+            known = count[:, column] > 0
+            codes = _code(digest[known], np.full(int(known.sum()), column))
+            self._raise(codes, count[known, column])
+
+    def _raise(self, codes: NDArray[np.uint64], times: NDArray[np.int64]) -> None:
+        """Counts different codes (K,), each so many times."""
         where = self._where(codes)  # (K, tables)
         before = self._cells[where].min(1)  # (K,)
         self._distinct += int(np.count_nonzero(before == 0))
@@ -162,6 +179,63 @@ class SketchCounts:
     def load_state_dict(self, state: State) -> None:
         self._cells[:] = state["cells"]
         self._distinct = int(state["distinct"])
+
+
+class LimitedCounts:
+    """An exact table that becomes a sketch, with a warning, once it holds more than `limit` distinct digests."""
+
+    def __init__(self, limit: int, columns: int, sketch: Callable[[], SketchCounts]) -> None:
+        """sketch: makes an empty one."""
+        self._limit = limit
+        self._columns = columns
+        self._sketch = sketch
+        self._table: ExactCounts | SketchCounts = ExactCounts(columns)
+
+    @property
+    def distinct(self) -> int:
+        return self._table.distinct
+
+    def load(self) -> float | None:
+        """The fraction of the sketch's cells in use; None before there is one."""
+        return self._table.load() if isinstance(self._table, SketchCounts) else None
+
+    def values(self) -> NDArray[np.int64]:
+        return self._table.values()
+
+    def add(self, digest: NDArray[np.int64], column: NDArray[np.int64]) -> None:
+        self._table.add(digest, column)
+        if isinstance(self._table, ExactCounts) and self._table.distinct > self._limit:
+            warnings.warn(
+                f"more than {self._limit:,} distinct codes (bonus.counts.limit): from here on a sketch keeps the "
+                "counts, which may be too high for codes that share all their cells with others",
+                stacklevel=2,
+            )
+            self._move()
+
+    def _move(self) -> SketchCounts:
+        """The sketch, with all counts so far."""
+        if isinstance(self._table, ExactCounts):
+            table, self._table = self._table, self._sketch()
+            self._table.take(table)
+        return self._table
+
+    def look_up(self, digest: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._table.look_up(digest)
+
+    def merge(self, other: LimitedCounts) -> None:
+        if isinstance(other._table, SketchCounts):
+            self._move().merge(other._table)
+        elif isinstance(self._table, SketchCounts):
+            self._table.take(other._table)
+        else:
+            self._table.merge(other._table)
+
+    def state_dict(self) -> State:
+        return {"sketch": isinstance(self._table, SketchCounts), "table": self._table.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        self._table = self._sketch() if state["sketch"] else ExactCounts(self._columns)
+        self._table.load_state_dict(state["table"])
 
 
 def _code(digest: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rlkit.config.model import Model
-from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, SketchCounts
+from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, LimitedCounts, SketchCounts
 from rlkit.exploration.count.feature_config import FeaturesConfig, VectorConfig
 from rlkit.exploration.count.hashing import ExactHash, Hash, SimHash
 
@@ -45,6 +46,12 @@ class CountsConfig(Model):
         "exact",
         description="exact: about 160 bytes for each distinct code; sketch: fixed memory, never underestimates.",
     )
+    limit: int | None = Field(
+        None,
+        ge=1,
+        description="Of exact: most distinct codes. With more, a sketch takes over all counts, and a warning says so. "
+        "Left out: as many as fit into memory, more are an error.",
+    )
     primes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         PRIMES,
         min_length=1,
@@ -55,10 +62,17 @@ class CountsConfig(Model):
         False, description="Raise only the smallest cells of a sketch, which overestimates less."
     )
 
+    @model_validator(mode="after")
+    def _limits_a_table(self) -> Self:
+        if self.limit is not None and self.type == "sketch":
+            raise ValueError('limit is of type = "exact": a sketch has a fixed size; leave it out')
+        return self
+
     def build(self, columns: int) -> Counts:
-        if self.type == "exact":
-            return ExactCounts(columns)
-        return SketchCounts(columns, self.primes, conservative=self.conservative)
+        sketch = partial(SketchCounts, columns, self.primes, conservative=self.conservative)
+        if self.type == "sketch":
+            return sketch()
+        return ExactCounts(columns) if self.limit is None else LimitedCounts(self.limit, columns, sketch)
 
 
 class OptimismConfig(Model):

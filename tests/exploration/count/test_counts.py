@@ -1,6 +1,7 @@
 """Count tables against a Counter."""
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from rlkit import memory
 from rlkit.errors import CapacityError
-from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, SketchCounts
+from rlkit.exploration.count.counts import PRIMES, Counts, ExactCounts, LimitedCounts, SketchCounts
 
 SMALL = (7, 11, 13)  # so small that everything collides
 CODES = [-(2**63), -1, 0, 1, 2**62, 7, 14, 21, 77, 1001]  # the last ones share cells of SMALL
@@ -64,6 +65,38 @@ def test_an_exact_table_that_outgrows_the_memory_is_refused(monkeypatch: pytest.
     monkeypatch.setattr(memory, "available_memory", lambda device: 10_000)
     with pytest.raises(CapacityError, match=r"counting 130 codes exactly .*sketch"):
         table.add(np.arange(64), np.zeros(64, np.int64))
+
+
+@pytest.mark.parametrize("conservative", [False, True])
+def test_a_table_beyond_its_limit_becomes_a_sketch_of_the_same_counts(conservative: bool) -> None:
+    def limited() -> LimitedCounts:
+        return LimitedCounts(5, 2, partial(SketchCounts, 2, (101, 103), conservative=conservative))
+
+    digest, column = np.array([1, 1, 2, 3, 4, 5]), np.array([0, 0, 1, 0, 1, 1])
+    table, plain = limited(), ExactCounts(2)
+    for each in (table, plain):
+        each.add(digest, column)
+    assert (table.load(), table.distinct) == (None, 5)
+    few = limited()
+    few.merge(table)
+    assert few.load() is None
+    with pytest.warns(UserWarning, match=r"more than 5 distinct codes \(bonus.counts.limit\): .* a sketch"):
+        table.add(np.array([6, 1]), np.array([0, 0]))
+    plain.add(np.array([6, 1]), np.array([0, 0]))
+    table.add(digest, column)  # no second warning, which would be an error
+    plain.add(digest, column)
+    every = np.arange(8)
+    np.testing.assert_array_equal(table.look_up(every), plain.look_up(every))
+    assert table.load() == 12 / 204
+    loaded = limited()
+    loaded.load_state_dict(table.state_dict())
+    np.testing.assert_array_equal(loaded.look_up(every), plain.look_up(every))
+    sums = plain.look_up(every) + few.look_up(every)
+    for one, other in ((few, table), (loaded, few)):  # an exact table and a sketch, two sketches
+        before = one.look_up(every)
+        one.merge(other)
+        np.testing.assert_array_equal(one.look_up(every), before + other.look_up(every))
+        assert one is not few or (one.look_up(every) == sums).all()
 
 
 @settings(max_examples=100)
