@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +19,7 @@ from agents.ppo import PPOAgent, plugin
 from agents.ppo.learner import PPOLearner
 from envs.gymnasium import plugin as gymnasium
 from helpers.line_world import Line, line_spec, live
+from helpers.obvious_counts import ObviousCounts
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
 from rlkit.learning.background import Background
@@ -218,43 +218,44 @@ def test_the_divergence_stops_the_epochs(limit: float | None, epochs: int) -> No
     assert agent.updates == epochs
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     shown=st.sampled_from(["number", "vector"]),
     hashing=st.sampled_from(["exact", "simhash"]),
     timing=st.sampled_from(["sample", "insert"]),
+    episodic=st.sampled_from(["none", "first", "count"]),
+    table=st.sampled_from(["exact", "sketch"]),
 )
-def test_each_step_is_counted_once_and_paid(seed: int, shown: str, hashing: str, timing: str) -> None:
+def test_each_step_is_counted_once_and_paid(
+    seed: int, shown: str, hashing: str, timing: str, episodic: str, table: str
+) -> None:
     """With a discount of 0, returns are rewards, clipped and then with the bonus, by counts of all steps so far.
 
-    SimHash begins when the first rollout has given the mean of the features; its bonuses are then rewritten.
+    SimHash begins when the first rollout has given the mean of the features; its bonuses are then rewritten. The sketch
+    is so large that no codes share its cells.
     """
     line = Line(line_spec(shown))
     bits = {"bits": 256} if hashing == "simhash" else {}
     bonus = {"beta": 0.5, "hash": {"type": hashing, **bits}, "timing": timing, "count_of": "successor"}
+    bonus |= {"episodic": episodic, "counts": {"type": table}}
     agent = ppo(line.spec, seed, rollout_steps=5, discount=0.0, reward_clip=0.5, bonus=bonus, network={"hidden": (4,)})
-    rng, counts, rollout = np.random.default_rng(seed), Counter[bytes](), []
+    rng, counts = np.random.default_rng(seed), ObviousCounts(2, 0.5, episodic, clip=0.5)
     with pytest.MonkeyPatch.context() as patch:
         seen = watched(patch)
-        for turn in range(15):
+        for turn in range(30):
             observation = line.observe()
             output = agent.act(observation, {}, rng, Mode.EXPLORE)
             step = line.step(observation, output.action, output.extras)
-            counts.update(row.tobytes() for row in (*observation.obs[observation.first], *step.after.obs))
-            paid = [0.5 / np.sqrt(counts[row.tobytes()]) for row in step.after.obs]
-            rollout.append((step.reward.clip(-0.5, 0.5), step.after.obs, paid))
+            counts.add(observation, step)
             agent.observe(step)
             agent.learn()
             if turn % 5 == 4:
-                now = timing == "sample" or (hashing == "simhash" and turn == 4)
-                expected = [
-                    reward + ([0.5 / np.sqrt(counts[row.tobytes()]) for row in after] if now else paid)
-                    for reward, after, paid in rollout
-                ]
-                np.testing.assert_allclose(seen[-1][1].returns[:, 0], np.concatenate(expected), rtol=1e-5)
-                rollout = []
-    assert sorted(counts.values()) == sorted(agent.bonus.visits.states.values())  # type: ignore[attr-defined]
+                expected = counts.rewards(now=timing == "sample" or (hashing == "simhash" and turn == 4))
+                np.testing.assert_allclose(seen[-1][1].returns[:, 0], expected, rtol=1e-5)
+    if table == "exact":
+        visits = agent.bonus.visits.states.values()  # type: ignore[attr-defined]
+        assert sorted(counts.lifelong.values()) == sorted(visits)
 
 
 def test_normalised_weights_are_initialised_from_the_first_rollout(rollouts: list[Rollout]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from agents.pqn import PQNAgent, plugin
 from agents.pqn.learner import PQNLearner, Samples
 from envs.gymnasium import plugin as gymnasium
 from helpers.line_world import Line, line_spec, live
+from helpers.obvious_counts import ObviousCounts
 from helpers.tables import see, step, with_values
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
@@ -165,7 +165,8 @@ def test_actions_that_are_not_allowed_are_neither_taken_nor_valued(rollouts: lis
 
 @pytest.mark.parametrize("hashing", ["exact", "simhash"])
 @pytest.mark.parametrize("timing", ["sample", "insert"])
-def test_each_step_is_counted_once_and_paid(hashing: str, timing: str, rollouts: list[Samples]) -> None:
+@pytest.mark.parametrize("episodic", ["none", "first", "count"])
+def test_each_step_is_counted_once_and_paid(hashing: str, timing: str, episodic: str, rollouts: list[Samples]) -> None:
     """With a discount of 0, targets are rewards, clipped and then with the bonus, by counts of all steps so far.
 
     SimHash begins when the first rollout has given the mean of the features; its bonuses are then rewritten.
@@ -173,25 +174,19 @@ def test_each_step_is_counted_once_and_paid(hashing: str, timing: str, rollouts:
     line = Line(line_spec("vector"))
     bits = {"bits": 256} if hashing == "simhash" else {}
     bonus = {"beta": 0.5, "hash": {"type": hashing, **bits}, "timing": timing, "count_of": "successor"}
+    bonus["episodic"] = episodic
     agent = pqn(line.spec, rollout_steps=5, discount=0.0, reward_clip=0.5, bonus=bonus, network={"hidden": (4,)})
-    rng, counts, rollout = np.random.default_rng(0), Counter[bytes](), []
-    for turn in range(15):
+    rng, counts = np.random.default_rng(0), ObviousCounts(2, 0.5, episodic, clip=0.5)
+    for turn in range(30):
         observation = line.observe()
         output = agent.act(observation, {}, rng, Mode.EXPLORE)
         done = line.step(observation, output.action, output.extras)
-        counts.update(row.tobytes() for row in (*observation.obs[observation.first], *done.after.obs))
-        paid = [0.5 / np.sqrt(counts[row.tobytes()]) for row in done.after.obs]
-        rollout.append((done.reward.clip(-0.5, 0.5), done.after.obs, paid))
+        counts.add(observation, done)
         agent.observe(done)
         agent.learn()
         if turn % 5 == 4:
-            now = timing == "sample" or (hashing == "simhash" and turn == 4)
-            expected = [
-                reward + ([0.5 / np.sqrt(counts[row.tobytes()]) for row in after] if now else paid)
-                for reward, after, paid in rollout
-            ]
-            np.testing.assert_allclose(rollouts[-1].target, np.concatenate(expected), rtol=1e-5)
-            rollout = []
+            expected = counts.rewards(now=timing == "sample" or (hashing == "simhash" and turn == 4))
+            np.testing.assert_allclose(rollouts[-1].target, expected, rtol=1e-5)
 
 
 def test_the_gradient_is_that_of_half_the_squared_error() -> None:
