@@ -1,9 +1,12 @@
-"""Trains Stable-Baselines3's DQN on MinAtar, for the comparison in docs/results/engine.md.
+"""Trains Stable-Baselines3's DQN or PPO on MinAtar, for the comparisons in docs/results/engine.md and ppo.md.
 
     python benchmarks/sb3_minatar.py --game breakout --seed 0 --out docs/results/data/minatar-breakout/sb3-seed0.json
+    python benchmarks/sb3_minatar.py --agent ppo --game asterix --seed 0 --out \
+        docs/results/data/minatar-asterix-ppo/sb3-seed0.json
 
-A run trains for 300,000 steps and then plays 100 greedy episodes with the final parameters. It writes one JSON file. If
-the file exists, it does nothing, so a list of runs can be repeated after an interruption.
+DQN trains for 300,000 steps and then plays 100 greedy episodes with the final parameters; PPO trains for a million and
+draws its actions. A run writes one JSON file. If the file exists, it does nothing, so a list of runs can be repeated
+after an interruption.
 """
 
 import argparse
@@ -16,22 +19,31 @@ import gymnasium as gym
 import numpy as np
 import torch
 from minatar.gym import register_envs
-from stable_baselines3 import DQN
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor, nn
 
 from rlkit.files import write_text
 from rlkit.runs.directory import machine, today, versions
 
-GAMES = {"breakout": "MinAtar/Breakout-v1", "space_invaders": "MinAtar/SpaceInvaders-v1"}
+GAMES = {
+    "asterix": "MinAtar/Asterix-v1",
+    "breakout": "MinAtar/Breakout-v1",
+    "freeway": "MinAtar/Freeway-v1",
+    "seaquest": "MinAtar/Seaquest-v1",
+    "space_invaders": "MinAtar/SpaceInvaders-v1",
+}
 MAX_EPISODE_STEPS = 5_000  # MinAtar sets no limit
-ENV_STEPS = 300_000
+ENV_STEPS = {"dqn": 300_000, "ppo": 1_000_000}
 CURVE_EVERY = 10_000
 EVAL_EPISODES = 100
+NETWORK = "conv 16 of 3x3 stride 1, ReLU, linear 128, ReLU, linear"
 
-SETTINGS: dict[str, Any] = {
+DQN_SETTINGS: dict[str, Any] = {
     "learning_rate": 2.5e-4,
     "adam_eps": 1e-8,
     "loss": "Huber, slope 1",
@@ -46,8 +58,24 @@ SETTINGS: dict[str, Any] = {
     "epsilon": [1.0, 0.05],
     "epsilon_env_steps": 100_000,
     "num_envs": 1,
-    "network": "conv 16 of 3x3 stride 1, ReLU, linear 128, ReLU, linear",
+    "network": NETWORK,
 }
+PPO_SETTINGS: dict[str, Any] = {
+    "learning_rate": "1e-3, falling linearly to 0",
+    "adam_eps": 1e-5,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
+    "n_steps": 128,
+    "batch_size": 256,
+    "n_epochs": 4,
+    "clip_range": 0.2,
+    "ent_coef": 0.01,
+    "vf_coef": 0.25,  # of the squared error; rlkit weights half of it by 0.5
+    "max_grad_norm": 0.5,
+    "num_envs": 16,
+    "network": NETWORK,
+}
+SETTINGS = {"dqn": DQN_SETTINGS, "ppo": PPO_SETTINGS}
 
 
 class MinAtarFeatures(BaseFeaturesExtractor):
@@ -79,7 +107,7 @@ class TrainingCurve(BaseCallback):
 
     def _on_step(self) -> bool:
         self._returns.extend(info["episode"]["r"] for info in self.locals["infos"] if "episode" in info)
-        if self.num_timesteps % CURVE_EVERY == 0:
+        if self.num_timesteps % CURVE_EVERY < self.training_env.num_envs:
             mean = round(float(np.mean(self._returns)), 3) if self._returns else None
             self.points.append({"env_steps": self.num_timesteps, "mean_training_return": mean})
             self._returns.clear()
@@ -90,33 +118,55 @@ def make_env(game: str) -> gym.Env[Any, Any]:
     return gym.make(GAMES[game], max_episode_steps=MAX_EPISODE_STEPS)
 
 
-def make_agent(env: gym.Env[Any, Any], seed: int) -> DQN:
+def make_dqn(game: str, seed: int) -> DQN:
+    settings = DQN_SETTINGS
     return DQN(
         "MlpPolicy",
-        env,
-        learning_rate=SETTINGS["learning_rate"],
-        buffer_size=SETTINGS["buffer_size"],
-        learning_starts=SETTINGS["learning_starts"],
-        batch_size=SETTINGS["batch_size"],
+        Monitor(make_env(game)),
+        learning_rate=settings["learning_rate"],
+        buffer_size=settings["buffer_size"],
+        learning_starts=settings["learning_starts"],
+        batch_size=settings["batch_size"],
         tau=1.0,
-        gamma=SETTINGS["gamma"],
-        train_freq=SETTINGS["train_freq"],
-        gradient_steps=SETTINGS["gradient_steps"],
-        target_update_interval=SETTINGS["target_update_every_env_steps"],
-        exploration_fraction=SETTINGS["epsilon_env_steps"] / ENV_STEPS,
-        exploration_initial_eps=SETTINGS["epsilon"][0],
-        exploration_final_eps=SETTINGS["epsilon"][1],
-        max_grad_norm=SETTINGS["max_grad_norm"],
-        policy_kwargs={
-            "features_extractor_class": MinAtarFeatures,
-            "net_arch": [],
-            "optimizer_class": torch.optim.Adam,
-            "optimizer_kwargs": {"eps": SETTINGS["adam_eps"]},
-        },
+        gamma=settings["gamma"],
+        train_freq=settings["train_freq"],
+        gradient_steps=settings["gradient_steps"],
+        target_update_interval=settings["target_update_every_env_steps"],
+        exploration_fraction=settings["epsilon_env_steps"] / ENV_STEPS["dqn"],
+        exploration_initial_eps=settings["epsilon"][0],
+        exploration_final_eps=settings["epsilon"][1],
+        max_grad_norm=settings["max_grad_norm"],
+        policy_kwargs=policy_kwargs(settings["adam_eps"]),
         seed=seed,
         device="cpu",
         verbose=0,
     )
+
+
+def make_ppo(game: str, seed: int) -> PPO:
+    settings = PPO_SETTINGS
+    envs = DummyVecEnv([lambda: Monitor(make_env(game))] * settings["num_envs"])
+    same = ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef")
+    return PPO(
+        "MlpPolicy",
+        envs,
+        learning_rate=lambda remaining: 1e-3 * remaining,
+        max_grad_norm=settings["max_grad_norm"],
+        policy_kwargs=policy_kwargs(settings["adam_eps"]),
+        seed=seed,
+        device="cpu",
+        verbose=0,
+        **{key: settings[key] for key in same},
+    )
+
+
+def policy_kwargs(eps: float) -> dict[str, Any]:
+    return {
+        "features_extractor_class": MinAtarFeatures,
+        "net_arch": [],
+        "optimizer_class": torch.optim.Adam,
+        "optimizer_kwargs": {"eps": eps},
+    }
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -124,8 +174,8 @@ def episode_seed(seed: int, episode: int) -> int:
     return 1_000_000 + 1_000 * seed + episode
 
 
-def evaluate(agent: DQN, game: str, seed: int) -> dict[str, Any]:
-    """Plays the greedy policy in a separate environment, with one seed per episode."""
+def evaluate(agent: BaseAlgorithm, game: str, seed: int) -> dict[str, Any]:
+    """Plays the policy (DQN's greedily, PPO's by drawing) in a separate environment, with one seed per episode."""
     env = make_env(game)
     returns, lengths = [], []
     for episode in range(EVAL_EPISODES):
@@ -133,7 +183,7 @@ def evaluate(agent: DQN, game: str, seed: int) -> dict[str, Any]:
         env.unwrapped.game.last_action = 0  # type: ignore[attr-defined]  # which MinAtar's reset keeps
         total, length, ended = 0.0, 0, False
         while not ended:
-            action, _ = agent.predict(obs, deterministic=True)
+            action, _ = agent.predict(obs, deterministic=isinstance(agent, DQN))
             obs, reward, terminated, truncated, _ = env.step(int(action))
             total, length, ended = total + float(reward), length + 1, terminated or truncated
         returns.append(total)
@@ -142,34 +192,35 @@ def evaluate(agent: DQN, game: str, seed: int) -> dict[str, Any]:
     return {"episodes": EVAL_EPISODES, "returns": returns, "lengths": lengths}
 
 
-def run(game: str, seed: int) -> dict[str, Any]:
+def run(name: str, game: str, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     register_envs()
-    env = Monitor(make_env(game))
-    agent = make_agent(env, seed)
+    agent: DQN | PPO = make_dqn(game, seed) if name == "dqn" else make_ppo(game, seed)
     curve = TrainingCurve()
-    start = time.perf_counter()
-    agent.learn(ENV_STEPS, callback=curve, log_interval=None)
-    train_seconds = time.perf_counter() - start
+    start, processor = time.perf_counter(), time.process_time()
+    agent.learn(ENV_STEPS[name], callback=curve, log_interval=None)
+    train_seconds, train_processor_seconds = time.perf_counter() - start, time.process_time() - processor
     final = evaluate(agent, game, seed)
     return {
         "format": 1,
         "library": "stable-baselines3",
-        "experiment": f"minatar-{game.replace('_', '-')}",
+        "experiment": f"minatar-{game.replace('_', '-')}{'' if name == 'dqn' else '-ppo'}",
         "seed": seed,
         "env_steps": agent.num_timesteps,
         "updates": agent._n_updates,  # noqa: SLF001
-        "settings": SETTINGS,
+        "settings": SETTINGS[name],
         "versions": versions("stable-baselines3"),
         "machine": machine(),
         "date": today(),
         "wall_seconds": round(time.perf_counter() - start, 1),
         "train_seconds": round(train_seconds, 1),
+        "train_processor_seconds": round(train_processor_seconds, 1),
         "threads": torch.get_num_threads(),
         "protocol": {
             "environment": f"{GAMES[game]}: minimal action set, sticky actions 0.1, difficulty ramping",
             "time_limit": f"{MAX_EPISODE_STEPS} steps",
-            "evaluation": f"{EVAL_EPISODES} episodes with the final parameters, epsilon 0, a fresh environment",
+            "evaluation": f"{EVAL_EPISODES} episodes with the final parameters, "
+            f"{'epsilon 0' if name == 'dqn' else 'actions sampled from the policy'}, a fresh environment",
             "evaluation_seeds": "episode i of run s: 1000000 + 1000 s + i",
         },
         "curve": curve.points,
@@ -178,7 +229,8 @@ def run(game: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Trains Stable-Baselines3's DQN on a MinAtar game.")
+    parser = argparse.ArgumentParser(description="Trains Stable-Baselines3's DQN or PPO on a MinAtar game.")
+    parser.add_argument("--agent", choices=sorted(SETTINGS), default="dqn")
     parser.add_argument("--game", choices=sorted(GAMES), required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -186,7 +238,7 @@ def main() -> None:
     if arguments.out.exists():
         print(f"{arguments.out} exists; nothing to do")
         return
-    record = run(arguments.game, arguments.seed)
+    record = run(arguments.agent, arguments.game, arguments.seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(arguments.out, json.dumps(record) + "\n")
     print(
