@@ -135,7 +135,11 @@ class Trial:
 
     def notes(self, config: Config) -> list[str]:
         """What may be wrong."""
-        found = [*late_starts(config.agent, config.train.steps), *crowded(config.train.threads, 1)]
+        found = [
+            *late_starts(config.agent, config.train.steps),
+            *endless_sums(config.agent, self.first),
+            *crowded(config.train.threads, 1),
+        ]
         if self.differs_at is not None:
             found.append(
                 f"equal seeds gave different episodes (at step {self.differs_at}): the environment does not follow the "
@@ -259,17 +263,34 @@ def tables_of(table: BaseModel, kind: type[T]) -> Iterator[T]:
             yield from tables_of(value, kind)
 
 
-def late_starts(table: BaseModel, steps: int, at: str = "agent") -> Iterator[str]:
+def late_starts(agent: BaseModel, steps: int) -> Iterator[str]:
     """A note for each key learning_starts that a run of `steps` never reaches."""
+    for key, value in _named("learning_starts", agent):
+        if isinstance(value, int) and value >= steps:
+            yield (
+                f"{key} is {value:,}, and train.steps only {steps:,}: the agent plays at random to the end and makes "
+                "no update"
+            )
+
+
+def endless_sums(agent: BaseModel, play: Play) -> Iterator[str]:
+    """A note for each discount of 1 if no episode of the play terminated."""
+    for key, value in _named("discount", agent):
+        if value == 1.0 and not play.terminated:
+            yield (
+                f"{key} is 1, and in {play.steps} random steps no episode terminated: where none ever does, sums of "
+                "rewards have no bound, and neither have the values; use a discount below 1"
+            )
+
+
+def _named(key: str, table: BaseModel, at: str = "agent") -> Iterator[tuple[str, Any]]:
+    """The dotted name and the value of each key of this name in a table and those inside it."""
     for name in type(table).model_fields:
         value = getattr(table, name)
-        if name == "learning_starts" and isinstance(value, int) and value >= steps:
-            yield (
-                f"{at}.learning_starts is {value:,}, and train.steps only {steps:,}: the agent plays at random to the "
-                "end and makes no update"
-            )
+        if name == key:
+            yield f"{at}.{name}", value
         elif isinstance(value, BaseModel):
-            yield from late_starts(value, steps, f"{at}.{name}")
+            yield from _named(key, value, f"{at}.{name}")
 
 
 def _seen(play: Play) -> str:

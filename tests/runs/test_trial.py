@@ -59,7 +59,7 @@ class Played(gym.Env):
         if self.fault == "nan" and self.time == 3:
             return np.full(2, np.nan, np.float32), 0.0, False, False, {}
         reward = np.ones(2) if self.fault == "vector" else float(action)
-        return self.look(), reward, False, self.fault == "limit" and self.time == 4, {}
+        return self.look(), reward, self.fault == "end", self.fault == "limit" and self.time == 4, {}
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +138,14 @@ def test_random_generators_are_left_alone() -> None:
     played("global")
     assert random.getstate() == before[0]
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+
+
+@pytest.mark.parametrize(("fault", "discount", "said"), [("", 1.0, True), ("", 0.99, False), ("end", 1.0, False)])
+def test_a_discount_of_1_without_ends_is_said(fault: str, discount: float, said: bool) -> None:
+    """Truncation is no end: values are bootstrapped through it."""
+    values = {"agent": {"name": "ppo", "discount": discount}}
+    notes = played(fault).notes(config(fault, **values))
+    assert any("agent.discount is 1, and in 40 random steps no episode terminated" in note for note in notes) == said
 
 
 def test_a_run_that_never_learns_is_said_before_it_starts() -> None:
