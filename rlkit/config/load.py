@@ -27,7 +27,8 @@ from rlkit.errors import ConfigError
 SAVED_LABEL = re.compile(rf"{SAVED}([\w.+=,/ -]{{1,200}})\n")  # the first line of a config that a run wrote
 LARGEST = 2**20  # bytes of a config file
 DEEPEST = 50  # levels of its tables and lists, and of `base`
-PLUGINS = ("env", "agent")  # the tables whose keys depend on the name in them
+NAMES = ("env.name", "agent.name")  # on which the other keys of these tables depend
+BONUS = "bonus.type"  # also of a level of h-DQN
 
 
 def packaged() -> dict[str, Traversable]:
@@ -189,12 +190,14 @@ def _plain(value: Any) -> Any:
 
 
 def override(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `tables` with dotted keys set; another name of an agent or environment starts its table anew."""
+    """A copy of `tables` with dotted keys set; another agent, environment or type of bonus starts its table anew."""
     changed: dict[str, Any] = json.loads(json.dumps(tables, default=_plain))
-    for plugin in PLUGINS:
-        name, given = values.get(f"{plugin}.name"), changed.get(plugin)
-        if name is not None and isinstance(given, dict) and given.get("name") != name:
-            del changed[plugin]
+    for dotted, kind in values.items():
+        if dotted in NAMES or dotted.endswith(BONUS):
+            *parents, key = dotted.split(".")
+            given = _inner(changed, parents)
+            if given.get(key, "count" if key == "type" else None) != kind:
+                given.clear()
     for dotted, value in values.items():
         *parents, last = dotted.split(".")
         table = changed
@@ -204,6 +207,14 @@ def override(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
                 raise ConfigError(f"--set {dotted}: {parent!r} is a value, not a table")
         table[last] = value
     return changed
+
+
+def _inner(tables: Mapping[str, Any], parents: Sequence[str]) -> dict[str, Any]:
+    """The table at `parents`, or an empty one if there is none."""
+    table: Any = tables
+    for parent in parents:
+        table = table.get(parent) if isinstance(table, Mapping) else None
+    return table if isinstance(table, dict) else {}
 
 
 def resolve(label: str, tables: Mapping[str, Any]) -> Config:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,22 @@ def test_a_written_config_is_the_same_experiment(name: str, tmp_path: Path) -> N
 )
 def test_overrides_are_toml_values_or_strings(text: str, expected: tuple[str, object]) -> None:
     assert parse_override(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "bonus"),
+    [
+        ({"agent.bonus.type": "rnd", "agent.bonus.beta": 0.3}, {"type": "rnd", "beta": 0.3}),
+        ({"agent.bonus.beta": 0.3, "agent.bonus.type": "rnd"}, {"type": "rnd", "beta": 0.3}),
+        ({"agent.bonus.type": "count"}, {"type": "count", "beta": 0.1, "episodic": "first"}),
+        ({"agent.bonus.beta": 0.3}, {"beta": 0.3, "episodic": "first"}),
+    ],
+)
+def test_another_type_of_bonus_inherits_no_keys(values: dict[str, Any], bonus: dict[str, Any]) -> None:
+    tables = override(SMALL, {"agent.bonus": {"beta": 0.1, "episodic": "first"}})
+    assert override(tables, values)["agent"]["bonus"] == bonus
+    plain = override(SMALL, values)["agent"]["bonus"]  # without a bonus before
+    assert plain == {key.rpartition(".")[2]: value for key, value in values.items()}
 
 
 @pytest.mark.parametrize("text", ["agent.learning_rate", "=3", "agent..x=3", ""])
