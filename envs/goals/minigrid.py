@@ -14,7 +14,7 @@ from rlkit.goals import one_hot, require_signal
 from rlkit.types import EnvSpec, Observation
 
 CARRIED, STOOD_ON = ("key", "ball", "box"), ("goal", "lava")
-HINT = 'give env.signals = "envs.minigrid:situation"'
+HINT = """give env.signals = "envs.minigrid:situation", or ["state", "standing"] with env.name = "minigrid\""""
 
 
 class Objects:
@@ -56,7 +56,7 @@ class Cells:
     def __init__(
         self, spec: EnvSpec, cells: Sequence[Sequence[int]], encoding: Literal["one-hot", "mask"] = "one-hot"
     ) -> None:
-        require_signal(spec, "state", 2, "goals minigrid-cells", 'give env.signals = "envs.minigrid:state"')
+        require_signal(spec, "state", 2, "goals minigrid-cells", HINT)
         whole = all(isinstance(number, int) and number >= 0 for cell in cells for number in cell)
         if encoding not in ("one-hot", "mask") or not whole or any(len(cell) != 2 for cell in cells):
             raise SpecError(
