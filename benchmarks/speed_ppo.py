@@ -1,7 +1,8 @@
 """Compares the training speed of PPO in rlkit, in Stable-Baselines3 and in sbx on the same machine.
 
     python benchmarks/speed_ppo.py --out docs/results/data/speed-ppo.json
-    python benchmarks/speed_ppo.py --world atari --num-envs 8 --steps 4096 --out docs/results/data/speed-ppo-atari.json
+    python benchmarks/speed_ppo.py --world atari --num-envs 8 --rounds 3 --steps 2048 --threads 1 \
+        --out docs/results/data/speed-ppo-atari.json
 
 All libraries do the same work: rollouts of 128 steps of each environment, 4 epochs, minibatches of 256 steps. On
 CartPole-v1, policy and value are two networks of 64 and 64 tanh units; on Pong, they share the Nature network.

@@ -47,10 +47,9 @@ class Line:
         """Whether there is an answer within `timeout` seconds. Raises EOFError or OSError if the worker has ended."""
         if not self._answers and self._connection.poll(timeout):
             answer = self._connection.recv()
-            if (
-                self._observations is not None and answer[0][0] is not None
-            ):  # None: of a worker without an environment yet
-                self._write(answer[0][0])
+            obs = answer[0][0]  # None: of a worker without an environment yet
+            if self._observations is not None and obs is not None:
+                self._write(obs)
             self._answers.append(answer)
         return bool(self._answers)
 
