@@ -66,6 +66,7 @@ def show_finished(run: RunDirectory) -> None:
     """The final score with its protocol, and commands to continue with."""
     import numpy as np
 
+    from rlkit.report.results import SAMPLED
     from rlkit.training.evaluation import iqm
 
     result = json.loads((run.path / "result.json").read_text())
@@ -75,12 +76,20 @@ def show_finished(run: RunDirectory) -> None:
     found = interval(returns, distinct)
     bounds = "one episode, no interval" if found is None else f"95% interval {found[0]:.4g} to {found[1]:.4g}"
     early = result["env_steps"] < result["config"]["train"]["steps"]
-    console.print(f"\nfinal score {iqm(returns):.4g} (interquartile mean; {bounds})")
+    episodes = f"{len(returns)} episodes" if len(returns) > 1 else "1 episode"
+    console.print(
+        f"\nfinal score {returns.mean():.4g} (mean of {episodes}; interquartile mean {iqm(returns):.4g}, {bounds})"
+    )
     reached = [value for value in result.get("training", {}).get("episode/return", []) if value]
     if not returns.any() and reached:
         say(
             "all evaluated episodes have a return of 0, but training episodes did not (mean "
-            f"{max(reached):.3g} in the best part of training): exploring finds rewards that the greedy policy does not"
+            f"{max(reached):.3g} in the best part of training): "
+            + (
+                "what was found was not learned, or was lost again"
+                if result["protocol"].get("actions") == SAMPLED
+                else "exploring finds rewards that the greedy policy does not"
+            )
         )
     if early:
         console.print(f"solved after {result['env_steps']:,} steps, so training ended early (evaluation.stop)")

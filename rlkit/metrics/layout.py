@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-SCORES = ("final/return_iqm", "final/return_mean", "evaluation/return_mean")  # beside the settings of a run
+SCORES = ("final/return_mean", "final/return_iqm", "evaluation/return_mean")  # beside the settings of a run
 LAYOUT = {  # category → chart → patterns (regular expressions) of the names it shows; most important first
     "1 score": {"evaluation": [r"evaluation/return_mean"], "training episodes": [r"episode/return"],
                 "success": [r"episode/success", r"evaluation/success_rate"],
-                "final": [r"final/return_iqm"], "episode length": [r"episode/length"]},
+                "final": [r"final/return_mean"], "episode length": [r"episode/length"]},
     "2 learning": {"loss": [r"(.*/)?loss[/_].*"], "values": [r"(.*/)?q[/_](mean|max)"],
                    "error": [r"(.*/)?q[/_]td_error"], "gradient": [r"(.*/)?gradient[/_]norm"]},
     "3 exploration": {"exploration": [r"explor.*/.*"]},

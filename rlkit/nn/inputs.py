@@ -194,10 +194,16 @@ def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int, la
         text = f"standardised by the mean and deviation of the first {random_steps:,} steps"
     else:
         text = f"divided by their units; entries that are large in the first {random_steps:,} steps are scaled down"
+    if len(space.shape or ()) == 3 and len(layer.shape) == 3:
+        channels, height, width = layer.shape
+        guessed = layout in (None, "auto") and len({*space.shape}) == 3  # type: ignore[misc]
+        doubt = " (a guess: else set network.layout)" if guessed else ""
+        planes = f"{channels} channel{'s' if channels > 1 else ''} of {height} x {width}"
+        return f"{text}; {space.shape} enters as {planes}{doubt}"
     if layer.shape == space.shape:
         return text
-    channels = ", channels first" if len(layer.shape) == 3 else ""
-    return f"{text}; {space.shape} enters as {layer.shape}{channels}"
+    first = ", channels first" if len(layer.shape) == 3 else ""
+    return f"{text}; {space.shape} enters as {layer.shape}{first}"
 
 
 def _box_kind(space: gym.spaces.Box, kind: InputKind) -> InputKind:

@@ -182,7 +182,10 @@ def _visits(config: Config, spec: EnvSpec) -> Visits | None:
     """The counts of visits, if the config asks for them. Raises SpecError if a signal that it names is missing."""
     stop = config.evaluation.stop
     if stop is not None and stop.key == "success_rate" and "success" not in spec.signals:
-        raise SpecError('evaluation.stop.key: success_rate needs the signal "success", which this environment lacks')
+        raise SpecError(
+            'evaluation.stop.key: success_rate needs the signal "success", which this environment lacks; a function in '
+            "env.signals can give it (docs/your-environment.md, Signals)"
+        )
     return Visits(config.train.visits, spec) if config.train.visits else None
 
 

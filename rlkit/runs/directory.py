@@ -155,14 +155,12 @@ class RunDirectory:
 
     @property
     def score(self) -> float | None:
-        """The interquartile mean of the final evaluation's returns; None while unfinished."""
+        """The mean of the final evaluation's returns; None while unfinished."""
         result = self.result()
         if result is None:
             return None
-        returns = sorted(result["final"]["returns"])
-        cut = len(returns) // 4
-        middle = returns[cut : len(returns) - cut]
-        return float(sum(middle) / len(middle))
+        returns = result["final"]["returns"]
+        return float(sum(returns) / len(returns))
 
     def finished_result(self, steps: int, stop: StopConfig | None) -> dict[str, Any] | None:
         """The result if the run reached `steps` or `stop`: not that of a shorter run that was extended since."""

@@ -127,9 +127,15 @@ def test_mean_and_deviation_are_saved_with_the_parameters() -> None:
         (spaces.Box(0, 1, (3, 3)), "scaled to [-1, 1] by their bounds; (3, 3) enters as (1, 3, 3), channels first"),
         (spaces.Box(0, 255, (128,), np.uint8), "scaled to [-1, 1] by their bounds"),
         (spaces.Box(-9, 9, (3,), np.int64), "scaled to [-1, 1] by their bounds"),
-        (spaces.Box(0, 255, (40, 30, 3), np.uint8), "divided by 255; (40, 30, 3) enters as (3, 40, 30), channels"),
-        (spaces.Box(0, 255, (7, 7, 3), np.uint8), "MiniGrid's codes, one-hot; (7, 7, 3) enters as (21, 7, 7)"),
-        (spaces.Box(0, 1, (10, 10, 4), np.bool_), "unchanged; (10, 10, 4) enters as (4, 10, 10), channels first"),
+        (
+            spaces.Box(0, 255, (40, 30, 3), np.uint8),
+            "divided by 255; (40, 30, 3) enters as 3 channels of 40 x 30 (a guess: else set network.layout)",
+        ),
+        (
+            spaces.Box(0, 255, (7, 7, 3), np.uint8),
+            "MiniGrid's codes, one-hot; (7, 7, 3) enters as 21 channels of 7 x 7",
+        ),
+        (spaces.Box(0, 1, (10, 10, 4), np.bool_), "unchanged; (10, 10, 4) enters as 4 channels of 10 x 10"),
         (spaces.Discrete(5), "one-hot; () enters as (5,)"),
         (spaces.MultiBinary(6), "0.0 and 1.0"),
     ],

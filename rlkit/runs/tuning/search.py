@@ -23,7 +23,7 @@ from rlkit.runs.tuning.tuner import objective_of
 from rlkit.training.evaluation import bootstrap_interval
 
 MEASURES = {
-    "final": "interquartile mean of the final evaluation",
+    "final": "mean return of the final evaluation",
     "area": "mean of the evaluation curve",
     "steps_to_solve": "steps to solve",
 }

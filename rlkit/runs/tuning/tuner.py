@@ -17,7 +17,6 @@ from rlkit.runs.directory import RunDirectory
 from rlkit.runs.launcher import Job, plan
 from rlkit.runs.runner import Ended, Runner
 from rlkit.runs.tuning.study import Study, Trial
-from rlkit.training.evaluation import iqm
 
 EVALUATION = "evaluation/return_mean"
 
@@ -54,7 +53,7 @@ def objective_of(name: str, result: Mapping[str, Any], config: Config) -> float:
     """The value of the objective `name` for one finished run."""
     steps = config.train.steps
     if name == "final":
-        return iqm(np.array(result["final"]["returns"]))
+        return float(np.mean(result["final"]["returns"]))
     if name == "steps_to_solve":
         solved = config.evaluation.stop is not None and config.evaluation.stop.solved(result["curve"])
         return float(result["env_steps"] if solved else steps)
