@@ -61,7 +61,8 @@ DQN_SETTINGS: dict[str, Any] = {
     "network": NETWORK,
 }
 PPO_SETTINGS: dict[str, Any] = {
-    "learning_rate": "1e-3, falling linearly to 0",
+    "learning_rate": 1e-3,
+    "anneal": "linearly to 0",
     "adam_eps": 1e-5,
     "gamma": 0.99,
     "gae_lambda": 0.95,
@@ -75,6 +76,7 @@ PPO_SETTINGS: dict[str, Any] = {
     "num_envs": 16,
     "network": NETWORK,
 }
+MINIBATCHES = PPO_SETTINGS["n_steps"] * PPO_SETTINGS["num_envs"] // PPO_SETTINGS["batch_size"]
 SETTINGS = {"dqn": DQN_SETTINGS, "ppo": PPO_SETTINGS}
 
 
@@ -150,7 +152,7 @@ def make_ppo(game: str, seed: int) -> PPO:
     return PPO(
         "MlpPolicy",
         envs,
-        learning_rate=lambda remaining: 1e-3 * remaining,
+        learning_rate=lambda remaining: settings["learning_rate"] * remaining,
         max_grad_norm=settings["max_grad_norm"],
         policy_kwargs=policy_kwargs(settings["adam_eps"]),
         seed=seed,
@@ -207,7 +209,7 @@ def run(name: str, game: str, seed: int) -> dict[str, Any]:
         "experiment": f"minatar-{game.replace('_', '-')}{'' if name == 'dqn' else '-ppo'}",
         "seed": seed,
         "env_steps": agent.num_timesteps,
-        "updates": agent._n_updates,  # noqa: SLF001
+        "updates": agent._n_updates * (1 if name == "dqn" else MINIBATCHES),  # noqa: SLF001  # PPO's counts epochs
         "settings": SETTINGS[name],
         "versions": versions("stable-baselines3"),
         "machine": machine(),

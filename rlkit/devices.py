@@ -32,12 +32,12 @@ def cores() -> int:
 
 
 def crowded(threads: int, jobs: int) -> Iterator[str]:
-    """A note if `jobs` runs at a time of `threads` threads each need more cores than there are."""
-    if threads * jobs > cores():
+    """A note if `jobs` runs at a time of several threads each need more cores than there are."""
+    if threads > 1 and threads * jobs > cores():
         runs = "" if jobs == 1 else f" of each of {jobs} runs (--jobs)"
         yield (
-            f"{threads} thread{'s' if threads > 1 else ''} (train.threads){runs}, but {cores()} cores: threads that "
-            "share cores wait for each other, which can take several times as long"
+            f"{threads} threads (train.threads){runs}, but {cores()} cores: threads that share cores wait for each "
+            "other, which can take several times as long"
         )
 
 

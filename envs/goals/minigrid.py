@@ -14,7 +14,7 @@ from rlkit.goals import one_hot, require_signal
 from rlkit.types import EnvSpec, Observation
 
 CARRIED, STOOD_ON = ("key", "ball", "box"), ("goal", "lava")
-HINT = """give env.signals = "envs.minigrid:situation", or ["state", "standing"] with env.name = "minigrid\""""
+HINT = 'give env.signals = "envs.minigrid:situation", or ["state", "standing"] with env.name = "minigrid"'
 
 
 class Objects:

@@ -43,7 +43,7 @@ def run_all(jobs: Sequence[Job], limit: int | None, on: str | None = None, memor
     threads = max(job.config.train.threads for job in jobs)
     here = max(1, cores() // threads)
     if on is None:
-        for note in crowded(threads, min(limit or here, len(jobs))):
+        for note in crowded(threads, min(limit or here, len(found.to_train) + len(found.to_resume))):
             say(note)
     executor = executor_for(on, limit, here, memory)
     with Display("runs", len(jobs), len(found.finished)) as display:

@@ -28,7 +28,7 @@ SAVED_LABEL = re.compile(rf"{SAVED}([\w.+=,/ -]{{1,200}})\n")  # the first line 
 LARGEST = 2**20  # bytes of a config file
 DEEPEST = 50  # levels of its tables and lists, and of `base`
 NAMES = ("env.name", "agent.name")  # on which the other keys of these tables depend
-BONUS = "bonus.type"  # also of a level of h-DQN
+BONUS = re.compile(r"agent\.(\w+\.)?bonus\.type")  # also of a level of h-DQN
 
 
 def packaged() -> dict[str, Traversable]:
@@ -193,7 +193,7 @@ def override(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
     """A copy of `tables` with dotted keys set; another agent, environment or type of bonus starts its table anew."""
     changed: dict[str, Any] = json.loads(json.dumps(tables, default=_plain))
     for dotted, kind in values.items():
-        if dotted in NAMES or dotted.endswith(BONUS):
+        if dotted in NAMES or BONUS.fullmatch(dotted):
             *parents, key = dotted.split(".")
             given = _inner(changed, parents)
             if given.get(key, "count" if key == "type" else None) != kind:

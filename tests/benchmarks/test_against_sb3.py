@@ -36,14 +36,24 @@ def test_both_sides_of_the_speed_comparison_of_ppo_run(monkeypatch: pytest.Monke
         assert 1 < side("cartpole", 2, 256, seed=0).clock < 1e6
 
 
-def test_a_run_of_minatar_leaves_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("agent", "env_steps", "updates", "curve"),
+    [("dqn", 400, (400 - 100) // 4, [200, 400]), ("ppo", 512, 2 * 4 * 4, [208, 400])],  # PPO: two whole rollouts
+)
+def test_a_run_of_minatar_leaves_a_result(
+    agent: str, env_steps: int, updates: int, curve: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     minatar = script("sb3_minatar", monkeypatch)
-    for name, value in {"ENV_STEPS": 400, "CURVE_EVERY": 200, "EVAL_EPISODES": 2, "MAX_EPISODE_STEPS": 50}.items():
+    steps = {"dqn": 400, "ppo": 400}
+    for name, value in {"ENV_STEPS": steps, "CURVE_EVERY": 200, "EVAL_EPISODES": 2, "MAX_EPISODE_STEPS": 50}.items():
         monkeypatch.setattr(minatar, name, value)
     for key, value in {"learning_starts": 100, "buffer_size": 1_000, "epsilon_env_steps": 200}.items():
-        monkeypatch.setitem(minatar.SETTINGS, key, value)
-    result = minatar.run("breakout", seed=0)
-    assert result["env_steps"] == 400
-    assert result["updates"] == (400 - 100) // 4
-    assert [point["env_steps"] for point in result["curve"]] == [200, 400]
+        monkeypatch.setitem(minatar.DQN_SETTINGS, key, value)
+    for key, value in {"n_steps": 16, "batch_size": 64}.items():
+        monkeypatch.setitem(minatar.PPO_SETTINGS, key, value)
+    monkeypatch.setattr(minatar, "MINIBATCHES", 4)
+    result = minatar.run(agent, "breakout", seed=0)
+    assert result["env_steps"] == env_steps
+    assert result["updates"] == updates
+    assert [point["env_steps"] for point in result["curve"]] == curve
     assert len(result["final"]["returns"]) == 2

@@ -17,7 +17,7 @@ def test_the_cores_are_those_that_this_process_may_use() -> None:
 
 def test_more_threads_than_cores_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "cores", lambda: 4)
-    assert [list(crowded(*each)) for each in ((4, 1), (2, 2), (1, 4))] == [[], [], []]
+    assert [list(crowded(*each)) for each in ((4, 1), (2, 2), (1, 8))] == [[], [], []]
     assert "2 threads (train.threads) of each of 3 runs (--jobs), but 4 cores" in "".join(crowded(2, 3))
     checked = " ".join(call("check", "cartpole", "--set", "train.threads=5").output.split())
     assert "5 threads (train.threads), but 4 cores" in checked

@@ -62,6 +62,13 @@ def test_another_type_of_bonus_inherits_no_keys(values: dict[str, Any], bonus: d
     assert plain == {key.rpartition(".")[2]: value for key, value in values.items()}
 
 
+def test_keys_of_other_tables_are_left_alone() -> None:
+    tables = override(SMALL, {"env.kwargs.bonus": {"a": 1}})
+    assert override(tables, {"env.kwargs.bonus.type": "b"})["env"]["kwargs"]["bonus"] == {"a": 1, "type": "b"}
+    level = override({"agent": {"controller": {"bonus": {"beta": 0.1}}}}, {"agent.controller.bonus.type": "rnd"})
+    assert level["agent"]["controller"]["bonus"] == {"type": "rnd"}
+
+
 @pytest.mark.parametrize("text", ["agent.learning_rate", "=3", "agent..x=3", ""])
 def test_an_override_without_key_or_value_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="KEY=VALUE"):

@@ -140,12 +140,16 @@ def test_random_generators_are_left_alone() -> None:
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
 
 
-@pytest.mark.parametrize(("fault", "discount", "said"), [("", 1.0, True), ("", 0.99, False), ("end", 1.0, False)])
+@pytest.mark.parametrize(
+    ("fault", "discount", "said"), [("limit", 1.0, True), ("limit", 0.99, False), ("end", 1.0, False)]
+)
 def test_a_discount_of_1_without_ends_is_said(fault: str, discount: float, said: bool) -> None:
     """Truncation is no end: values are bootstrapped through it."""
     values = {"agent": {"name": "ppo", "discount": discount}}
     notes = played(fault).notes(config(fault, **values))
-    assert any("agent.discount is 1, and in 40 random steps no episode terminated" in note for note in notes) == said
+    assert (
+        any("agent.discount is 1, and in 40 random steps every episode was truncated" in note for note in notes) == said
+    )
 
 
 def test_a_run_that_never_learns_is_said_before_it_starts() -> None:

@@ -204,11 +204,14 @@ class LimitedCounts:
 
     def add(self, digest: NDArray[np.int64], column: NDArray[np.int64]) -> None:
         self._table.add(digest, column)
+        self._keep_to_the_limit()
+
+    def _keep_to_the_limit(self) -> None:
         if isinstance(self._table, ExactCounts) and self._table.distinct > self._limit:
             warnings.warn(
                 f"more than {self._limit:,} distinct codes (bonus.counts.limit): from here on a sketch keeps the "
                 "counts, which may be too high for codes that share all their cells with others",
-                stacklevel=2,
+                stacklevel=3,
             )
             self._move()
 
@@ -229,6 +232,7 @@ class LimitedCounts:
             self._table.take(other._table)
         else:
             self._table.merge(other._table)
+            self._keep_to_the_limit()
 
     def state_dict(self) -> State:
         return {"sketch": isinstance(self._table, SketchCounts), "table": self._table.state_dict()}

@@ -49,8 +49,8 @@ class CountsConfig(Model):
     limit: int | None = Field(
         None,
         ge=1,
-        description="Of exact: most distinct codes. With more, a sketch takes over all counts, and a warning says so. "
-        "Left out: as many as fit into memory, more are an error.",
+        description="With type = exact: the largest number of distinct codes. Beyond it all counts move to a sketch, "
+        "with a warning. Left out: no limit; running out of memory is an error.",
     )
     primes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         PRIMES,

@@ -183,7 +183,8 @@ class CountTable(BonusConfig):
         size = f", {tables * 4 * sum(self.counts.primes) / 1e6:.1f} MB" if self.counts.type == "sketch" else ""
         source = getattr(self.features, "source", None)
         told = f"{self.features.type} of {source or 'observations'}{hashed}"
-        text = f"{paid}; {told}; {self.counts.type} counts{size}"
+        limit = "" if self.counts.limit is None else f", a sketch beyond {self.counts.limit:,} codes"
+        text = f"{paid}; {told}; {self.counts.type} counts{size}{limit}"
         if self.optimism is None:
             return text
         way = "interpolated towards" if self.optimism.bounded else "raised by"
