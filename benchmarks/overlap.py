@@ -39,8 +39,8 @@ def run(values: list[str], steps: int) -> tuple[int, float]:
         command = [sys.executable, "-m", "rlkit.cli", "train", "atari/pong-fast", "--run", str(place), *settings]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         result: dict[str, Any] = json.loads((place / "result.json").read_text())
-    ended = result["env_steps"]
-    return round(ended / result["train_seconds"]), round(1000 * result["train_processor_seconds"] / ended, 2)
+    env_steps = result["env_steps"]
+    return round(env_steps / result["train_seconds"]), round(1000 * result["train_processor_seconds"] / env_steps, 2)
 
 
 def main() -> None:
@@ -71,9 +71,9 @@ def main() -> None:
         write_text(arguments.out, json.dumps(record) + "\n")
 
 
-def summary(rows: list[tuple[int, float]], others: list[tuple[int, float]]) -> dict[str, Any]:
-    """Speeds and processor times of all rounds, and the median, lowest and highest ratio to `others`."""
-    ratios = [round(row[0] / other[0], 2) for row, other in zip(rows, others, strict=True)]
+def summary(rows: list[tuple[int, float]], baseline: list[tuple[int, float]]) -> dict[str, Any]:
+    """Speeds and processor times of all rounds, and the median, lowest and highest ratio to `baseline`."""
+    ratios = [round(row[0] / base[0], 2) for row, base in zip(rows, baseline, strict=True)]
     return {
         "env_steps_per_second": [row[0] for row in rows],
         "processor_ms_per_step": [row[1] for row in rows],

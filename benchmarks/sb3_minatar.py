@@ -221,8 +221,8 @@ def run(name: str, game: str, seed: int) -> dict[str, Any]:
         "protocol": {
             "environment": f"{GAMES[game]}: minimal action set, sticky actions 0.1, difficulty ramping",
             "time_limit": f"{MAX_EPISODE_STEPS} steps",
-            "evaluation": f"{EVAL_EPISODES} episodes with the final parameters, "
-            f"{'epsilon 0' if name == 'dqn' else 'actions sampled from the policy'}, a fresh environment",
+            "evaluation": f"{EVAL_EPISODES} episodes with the final parameters, epsilon 0, a fresh environment",
+            **({} if name == "dqn" else {"actions": "sampled from the policy"}),
             "evaluation_seeds": "episode i of run s: 1000000 + 1000 s + i",
         },
         "curve": curve.points,

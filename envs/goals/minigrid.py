@@ -14,7 +14,8 @@ from rlkit.goals import one_hot, require_signal
 from rlkit.types import EnvSpec, Observation
 
 CARRIED, STOOD_ON = ("key", "ball", "box"), ("goal", "lava")
-HINT = 'give env.signals = "envs.minigrid:situation", or ["state", "standing"] with env.name = "minigrid"'
+STATE = 'give env.signals = "envs.minigrid:state", or ["state"] with env.name = "minigrid"'
+SITUATION = 'give env.signals = "envs.minigrid:situation", or ["state", "standing"] with env.name = "minigrid"'
 
 
 class Objects:
@@ -25,8 +26,8 @@ class Objects:
     """
 
     def __init__(self, spec: EnvSpec, objects: Sequence[str] = ("key", "door", "goal")) -> None:
-        require_signal(spec, "state", 17, "goals minigrid-objects", HINT)
-        require_signal(spec, "standing", 1, "goals minigrid-objects", HINT)
+        require_signal(spec, "state", 17, "goals minigrid-objects", SITUATION)
+        require_signal(spec, "standing", 1, "goals minigrid-objects", SITUATION)
         known = (*CARRIED, "door", *STOOD_ON)
         if unknown := [name for name in objects if name not in known]:
             raise SpecError(f"goals minigrid-objects: {unknown} not known; there are {', '.join(known)}")
@@ -56,7 +57,7 @@ class Cells:
     def __init__(
         self, spec: EnvSpec, cells: Sequence[Sequence[int]], encoding: Literal["one-hot", "mask"] = "one-hot"
     ) -> None:
-        require_signal(spec, "state", 2, "goals minigrid-cells", HINT)
+        require_signal(spec, "state", 2, "goals minigrid-cells", STATE)
         whole = all(isinstance(number, int) and number >= 0 for cell in cells for number in cell)
         if encoding not in ("one-hot", "mask") or not whole or any(len(cell) != 2 for cell in cells):
             raise SpecError(

@@ -12,6 +12,7 @@ from rlkit.errors import ConfigError, RlkitError
 
 if TYPE_CHECKING:
     from rlkit.runs.launcher import Job
+    from rlkit.runs.runner import Executor
 
 
 class Interrupted(RlkitError):
@@ -22,6 +23,21 @@ class Interrupted(RlkitError):
         self.exit_code = 128 + number
 
 
+def executor_of(threads: int, waiting: int, limit: int | None, on: str | None, memory: float) -> Executor:
+    """Where runs of `threads` threads each go, at most `limit` at a time; notes if they need more cores than there are.
+
+    waiting: number of runs. on, memory: as of `run_all`.
+    """
+    from rlkit.devices import cores, crowded
+    from rlkit.runs.cluster.executors import executor_for
+
+    here = max(1, cores() // threads)
+    if on is None:
+        for note in crowded(threads, min(limit or here, waiting)):
+            say(note)
+    return executor_for(on, limit, here, memory)
+
+
 def run_all(jobs: Sequence[Job], limit: int | None, on: str | None = None, memory: float = 2.0) -> None:
     """Runs all jobs and shows their comparison; limit: runs at a time, by default as many as there are cores.
 
@@ -29,8 +45,6 @@ def run_all(jobs: Sequence[Job], limit: int | None, on: str | None = None, memor
 
     Raises ConfigError before anything starts, Interrupted after a signal, RlkitError where runs failed.
     """
-    from rlkit.devices import cores, crowded
-    from rlkit.runs.cluster.executors import executor_for
     from rlkit.runs.launcher import plan
     from rlkit.runs.runner import Runner
 
@@ -40,12 +54,9 @@ def run_all(jobs: Sequence[Job], limit: int | None, on: str | None = None, memor
     console.print(f"{len(jobs)} run{'s' if len(jobs) > 1 else ''}: {counted}")
     for note in found.notes:
         say(note)
-    threads = max(job.config.train.threads for job in jobs)
-    here = max(1, cores() // threads)
-    if on is None:
-        for note in crowded(threads, min(limit or here, len(found.to_train) + len(found.to_resume))):
-            say(note)
-    executor = executor_for(on, limit, here, memory)
+    waiting = [*found.to_resume, *found.to_train]
+    threads = max((job.config.train.threads for job in waiting), default=1)
+    executor = executor_of(threads, len(waiting), limit, on, memory)
     with Display("runs", len(jobs), len(found.finished)) as display:
         outcome = Runner(executor, display.show).run(found)
     for name, why in outcome.failed.items():

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from rlkit import plugins
 from rlkit.cli.console import console
-from rlkit.config.explain import models_in
 from rlkit.config.load import packaged
+from rlkit.config.model import models_in
 from rlkit.config.tables import EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
 

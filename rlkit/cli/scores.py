@@ -66,7 +66,6 @@ def show_finished(run: RunDirectory) -> None:
     """The final score with its protocol, and commands to continue with."""
     import numpy as np
 
-    from rlkit.report.results import SAMPLED
     from rlkit.training.evaluation import iqm
 
     result = json.loads((run.path / "result.json").read_text())
@@ -84,12 +83,7 @@ def show_finished(run: RunDirectory) -> None:
     if not returns.any() and reached:
         say(
             "all evaluated episodes have a return of 0, but training episodes did not (mean "
-            f"{max(reached):.3g} in the best part of training): "
-            + (
-                "what was found was not learned, or was lost again"
-                if result["protocol"].get("actions") == SAMPLED
-                else "exploring finds rewards that the greedy policy does not"
-            )
+            f"{max(reached):.3g} in the best part of training): exploring finds rewards that the final policy does not"
         )
     if early:
         console.print(f"solved after {result['env_steps']:,} steps, so training ended early (evaluation.stop)")

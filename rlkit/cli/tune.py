@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rlkit.cli.batch import run_all
+from rlkit.cli.batch import executor_of, run_all
 from rlkit.cli.console import console, say
 from rlkit.cli.options import JOBS, MEMORY, ON
 from rlkit.cli.progress import Display
@@ -62,8 +62,6 @@ def tune(
     rlkit tune sweep.toml --confirm 5
     rlkit tune sweep.toml --storage /shared/study.journal     # started on several machines, they share the trials
     """
-    from rlkit.devices import cores, crowded
-    from rlkit.runs.cluster.executors import executor_for
     from rlkit.runs.runner import Runner
     from rlkit.runs.tuning.search import Search
     from rlkit.runs.tuning.tuner import Tuner
@@ -76,12 +74,8 @@ def tune(
         f"runs and results in {study.folder}",
         markup=False,
     )
-    threads = search.config.train.threads
-    here = max(1, cores() // threads)
-    if on is None:
-        for note in crowded(threads, jobs or here):
-            say(note)
-    executor = executor_for(on, jobs, here, memory)
+    waiting = (study.wanted - len(ended)) * len(search.seeds)
+    executor = executor_of(search.config.train.threads, waiting, jobs, on, memory)
     with Display("trials", study.wanted, len(ended)) as display:
 
         def show(trial: Trial, value: float | None, work: Work) -> None:

@@ -6,12 +6,12 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from rlkit import plugins
-from rlkit.config.model import NestedError
+from rlkit.config.model import NestedError, models_in
 
 SYNONYMS = {
     "lr": "learning_rate", "gamma": "discount", "eps": "epsilon", "buffer_size": "replay_capacity",
@@ -110,10 +110,3 @@ def _models_at(root: type[BaseModel], location: Sequence[str]) -> list[type[Base
         if fields:  # other parts are union tags of pydantic and positions in lists
             models = [model for field in fields for model in models_in(field.annotation)]
     return models
-
-
-def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models inside a type annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in models_in(argument)]

@@ -11,16 +11,15 @@ from contextlib import suppress
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError, create_model
 
 from rlkit import plugins
-from rlkit.config.explain import explanations, models_in
+from rlkit.config.explain import explanations
 from rlkit.config.keys import upgraded
-from rlkit.config.model import Model
+from rlkit.config.model import Model, without_false
 from rlkit.config.tables import SAVED, Config, EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
 
@@ -239,7 +238,7 @@ def resolve(label: str, tables: Mapping[str, Any]) -> Config:
     whole: type[BaseModel] = create_model("Config", __base__=Model, **fields)
     try:
         # JSON mode, since strict checking of Python values would refuse a list for a tuple
-        parsed = whole.model_validate_json(json.dumps(_without_false(tables, [whole]), default=_plain))
+        parsed = whole.model_validate_json(json.dumps(without_false(tables, [whole]), default=_plain))
     except ValidationError as error:
         problems += explanations(error, whole)
     if problems:
@@ -249,24 +248,6 @@ def resolve(label: str, tables: Mapping[str, Any]) -> Config:
     config = Config(label, **{name: getattr(parsed, name) for name in ("env", "agent", "train", "evaluation")})
     _ = config.evaluation_env  # raises if its keys are wrong
     return config
-
-
-def _without_false(tables: Mapping[str, Any], models: Sequence[type[BaseModel]]) -> dict[str, Any]:
-    """The tables with null for each false of a key that may be None and is no switch.
-
-    TOML has no null, and a config may inherit a key that it wants to leave unset.
-    """
-    changed: dict[str, Any] = {}
-    for name, value in tables.items():
-        fields = [model.model_fields[name] for model in models if name in model.model_fields]
-        kinds = {kind for field in fields for kind in get_args(field.annotation)}
-        if value is False and NoneType in kinds and bool not in kinds:
-            changed[name] = None
-        elif isinstance(value, Mapping):
-            changed[name] = _without_false(value, [model for field in fields for model in models_in(field.annotation)])
-        else:
-            changed[name] = value
-    return changed
 
 
 def load(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from types import NoneType
+from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import (
     AfterValidator,
@@ -54,3 +56,28 @@ class PluginConfig(Model):
     """Base of every plug-in's table, which names the plug-in."""
 
     name: str = Field(description='Name of the plug-in, or "package.module:attr".')
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in models_in(argument)]
+
+
+def without_false(tables: Mapping[str, Any], models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """The tables with null for each false of a key that may be None and is no switch.
+
+    TOML has no null, and a config may inherit a key that it wants to leave unset.
+    """
+    changed: dict[str, Any] = {}
+    for name, value in tables.items():
+        fields = [model.model_fields[name] for model in models if name in model.model_fields]
+        kinds = {kind for field in fields for kind in get_args(field.annotation)}
+        if value is False and NoneType in kinds and bool not in kinds:
+            changed[name] = None
+        elif isinstance(value, Mapping):
+            changed[name] = without_false(value, [model for field in fields for model in models_in(field.annotation)])
+        else:
+            changed[name] = value
+    return changed

@@ -103,8 +103,8 @@ class TrainConfig(Model):
         default=1,
         ge=1,
         le=1024,
-        description="CPU threads of torch. 1 is fastest for small networks, and beside other work on the same cores: "
-        "two threads that had to share them were three times slower than one. Exact repetition needs the same number.",
+        description="CPU threads of torch. 1 is fastest for small networks, and on cores that do other work too: "
+        "threads that share a core can be several times slower than one. Exact repetition needs the same number.",
     )
     reward_scale: float = Field(
         default=1.0,

@@ -194,16 +194,12 @@ def describe_input(space: gym.Space[Any], kind: InputKind, random_steps: int, la
         text = f"standardised by the mean and deviation of the first {random_steps:,} steps"
     else:
         text = f"divided by their units; entries that are large in the first {random_steps:,} steps are scaled down"
-    if len(space.shape or ()) == 3 and len(layer.shape) == 3:
+    if len(layer.shape) == 3:
         channels, height, width = layer.shape
-        guessed = layout in (None, "auto") and len({*space.shape}) == 3  # type: ignore[misc]
-        doubt = " (a guess: else set network.layout)" if guessed else ""
+        guess = layout in (None, "auto") and len(space.shape or ()) == 3 and _is_ambiguous(space.shape or ())
         planes = f"{channels} channel{'s' if channels > 1 else ''} of {height} x {width}"
-        return f"{text}; {space.shape} enters as {planes}{doubt}"
-    if layer.shape == space.shape:
-        return text
-    first = ", channels first" if len(layer.shape) == 3 else ""
-    return f"{text}; {space.shape} enters as {layer.shape}{first}"
+        return f"{text}; {space.shape} enters as {planes}{' (a guess: else set network.layout)' if guess else ''}"
+    return text if layer.shape == space.shape else f"{text}; {space.shape} enters as {layer.shape}"
 
 
 def _box_kind(space: gym.spaces.Box, kind: InputKind) -> InputKind:
@@ -274,10 +270,14 @@ def _channel_order(shape: tuple[int, ...], layout: Layout) -> tuple[int, ...] | 
 
 def _guessed(shape: tuple[int, ...]) -> Layout:
     """The layout of rank 3: channels are the axis besides two equal ones, or else last if no other axis is smaller."""
-    first_two, last_two = shape[0] == shape[1], shape[1] == shape[2]
-    if first_two != last_two:
-        return "channels_last" if first_two else "channels_first"
+    if not _is_ambiguous(shape):
+        return "channels_last" if shape[0] == shape[1] else "channels_first"
     return "channels_last" if shape[2] <= min(shape[:2]) else "channels_first"
+
+
+def _is_ambiguous(shape: tuple[int, ...]) -> bool:
+    """Whether a shape of rank 3 does not tell where its channels are: no two neighbouring sides are equal, or all."""
+    return (shape[0] == shape[1]) == (shape[1] == shape[2])
 
 
 def _laid_out(shape: tuple[int, ...], order: tuple[int, ...] | None) -> tuple[int, ...]:

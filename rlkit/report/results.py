@@ -21,7 +21,6 @@ from rlkit.runs.directory import RunDirectory
 from rlkit.runs.identity import of_experiment, understood
 
 EVALUATION = "evaluation/"
-SAMPLED = "sampled from the policy"  # the entry "actions" of a protocol
 MADE = ("machine", "device", "threads", "date")  # entries of a run's information that are kept in Result.made
 OF_EVALUATION = ("evaluation", "evaluation epsilon", "parameters", "return")  # entries of a protocol
 
@@ -220,7 +219,7 @@ def _protocol_of(content: Mapping[str, Any]) -> Protocol:
             "sticky actions": sticky,
             "evaluation": f"{content['final']['episodes']} separate episodes, fixed seeds",
             "evaluation epsilon": "0",
-            **({"actions": SAMPLED} if SAMPLED in entries["evaluation"] else {}),
+            **{name: entries[name] for name in ("actions",) if name in entries},
             "parameters": f"final, at {content['env_steps']} steps",
             "return": "raw, undiscounted, not clipped",
         }

@@ -6,8 +6,12 @@ import importlib
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+import torch
+
+from rlkit.learning.policy_losses import ClippedSurrogate, PolicySteps
 
 pytestmark = pytest.mark.extra
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -57,3 +61,31 @@ def test_a_run_of_minatar_leaves_a_result(
     assert result["updates"] == updates
     assert [point["env_steps"] for point in result["curve"]] == curve
     assert len(result["final"]["returns"]) == 2
+
+
+def test_the_gradient_of_ppo_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one minibatch whose policy has moved, so that some ratios are clipped."""
+    minatar = script("sb3_minatar", monkeypatch)
+    minatar.register_envs()
+    monkeypatch.setitem(minatar.PPO_SETTINGS, "n_steps", 32)
+    agent = minatar.make_ppo("breakout", seed=0)
+    agent.learn(2 * 32 * 16)
+    batch: Any = next(iter(agent.rollout_buffer.get(256)))
+    action = batch.actions.long().flatten()
+    advantage = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + 1e-8)
+    values, log_probability, entropy = agent.policy.evaluate_actions(batch.observations, action)
+    old = batch.old_log_prob + 0.3 * torch.randn(len(action), generator=torch.Generator().manual_seed(0))
+    ratio = (log_probability - old).exp()
+    clip, settings = agent.clip_range(1.0), minatar.PPO_SETTINGS
+    loss = -torch.min(advantage * ratio, advantage * ratio.clamp(1 - clip, 1 + clip)).mean()
+    loss = loss - settings["ent_coef"] * entropy.mean()
+    loss = loss + settings["vf_coef"] * torch.nn.functional.mse_loss(batch.returns, values.flatten())
+    features = agent.policy.extract_features(batch.observations)
+    output = torch.cat([agent.policy.action_net(features), agent.policy.value_net(features)], 1)
+    steps = PolicySteps(action, old, advantage, batch.returns[:, None], batch.old_values[:, None])
+    grad = ClippedSurrogate(clip=clip, entropy=0.01, value=0.5)(output.detach(), steps).grad
+    parameters = list(agent.policy.parameters())
+    theirs = torch.autograd.grad(loss, parameters)
+    ours = torch.autograd.grad(output, parameters, grad)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)

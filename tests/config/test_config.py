@@ -62,6 +62,13 @@ def test_another_type_of_bonus_inherits_no_keys(values: dict[str, Any], bonus: d
     assert plain == {key.rpartition(".")[2]: value for key, value in values.items()}
 
 
+def test_false_unsets_a_key_of_a_bonus() -> None:
+    tables = override(SMALL, {"agent.bonus": {"counts": {"limit": 5}, "deviation": 0.1}})
+    unset = override(tables, {"agent.bonus.counts.limit": False, "agent.bonus.deviation": False})
+    agent: Any = resolve("c", unset).agent
+    assert (agent.bonus.counts.limit, agent.bonus.deviation) == (None, None)
+
+
 def test_keys_of_other_tables_are_left_alone() -> None:
     tables = override(SMALL, {"env.kwargs.bonus": {"a": 1}})
     assert override(tables, {"env.kwargs.bonus.type": "b"})["env"]["kwargs"]["bonus"] == {"a": 1, "type": "b"}

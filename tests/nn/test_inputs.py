@@ -124,7 +124,7 @@ def test_mean_and_deviation_are_saved_with_the_parameters() -> None:
     ("space", "says"),
     [
         (gym.make("CartPole-v1").observation_space, "standardised by the mean and deviation of the first 1,000 steps"),
-        (spaces.Box(0, 1, (3, 3)), "scaled to [-1, 1] by their bounds; (3, 3) enters as (1, 3, 3), channels first"),
+        (spaces.Box(0, 1, (3, 3)), "scaled to [-1, 1] by their bounds; (3, 3) enters as 1 channel of 3 x 3"),
         (spaces.Box(0, 255, (128,), np.uint8), "scaled to [-1, 1] by their bounds"),
         (spaces.Box(-9, 9, (3,), np.int64), "scaled to [-1, 1] by their bounds"),
         (
@@ -136,6 +136,10 @@ def test_mean_and_deviation_are_saved_with_the_parameters() -> None:
             "MiniGrid's codes, one-hot; (7, 7, 3) enters as 21 channels of 7 x 7",
         ),
         (spaces.Box(0, 1, (10, 10, 4), np.bool_), "unchanged; (10, 10, 4) enters as 4 channels of 10 x 10"),
+        (
+            spaces.Box(0, 1, (6, 13, 6), np.bool_),  # no two neighbouring sides are equal
+            "unchanged; (6, 13, 6) enters as 6 channels of 6 x 13 (a guess: else set network.layout)",
+        ),
         (spaces.Discrete(5), "one-hot; () enters as (5,)"),
         (spaces.MultiBinary(6), "0.0 and 1.0"),
     ],

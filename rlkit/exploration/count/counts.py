@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,9 +25,6 @@ class Counts(Protocol):
 
     def look_up(self, digest: NDArray[np.int64]) -> NDArray[np.int64]:
         """The counts, (*digest.shape, C)."""
-
-    def merge(self, other: Self) -> None:
-        """Adds the counts of another worker's table of the same kind."""
 
     def values(self) -> NDArray[np.int64]:
         """The non-zero counts, in no order; for a sketch, those of its first table."""
@@ -84,9 +81,6 @@ class ExactCounts:
         rows = [known.get(code, 0) for code in digest.reshape(-1).tolist()]
         return self._counts[rows].reshape(*digest.shape, self._width)
 
-    def merge(self, other: ExactCounts) -> None:
-        self._counts_of(*other.entries())
-
     def _counts_of(self, digests: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
         rows = self._rows_of(digests)  # may move the table
         self._counts[rows] += counts
@@ -110,8 +104,7 @@ class SketchCounts:
     """A count-min sketch (Cormode and Muthukrishnan 2005): tables of prime sizes; the estimate is their minimum.
 
     Never underestimates a count. With `conservative` only the cells that hold the smallest count are raised (Estan and
-    Varghese 2002), which overestimates less; the sum of such tables of several workers never underestimates either.
-    Raises CapacityError if the tables do not fit into memory.
+    Varghese 2002), which overestimates less. Raises CapacityError if the tables do not fit into memory.
     """
 
     def __init__(self, columns: int = 1, primes: Sequence[int] = PRIMES, *, conservative: bool = False) -> None:
@@ -125,6 +118,7 @@ class SketchCounts:
 
     @property
     def distinct(self) -> int:
+        """Number of distinct pairs of digest and column; a lower estimate if cells are shared."""
         return self._distinct
 
     def load(self) -> float:
@@ -144,18 +138,18 @@ class SketchCounts:
         codes, times = _code(digest, column), np.ones(len(digest), np.int64)
         if len(codes) > 1:
             codes, times = np.unique_counts(codes)
-        self._raise(codes, times)
+        self._increment(codes, times)
 
-    def take(self, table: ExactCounts) -> None:
+    def add_table(self, table: ExactCounts) -> None:
         """Adds the counts of an exact table."""
         digest, count = table.entries()
         for column in range(self._columns):
             known = count[:, column] > 0
             codes = _code(digest[known], np.full(int(known.sum()), column))
-            self._raise(codes, count[known, column])
+            self._increment(codes, count[known, column])
 
-    def _raise(self, codes: NDArray[np.uint64], times: NDArray[np.int64]) -> None:
-        """Counts different codes (K,), each so many times."""
+    def _increment(self, codes: NDArray[np.uint64], times: NDArray[np.int64]) -> None:
+        """Counts distinct codes (K,), each `times` (K,) times."""
         where = self._where(codes)  # (K, tables)
         before = self._cells[where].min(1)  # (K,)
         self._distinct += int(np.count_nonzero(before == 0))
@@ -168,10 +162,6 @@ class SketchCounts:
         where = self._where(_code(digest[..., None], np.arange(self._columns)))  # (*shape, C, tables)
         counts: NDArray[np.int64] = self._cells[where].min(-1).astype(np.int64)
         return counts
-
-    def merge(self, other: SketchCounts) -> None:
-        self._cells += other._cells
-        self._distinct = max(self._distinct, other._distinct)
 
     def state_dict(self) -> State:
         return {"cells": self._cells, "distinct": self._distinct}
@@ -203,36 +193,20 @@ class LimitedCounts:
         return self._table.values()
 
     def add(self, digest: NDArray[np.int64], column: NDArray[np.int64]) -> None:
-        self._table.add(digest, column)
-        self._keep_to_the_limit()
-
-    def _keep_to_the_limit(self) -> None:
-        if isinstance(self._table, ExactCounts) and self._table.distinct > self._limit:
+        table = self._table
+        table.add(digest, column)
+        if isinstance(table, ExactCounts) and table.distinct > self._limit:
             warnings.warn(
                 f"more than {self._limit:,} distinct codes (bonus.counts.limit): from here on a sketch keeps the "
                 "counts, which may be too high for codes that share all their cells with others",
-                stacklevel=3,
+                stacklevel=2,
             )
-            self._move()
-
-    def _move(self) -> SketchCounts:
-        """The sketch, with all counts so far."""
-        if isinstance(self._table, ExactCounts):
-            table, self._table = self._table, self._sketch()
-            self._table.take(table)
-        return self._table
+            sketch = self._sketch()
+            sketch.add_table(table)
+            self._table = sketch
 
     def look_up(self, digest: NDArray[np.int64]) -> NDArray[np.int64]:
         return self._table.look_up(digest)
-
-    def merge(self, other: LimitedCounts) -> None:
-        if isinstance(other._table, SketchCounts):
-            self._move().merge(other._table)
-        elif isinstance(self._table, SketchCounts):
-            self._table.take(other._table)
-        else:
-            self._table.merge(other._table)
-            self._keep_to_the_limit()
 
     def state_dict(self) -> State:
         return {"sketch": isinstance(self._table, SketchCounts), "table": self._table.state_dict()}
