@@ -78,7 +78,7 @@ def test_objectives() -> None:
         "env_steps": 60,
         "curve": [{"env_steps": 20, "return_mean": 1.0}, {"env_steps": 60, "return_mean": 5.0}],
     }
-    assert objective_of("final", result, config) == 1.5
+    assert objective_of("final", result, config) == 8.25
     assert objective_of("area", result, config) == pytest.approx((20 * 1 + 40 * 3 + 40 * 5) / 100)
     assert objective_of("steps_to_solve", result, config) == 60
     result["curve"] = result["curve"][:1]  # type: ignore[index]
