@@ -79,9 +79,9 @@ def with_keys(app: Any, docname: str, source: list[str]) -> None:
 
 
 def _key_tables(what: str, name: str | None) -> Iterator[str]:
-    for title, model in tables_of(what, name).items():
+    for title, (model, table) in tables_of(what, name).items():
         yield from ("", f"**`[{title}]`**", "", "| key | default | meaning |", "|---|---|---|")
-        for key, default, meaning in keys_of(model):
+        for key, default, meaning in keys_of(model, table):
             if key.startswith(ELSEWHERE) and what == "agents":
                 continue
             value = f"`{default}`" if default else ""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rlkit.exploration.epsilon import EpsilonConfig, epsilon_greedy
     from rlkit.goals import GoalsConfig, GoalSpace, build_goals, one_hot, require_signal
     from rlkit.learning.gradient import Gradient, GradientConfig, GradientSettings
-    from rlkit.learning.optimizers import OptimizerConfig
+    from rlkit.learning.optimizers import OptimizerConfig, load_optimizer, optimizer_state
     from rlkit.learning.q_learner import LearnerOutput, LearnerSettings, QLearner
     from rlkit.learning.q_losses import QLoss
     from rlkit.learning.returns import clip_reward, gae, lambda_return, n_step_return
@@ -125,7 +125,7 @@ _NAMES = {
     "rlkit.exploration.epsilon": ("EpsilonConfig", "epsilon_greedy"),
     "rlkit.goals": ("GoalSpace", "GoalsConfig", "build_goals", "one_hot", "require_signal"),
     "rlkit.learning.gradient": ("Gradient", "GradientConfig", "GradientSettings"),
-    "rlkit.learning.optimizers": ("OptimizerConfig",),
+    "rlkit.learning.optimizers": ("OptimizerConfig", "load_optimizer", "optimizer_state"),
     "rlkit.learning.q_learner": ("LearnerOutput", "LearnerSettings", "QLearner"),
     "rlkit.learning.q_losses": ("QLoss",),
     "rlkit.learning.returns": ("clip_reward", "gae", "lambda_return", "n_step_return"),
@@ -274,6 +274,7 @@ __all__ = [
     "gae",
     "lambda_return",
     "load_curves",
+    "load_optimizer",
     "load_parameters",
     "load_policy",
     "load_results",
@@ -281,6 +282,7 @@ __all__ = [
     "n_step_return",
     "observed",
     "one_hot",
+    "optimizer_state",
     "parameter_state",
     "q_head",
     "require_memory",

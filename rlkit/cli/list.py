@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ from rich.table import Table
 from rlkit import plugins
 from rlkit.cli.console import console
 from rlkit.config.load import packaged
-from rlkit.config.model import models_in
+from rlkit.config.model import Model, models_in
 from rlkit.config.tables import EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
 
@@ -24,7 +24,8 @@ GROUPS = {
     "bonuses": plugins.BONUSES,
     "sinks": plugins.SINKS,
 }
-TABLES: dict[str, type[BaseModel]] = {"train": TrainConfig, "evaluation": EvaluationConfig}
+Listed: TypeAlias = tuple[type[BaseModel], Any]  # a model, and the table whose values are its keys' defaults, or None
+TABLES: dict[str, Listed] = {"train": (TrainConfig, None), "evaluation": (EvaluationConfig, None)}
 
 
 @click.command("list")
@@ -43,8 +44,8 @@ def list_(what: str | None, name: str | None) -> None:
     rlkit list configs cartpole
     """
     if what == "keys" or (what in ("agents", "envs", "bonuses") and name):
-        for table, model in tables_of(what, name).items():
-            show_keys(table, model)
+        for title, (model, default) in tables_of(what, name).items():
+            show_keys(title, model, default)
     elif what == "configs" and name:
         known = packaged()
         if name not in known:
@@ -57,8 +58,8 @@ def list_(what: str | None, name: str | None) -> None:
             show_names(kind)
 
 
-def tables_of(what: str, name: str | None) -> dict[str, type[BaseModel]]:
-    """Title → model of an agent, an environment or a bonus; "dqn.network": of one of its tables.
+def tables_of(what: str, name: str | None) -> dict[str, Listed]:
+    """Title → keys of an agent, an environment or a bonus; "dqn.network": of one of its tables.
 
     what: "keys" for those of [train] and [evaluation]. Raises ConfigError for an unknown name.
     """
@@ -68,22 +69,31 @@ def tables_of(what: str, name: str | None) -> dict[str, type[BaseModel]]:
     loaded = plugins.load(GROUPS[what], plugin)
     table = {"agents": "agent", "envs": "env", "bonuses": "agent.bonus"}[what]
     model = loaded if what == "bonuses" else loaded.config
-    return _below(name, f"{table}.{inner}", {table: model}) if dot else {table: model}
+    return _below(name, f"{table}.{inner}", {table: (model, None)}) if dot else {table: (model, None)}
 
 
-def _below(what: str, dotted: str, tables: Mapping[str, type[BaseModel]]) -> dict[str, type[BaseModel]]:
-    """The models of the table `dotted`, by its name; one of several kinds has its type in the name."""
+def _below(what: str, dotted: str, tables: Mapping[str, Listed]) -> dict[str, Listed]:
+    """The keys of the table `dotted`, by its name; one of several kinds has its type in the name."""
     first = next((name for name in tables if dotted == name or dotted.startswith(f"{name}.")), None)
     if first is None:
         raise ConfigError(f"no table {dotted!r}{plugins.nearest(dotted, list(tables))}; there are: {', '.join(tables)}")
-    models = [tables[first]]
+    model, default = tables[first]
+    models = [model]
     for part in dotted[len(first) :].split(".")[1:]:
-        inner = [kind for model in models if part in model.model_fields for kind in tables_in(model, part)]
-        if not inner:
+        owners = [model for model in models if part in model.model_fields and tables_in(model, part)]
+        if not owners:
             known = sorted({name for model in models for name in model.model_fields if tables_in(model, name)})
             raise ConfigError(f"{what}: no table {part!r}{plugins.nearest(part, known)}; there are: {', '.join(known)}")
-        models = inner
-    return {_titled(dotted, model, models): model for model in models}
+        default = _default(owners[0], part, default)
+        models = [inner for model in owners for inner in tables_in(model, part)]
+    return {_titled(dotted, model, models): (model, default) for model in models}
+
+
+def _default(model: type[BaseModel], key: str, table: Any) -> Any:
+    """The default of a key, where the table that has it is by default `table`."""
+    if isinstance(table, model) and not (isinstance(table, Model) and table.whole):
+        return getattr(table, key)
+    return model.model_fields[key].get_default(call_default_factory=True)
 
 
 def _titled(table: str, model: type[BaseModel], all_models: Sequence[type[BaseModel]]) -> str:
@@ -117,29 +127,35 @@ def _first_comment(text: str) -> str:
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
-def show_keys(table: str, model: type[BaseModel]) -> None:
+def show_keys(table: str, model: type[BaseModel], default: Any = None) -> None:
     """Every field with its default and meaning, the keys of tables below the table."""
     rows = Table(f"[{table}]".replace("[", r"\["), "default", "meaning", title_justify="left")
-    for row in keys_of(model):
+    for row in keys_of(model, default):
         rows.add_row(*(cell.replace("[", r"\[") for cell in row))
     console.print(rows)
 
 
-def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """(key, default, meaning) of every field, then of the fields of the tables that it may be."""
+def keys_of(model: type[BaseModel], table: Any = None, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """(key, default, meaning) of every field, then of the fields of the tables that it may be.
+
+    table: the default of the whole table, if the one that holds it sets values of its own.
+    """
     for key, field in model.model_fields.items():
         inner = tables_in(model, key)
-        default = field.get_default(call_default_factory=True)
-        value = "required" if field.is_required() else "" if isinstance(default, BaseModel) else _value(default)
+        default = _default(model, key, table)
+        value = "required" if field.is_required() else _value(default)
         yield prefix + key, value, field.description or ""
         for kind in inner:
             if len(inner) > 1:
                 yield f"{prefix}{key}", "", _titled(key, kind, inner)
-            yield from keys_of(kind, f"{prefix}{key}.")
+            yield from keys_of(kind, default, f"{prefix}{key}.")
 
 
 def _value(default: Any) -> str:
-    """As TOML writes it; "unset" for a key that TOML leaves out."""
+    """As TOML writes it; "unset" for a key that TOML leaves out, "" for a table whose keys say it."""
     if default is None:
         return "unset"
+    if isinstance(default, Model):
+        keys = default.model_dump(exclude_unset=True) if default.whole else {}
+        return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in keys.items()) + " }" if keys else ""
     return json.dumps(default) if isinstance(default, bool | str | int | float | tuple | dict) else str(default)

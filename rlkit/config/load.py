@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from rlkit import plugins
 from rlkit.config.explain import explanations
 from rlkit.config.keys import upgraded
-from rlkit.config.model import Model, without_false
+from rlkit.config.model import Model, models_in, without_false
 from rlkit.config.tables import SAVED, Config, EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
 
@@ -134,6 +134,23 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def over_defaults(tables: Mapping[str, Any], models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """The tables over the values that their fields' defaults set, such as `Field(EpsilonConfig(steps=20_000))`."""
+    changed = dict(tables)
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            continue
+        fields = [model.model_fields[name] for model in models if name in model.model_fields]
+        for default in (field.default for field in fields if isinstance(field.default, Model)):
+            if default.whole:
+                continue
+            below = default.model_dump(mode="json", exclude_unset=True)
+            kinds = {key: getattr(default, key) for key in KINDS if below and hasattr(default, key)}
+            table = merged({name: kinds | below}, {name: table})[name]
+        changed[name] = over_defaults(table, [inner for field in fields for inner in models_in(field.annotation)])
+    return changed
+
+
 def _base_file(base: str, user: Path) -> str | None:
     """The file that `base` names beside the config `user`, with or without .toml; None for a packaged config."""
     if not user.is_file():
@@ -238,7 +255,8 @@ def resolve(label: str, tables: Mapping[str, Any]) -> Config:
     whole: type[BaseModel] = create_model("Config", __base__=Model, **fields)
     try:
         # JSON mode, since strict checking of Python values would refuse a list for a tuple
-        parsed = whole.model_validate_json(json.dumps(without_false(tables, [whole]), default=_plain))
+        complete = over_defaults(without_false(tables, [whole]), [whole])
+        parsed = whole.model_validate_json(json.dumps(complete, default=_plain))
     except ValidationError as error:
         problems += explanations(error, whole)
     if problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import NoneType
-from typing import Annotated, Any, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, TypeAlias, get_args
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,7 @@ class Model(BaseModel):
     """Base of all tables: frozen; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, strict=True)
+    whole: ClassVar[bool] = False  # true: a table in a config replaces a field's default, and inherits no key of it
 
 
 class NestedError(ValueError):

@@ -19,6 +19,8 @@ from rlkit.types import State
 class TargetConfig(Model):
     """The table `target`: how the target network, which values next observations, follows the online network."""
 
+    whole = True  # with `every` alone the network is copied, whatever tau an agent has by default
+
     every: int = Field(
         250,
         ge=1,

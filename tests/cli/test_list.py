@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from agents import dqn as agents_dqn
+from agents import ppo as agents_ppo
 from helpers.command import call
+from rlkit.cli.list import keys_of, tables_of
 
 
 def test_names_and_keys_are_listed() -> None:
@@ -23,6 +26,16 @@ def test_keys_of_tables_are_listed_below_them() -> None:
     everything = call("list", "keys").output
     for key in ("visits.signal", "stop.at_least", "stop.times"):
         assert key in everything, key
+
+
+def test_defaults_are_those_that_the_agent_sets_not_those_of_the_tables_class() -> None:
+    rows = {key: default for key, default, _ in keys_of(agents_ppo.plugin.config)}
+    assert rows["optimizer.eps"] == "1e-05"
+    (listed,) = tables_of("agents", "ppo.optimizer").values()
+    assert ("eps", "1e-05") in [row[:2] for row in keys_of(*listed)]
+    rows = {key: default for key, default, _ in keys_of(agents_dqn.plugin.config)}
+    assert rows["target"] == "{ every = 1, tau = 0.01 }"
+    assert (rows["target.every"], rows["target.tau"]) == ("250", "1.0")  # those of a table that names one of them
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,23 @@ def test_overrides_are_toml_values_or_strings(text: str, expected: tuple[str, ob
 
 
 @pytest.mark.parametrize(
+    ("agent", "table", "resolved"),
+    [
+        ("ppo", {"optimizer": {"betas": [0.8, 0.9]}}, {"type": "adam", "betas": (0.8, 0.9), "eps": 1e-5}),
+        ("ppo", {"optimizer": {"eps": 1e-3}}, {"type": "adam", "eps": 1e-3}),
+        ("ppo", {"optimizer": {"type": "rmsprop"}}, {"type": "rmsprop", "eps": None}),
+        ("dqn", {"target": {"every": 9}}, {"every": 9, "tau": 1.0}),  # its keys exclude each other
+    ],
+)
+def test_a_table_keeps_the_other_values_that_the_agent_sets(
+    agent: str, table: dict[str, Any], resolved: dict[str, Any]
+) -> None:
+    config = resolve("test", {**SMALL, "agent": {"name": agent, **table}})
+    (name,) = table
+    assert {key: getattr(getattr(config.agent, name), key) for key in resolved} == resolved
+
+
+@pytest.mark.parametrize(
     ("values", "bonus"),
     [
         ({"agent.bonus.type": "rnd", "agent.bonus.beta": 0.3}, {"type": "rnd", "beta": 0.3}),
