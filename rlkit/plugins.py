@@ -89,7 +89,8 @@ def import_object(path: str) -> Any:
         for part in attribute.split(".") if attribute else []:
             found = getattr(found, part)
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{path!r}: there is no module {error.name!r}; is its package installed?") from error
+        missing = f"{path!r}: there is no module {error.name!r}"
+        raise ConfigError(f"{missing}; run in the folder that has it, set PYTHONPATH, or install it") from error
     except AttributeError as error:
         raise ConfigError(f"{path!r}: module {module_name!r} has no {attribute!r}") from error
     except Exception as error:  # a user's module may raise anything when it is imported

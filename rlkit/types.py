@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
@@ -77,35 +78,36 @@ class Stack:
 class EnvSpec:
     """Everything that an agent knows of its environments."""
 
-    observation_space: gym.Space[Any]  # of one environment, after preprocessing; for Dict and Tuple: of flat rows
+    observation_space: gym.Space[Any]  #: of one environment, after preprocessing; for Dict and Tuple: of flat rows
     num_actions: int
     num_envs: int
-    frame_skip: int = 1  # emulator frames per step
+    frame_skip: int = 1  #: emulator frames per step
     stack: Stack | None = None
-    signals: Mapping[str, ArraySpec] = field(default_factory=dict)  # side information, e.g. {"ram": (128,) uint8}
-    action_names: tuple[str, ...] = ()  # one per action, for display; () if the environment has no names
-    world: str = ""  # the game's name, for goals that belong to one game; "" if the family gives none
-    observation_names: tuple[str, ...] = ()  # one per entry of a vector, for display; () if there are no names
-    structure: Structure | None = None  # the layout of a flat row, if observations are a Dict or a Tuple
-    steps_per_second: float | None = None  # at which it is shown in videos; None if the environment states none
+    signals: Mapping[str, ArraySpec] = field(default_factory=dict)  #: side information, e.g. {"ram": (128,) uint8}
+    action_names: tuple[str, ...] = ()  #: one per action, for display; () if the environment has no names
+    world: str = ""  #: the game's name, for goals that belong to one game; "" if the family gives none
+    observation_names: tuple[str, ...] = ()  #: one per entry of a vector, for display; () if there are no names
+    structure: Structure | None = None  #: the layout of a flat row, if observations are a Dict or a Tuple
+    steps_per_second: float | None = None  #: at which it is shown in videos; None if the environment states none
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What `act` receives from all environments."""
 
-    obs: NDArray[Any]  # (N, *O)
-    signals: Mapping[str, NDArray[Any]]  # (N, ...) each; the engine never stores them
-    first: NDArray[np.bool_]  # (N,) whether an episode begins here
-    last_action: NDArray[np.int64] | None = None  # (N,) what led here, random actions of an evaluation included;
-    last_reward: NDArray[np.float32] | None = None  # (N,) raw. Both: without meaning where `first`; None: not known
+    obs: NDArray[Any]  #: (N, *O)
+    signals: Mapping[str, NDArray[Any]]  #: (N, ...) each; the engine never stores them
+    first: NDArray[np.bool_]  #: (N,) whether an episode begins here
+    #: (N,) what led here, random actions of an evaluation included; without meaning where `first`; None: not known
+    last_action: NDArray[np.int64] | None = None
+    last_reward: NDArray[np.float32] | None = None  #: (N,) raw; without meaning where `first`; None: not known
 
 
 @dataclass(frozen=True, slots=True)
 class ActorOutput:
-    action: NDArray[np.int64]  # (N,)
-    state: ActorState  # (N, ...) each, passed back to the next act
-    extras: Mapping[str, NDArray[Any]]  # (N, ...) each, passed unchanged to observe
+    action: NDArray[np.int64]  #: (N,)
+    state: ActorState  #: (N, ...) each, passed back to the next act
+    extras: Mapping[str, NDArray[Any]]  #: (N, ...) each, passed unchanged to observe
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,28 @@ class RawStep:
     """The result of one action in each environment; `first` of the observation is always False."""
 
     after: Observation
-    reward: NDArray[np.float32]  # (N,)
-    discount: NDArray[np.float32]  # (N,)
-    terminated: NDArray[np.bool_]  # (N,)
-    truncated: NDArray[np.bool_]  # (N,)
-    crashed: NDArray[np.bool_] | None = None  # (N,) environments that failed in this step and are made anew; None: none
+    reward: NDArray[np.float32]  #: (N,)
+    discount: NDArray[np.float32]  #: (N,)
+    terminated: NDArray[np.bool_]  #: (N,)
+    truncated: NDArray[np.bool_]  #: (N,)
+    crashed: NDArray[np.bool_] | None = (
+        None  #: (N,) environments that failed in this step and are made anew; None: none
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """n consecutive steps from the replay, as tensors on the learner's device."""
+
+    obs: Tensor  #: (B, *O) at the first step
+    action: Tensor  #: (B, n) int64; the first one is learned about
+    reward: Tensor  #: (B, n) float32, raw
+    discount: Tensor  #: (B, n) float32
+    #: (B,) int64, 1..n: how many of the n count. A window ends at an episode's end (terminated or not), at a cut by the
+    #: agent, and at the newest step; values beyond are unspecified
+    steps: Tensor
+    next_obs: Tensor  #: (B, *O) after `steps` steps, to bootstrap from
+    extras: Mapping[str, Tensor | NDArray[Any]]  #: (B, n, ...) each
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,32 +144,32 @@ class StepBatch:
     """One step of all environments. Every row is a real transition: none is a reset."""
 
     before: Observation
-    action: NDArray[np.int64]  # (N,)
-    reward: NDArray[np.float32]  # (N,) raw, never clipped
-    discount: NDArray[np.float32]  # (N,) 0 if nothing is bootstrapped (termination, a lost life if configured), else 1
-    terminated: NDArray[np.bool_]  # (N,)
-    truncated: NDArray[np.bool_]  # (N,)
-    after: Observation  # the true successor, on an episode's last step too; `first` is False
-    extras: Mapping[str, NDArray[Any]]  # (N, ...) what act returned; empty outside training
+    action: NDArray[np.int64]  #: (N,)
+    reward: NDArray[np.float32]  #: (N,) raw, never clipped
+    discount: NDArray[np.float32]  #: (N,) 0 if nothing is bootstrapped (termination, a lost life if configured), else 1
+    terminated: NDArray[np.bool_]  #: (N,)
+    truncated: NDArray[np.bool_]  #: (N,)
+    after: Observation  #: the true successor, on an episode's last step too; `first` is False
+    extras: Mapping[str, NDArray[Any]]  #: (N, ...) what act returned; empty outside training
 
     @property
     def ended(self) -> NDArray[np.bool_]:
         """(N,) whether the episode is over, for either reason."""
         return self.terminated | self.truncated
 
+    def windows(self, extras: Mapping[str, NDArray[Any]]) -> Window:
+        """The step as N windows of one step, on the CPU, for an agent without a replay.
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """n consecutive steps from the replay, as tensors on the learner's device."""
-
-    obs: Tensor  # (B, *O) at the first step
-    action: Tensor  # (B, n) int64; the first one is learned about
-    reward: Tensor  # (B, n) float32, raw
-    discount: Tensor  # (B, n) float32
-    steps: Tensor  # (B,) int64, 1..n: how many of the n count. A window ends at an episode's end (terminated or not),
-    #                at a cut by the agent, and at the newest step; values beyond are unspecified
-    next_obs: Tensor  # (B, *O) after `steps` steps, to bootstrap from
-    extras: Mapping[str, Tensor | NDArray[Any]]  # (B, n, ...) each
+        extras: (N, ...) each, for example what a bonus returned for this step. Shares memory: read only.
+        """
+        columns = {name: torch.from_numpy(getattr(self, name)[:, None]) for name in ("action", "reward", "discount")}
+        return Window(
+            obs=torch.from_numpy(self.before.obs),
+            **columns,
+            steps=torch.ones(len(self.action), dtype=torch.int64),
+            next_obs=torch.from_numpy(self.after.obs),
+            extras={name: values[:, None] for name, values in extras.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,37 +179,37 @@ class Sequences:
     Before the mask the first valid step is repeated, beyond it the last one and the observation after it.
     """
 
-    obs: Tensor  # (B, T + 1, *O): obs[:, t + 1] is the true successor of step t, at an episode's end too
-    action: Tensor  # (B, T) int64
-    reward: Tensor  # (B, T) float32, raw
-    discount: Tensor  # (B, T) float32
-    mask: Tensor  # (B, T) bool: the valid steps, at least the one asked for. A sequence ends at an episode's end
-    #               (terminated or not), at a cut by the agent, and at the newest step
-    first: (
-        Tensor  # (B,) bool: an episode begins with the first valid step. Without stacks it is also False for the oldest
-    )
-    #                step of an environment, if the row before it was overwritten
-    before: NDArray[np.int64]  # (B,) valid steps before the one that was asked for
-    steps: NDArray[np.int64]  # (B,) valid steps from that one on
-    extras: Mapping[str, Tensor | NDArray[Any]]  # (B, T, ...) each
+    obs: Tensor  #: (B, T + 1, *O): obs[:, t + 1] is the true successor of step t, at an episode's end too
+    action: Tensor  #: (B, T) int64
+    reward: Tensor  #: (B, T) float32, raw
+    discount: Tensor  #: (B, T) float32
+    #: (B, T) bool: the valid steps, at least the one asked for. A sequence ends at an episode's end (terminated or
+    #: not), at a cut by the agent, and at the newest step
+    mask: Tensor
+    #: (B,) bool: an episode begins with the first valid step. Without stacks it is also False for the oldest step of an
+    #: environment, if the row before it was overwritten
+    first: Tensor
+    before: NDArray[np.int64]  #: (B,) valid steps before the one that was asked for
+    steps: NDArray[np.int64]  #: (B,) valid steps from that one on
+    extras: Mapping[str, Tensor | NDArray[Any]]  #: (B, T, ...) each
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     window: Window
-    index: NDArray[np.int64]  # (B,) write numbers; priorities of rows that were overwritten since are dropped
-    weight: Tensor  # (B,) float32 importance weights; 1 for uniform sampling
+    index: NDArray[np.int64]  #: (B,) write numbers; priorities of rows that were overwritten since are dropped
+    weight: Tensor  #: (B,) float32 importance weights; 1 for uniform sampling
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSummary:
     """One layer of a network; a list of them is in the order of the forward pass."""
 
-    name: str  # its place in the network, "encoder.layers.0"
-    kind: str  # "conv 32 8x8/4, weight norm"
-    shape: tuple[int, ...]  # of the output for one observation
-    parameters: int  # number of learned parameters
-    multiply_adds: int  # per observation, of convolutions and linear layers; 0 for other layers
+    name: str  #: its place in the network, "encoder.layers.0"
+    kind: str  #: "conv 32 8x8/4, weight norm"
+    shape: tuple[int, ...]  #: of the output for one observation
+    parameters: int  #: number of learned parameters
+    multiply_adds: int  #: per observation, of convolutions and linear layers; 0 for other layers
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from rlkit import plugins
 from rlkit.config.explain import explanations
 from rlkit.config.keys import upgraded
-from rlkit.config.model import Model, models_in, without_false
+from rlkit.config.model import Model, merged, over_defaults, without_false
 from rlkit.config.tables import SAVED, Config, EvaluationConfig, TrainConfig
 from rlkit.errors import ConfigError
 
@@ -45,9 +45,6 @@ def packaged() -> dict[str, Traversable]:
         beside = Path(__file__).parents[2] / point.value  # a folder `configs` on the search path may hide ours
         collect(beside if point.name == "rlkit" and beside.is_dir() else resources.files(point.value), "")
     return found
-
-
-KINDS = ("name", "type")  # keys that say which other keys a table has
 
 
 def read(source: str | Path, users: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
@@ -118,37 +115,6 @@ def _on_top_of(base: Any, tables: Mapping[str, Any], users: tuple[str, ...]) -> 
     if source in users:
         raise ConfigError(f"{users[-1]}: base: {base!r} inherits from this config itself")
     return merged(read(source, users)[1], tables)
-
-
-def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of both; where both have a key, tables are merged in turn, and of other values that of `over` counts.
-
-    A table whose name or type is another than the one below inherits nothing from it: its keys are others.
-    """
-    result = {**under, **over}
-    for name in under.keys() & over.keys():
-        below, above = under[name], over[name]
-        if isinstance(below, dict) and isinstance(above, dict):
-            same = all(key not in above or above[key] == below.get(key) for key in KINDS)
-            result[name] = merged(below, above) if same else above
-    return result
-
-
-def over_defaults(tables: Mapping[str, Any], models: Sequence[type[BaseModel]]) -> dict[str, Any]:
-    """The tables over the values that their fields' defaults set, such as `Field(EpsilonConfig(steps=20_000))`."""
-    changed = dict(tables)
-    for name, table in tables.items():
-        if not isinstance(table, Mapping):
-            continue
-        fields = [model.model_fields[name] for model in models if name in model.model_fields]
-        for default in (field.default for field in fields if isinstance(field.default, Model)):
-            if default.whole:
-                continue
-            below = default.model_dump(mode="json", exclude_unset=True)
-            kinds = {key: getattr(default, key) for key in KINDS if below and hasattr(default, key)}
-            table = merged({name: kinds | below}, {name: table})[name]
-        changed[name] = over_defaults(table, [inner for field in fields for inner in models_in(field.annotation)])
-    return changed
 
 
 def _base_file(base: str, user: Path) -> str | None:

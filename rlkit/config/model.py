@@ -15,6 +15,8 @@ from pydantic import (
     ValidationError,
 )
 
+KINDS = ("name", "type")  # keys that say which other keys a table has
+
 
 class Model(BaseModel):
     """Base of all tables: frozen; unknown keys are errors."""
@@ -81,4 +83,35 @@ def without_false(tables: Mapping[str, Any], models: Sequence[type[BaseModel]]) 
             changed[name] = without_false(value, [model for field in fields for model in models_in(field.annotation)])
         else:
             changed[name] = value
+    return changed
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of both; where both have a key, tables are merged in turn, and of other values that of `over` counts.
+
+    A table whose name or type is another than the one below inherits nothing from it: its keys are others.
+    """
+    result = {**under, **over}
+    for name in under.keys() & over.keys():
+        below, above = under[name], over[name]
+        if isinstance(below, dict) and isinstance(above, dict):
+            same = all(key not in above or above[key] == below.get(key) for key in KINDS)
+            result[name] = merged(below, above) if same else above
+    return result
+
+
+def over_defaults(tables: Mapping[str, Any], models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """The tables over the values that their fields' defaults set, such as `Field(EpsilonConfig(steps=20_000))`."""
+    changed = dict(tables)
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            continue
+        fields = [model.model_fields[name] for model in models if name in model.model_fields]
+        for default in (field.default for field in fields if isinstance(field.default, Model)):
+            if default.whole:
+                continue
+            below = default.model_dump(mode="json", exclude_unset=True)
+            kinds = {key: getattr(default, key) for key in KINDS if below and hasattr(default, key)}
+            table = merged({name: kinds | below}, {name: table})[name]
+        changed[name] = over_defaults(table, [inner for field in fields for inner in models_in(field.annotation)])
     return changed

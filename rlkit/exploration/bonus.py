@@ -29,7 +29,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 from torch import Tensor
 
 from rlkit import plugins
-from rlkit.config.model import SWITCH, Model, NestedError, without_false
+from rlkit.config.model import SWITCH, Model, NestedError, over_defaults, without_false
 from rlkit.errors import ConfigError, SpecError
 from rlkit.exploration.adjustment import Adjustment
 from rlkit.exploration.moments import RunningMoments
@@ -272,8 +272,9 @@ def _parsed(value: Any) -> Any:
         raise ValueError(f"type: {error}") from error
     if not (isinstance(config, type) and issubclass(config, BonusConfig)):
         raise ValueError(f"type: {name!r} is not a subclass of rlkit.BonusConfig")
+    complete = over_defaults(without_false(value, [config]), [config])
     try:
-        return config.model_validate_json(json.dumps({**without_false(value, [config]), "type": name}, default=str))
+        return config.model_validate_json(json.dumps({**complete, "type": name}, default=str))
     except ValidationError as error:
         raise NestedError(config, error) from error
 

@@ -142,7 +142,7 @@ class Replay:
         did not end one; windows and stacks do not cross that boundary either.
         """
         extras = {} if extras is None else extras
-        self._columns.check(extras)
+        self._columns.check(extras, self._num_envs)
         head, lost = self._newest, _NONE  # (N,) rows of this step; their frames are stored, unless an episode begins
         begins = step.before.first | self._ended
         if np.count_nonzero(begins):

@@ -144,10 +144,14 @@ class StepColumns:
             for name, column in extras.items()
         }
 
-    def check(self, extras: Mapping[str, NDArray[Any]]) -> None:
-        """Raises ConfigError unless `extras` has exactly the declared columns."""
+    def check(self, extras: Mapping[str, NDArray[Any]], num_envs: int) -> None:
+        """Raises ConfigError unless `extras` has exactly the declared columns, (num_envs, *shape) each."""
         if extras.keys() != self._extras.keys():
             raise ConfigError(f"replay: extras {sorted(extras)} given, {sorted(self._extras)} declared")
+        for name, values in extras.items():
+            expected = (num_envs, *self._extras[name].data.shape[1:])
+            if np.shape(values) != expected:
+                raise ConfigError(f"replay: extras {name!r} has shape {np.shape(values)}, declared {expected}")
 
     def write(self, slots: NDArray[np.int64], step: StepBatch, extras: Mapping[str, NDArray[Any]]) -> None:
         """Stores a step of all environments, with its extras (N, *shape), in `slots` (N,)."""

@@ -132,7 +132,7 @@ class Trajectory:
         if self.full:
             raise RlkitError(f"trajectory: it has its {self._length} steps; call take() before the next add()")
         extras = {} if extras is None else extras
-        self._columns.check(extras)
+        self._columns.check(extras, len(step.action))
         begins = step.before.first | self._ended
         row = self._newest + len(begins) * begins
         rows = np.flatnonzero(begins)

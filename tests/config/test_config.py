@@ -4,7 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlkit.config.load import load, merged, override, packaged, parse_override, read, resolve
+from rlkit.config.load import load, override, packaged, parse_override, read, resolve
+from rlkit.config.model import merged
 from rlkit.errors import ConfigError
 
 SMALL = {

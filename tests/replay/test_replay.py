@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -342,6 +343,10 @@ def test_undeclared_and_missing_extras() -> None:
     step, extras, _ = stream.next()
     with pytest.raises(ConfigError, match=r"extras \['digest'\] given, \['achieved', 'digest', 'seen'\] declared"):
         replay.add(step, {"digest": extras["digest"]})
+    for wrong in (extras["achieved"][:, :1], extras["achieved"][None]):  # the first would be broadcast
+        shape = re.escape(f"extras 'achieved' has shape {wrong.shape}, declared {extras['achieved'].shape}")
+        with pytest.raises(ConfigError, match=shape):
+            replay.add(step, {**extras, "achieved": wrong})
     assert len(replay) == 0
 
 

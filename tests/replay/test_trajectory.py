@@ -119,6 +119,19 @@ def test_a_truncation_bootstraps_from_its_own_successor() -> None:
     assert target.tolist() == [[21, 61], [31, 1], [211, 311]]
 
 
+def test_a_step_has_the_windows_of_a_trajectory_of_one_step() -> None:
+    world = World(num_envs=3, frame_shape=(4,), p_terminated=0.3, p_truncated=0.3)
+    trajectory, stream = Trajectory(1, world.spec(), extras=EXTRAS, device=CPU), Stream(world, 0)
+    for _ in range(20):
+        step, extras, _ = stream.next()
+        trajectory.add(step, extras)
+        expected, found = trajectory.take().windows(), step.windows(extras)
+        for name in ("obs", "action", "reward", "discount", "steps", "next_obs"):
+            assert torch.equal(getattr(found, name), getattr(expected, name)), name
+        for name, values in expected.extras.items():
+            np.testing.assert_array_equal(np.asarray(found.extras[name]), np.asarray(values))
+
+
 def test_a_taken_batch_is_not_written_to_later() -> None:
     world = World(num_envs=2, stack=Stack(0, 3, "zero"), p_terminated=0.3)
     trajectory, stream = Trajectory(5, world.spec(), extras=EXTRAS, device=CPU), Stream(world, 0)

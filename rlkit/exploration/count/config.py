@@ -97,7 +97,8 @@ class CountConfig(CountTable):
     def _validate_centre(self, features: kinds.Features, warm_up: int) -> None:
         """Raises ConfigError if there are no random steps to centre by, CapacityError if they are too many."""
         if not (warm_up and features.stored):
-            why = "learning_starts >= 1" if features.stored else "features of stored observations, not of signals"
+            steps = "random steps before the first update (learning_starts >= 1)"
+            why = steps if features.stored else "features of stored observations, not of signals"
             raise ConfigError(
                 f"bonus.hash: simhash centres these features by their mean over random play, which needs {why}; "
                 'or use hash.type = "exact"'
