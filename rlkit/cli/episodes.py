@@ -53,6 +53,7 @@ def episodes(run: Path, last: int, data: Path | None, play: str | None, video: P
         cells = (f"{number:,}", f"{each.env_steps:,}", f"{each.total:g}", f"{each.length:,}", intrinsic, codes)
         table.add_row(*cells, str(each.env), str(each.seed))
     console.print(table)
+    console.print(found.summary())
     if not found.complete:
         say("parts of the action log were removed (train.action_log_size); the episodes in them are not listed")
     elif found.differing:

@@ -12,6 +12,8 @@ from rich.console import Console
 from rlkit.cli.console import prefix
 from rlkit.errors import RlkitError
 
+SIGNALLED = 128  # exit codes above it say that a signal ended the command, which is no error
+
 
 class Group(click.Group):
     """Commands whose errors end in one line and an exit code instead of a traceback; listed in the order added."""
@@ -34,7 +36,8 @@ class Group(click.Group):
             try:
                 return super().invoke(context)
             except RlkitError as error:
-                console.print("[red]Error:[/] ", end="")
+                if error.exit_code <= SIGNALLED:
+                    console.print("[red]Error:[/] ", end="")
                 console.print(str(error).replace("rlkit resume", f"{prefix()}rlkit resume"), markup=False)
                 sys.exit(error.exit_code)
             except OSError as error:

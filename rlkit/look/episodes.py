@@ -55,8 +55,19 @@ class Listing:
             "complete": self.complete,
             "rows_that_agree_with_the_log": self.agreeing,
             "rows_that_differ": self.differing,
-            "episodes": [{"number": number, **asdict(episode)} for number, episode in enumerate(self.episodes)],
+            "episodes": [
+                {"number": number, "return": values.pop("total"), **values}
+                for number, values in enumerate(map(asdict, self.episodes))
+            ],
         }
+
+    def summary(self) -> str:
+        """The highest return: how many episodes have it, and which was the first."""
+        if not self.episodes:
+            return "no episode has ended yet"
+        number, best = self.chosen("best")
+        reached = sum(episode.total == best.total for episode in self.episodes)
+        return f"highest return {best.total:g}: {reached:,} episodes, first {number:,}, at step {best.env_steps:,}"
 
     def chosen(self, which: str) -> tuple[int, Episode]:
         """(number, episode) for "best" (of equals the first), "last", or a number. Raises ConfigError for others."""

@@ -20,7 +20,10 @@ def marks_of(groups: Iterable[Group]) -> dict[tuple[str, tuple[tuple[str, str], 
 
 
 def protocol_notes(protocols: Sequence[tuple[str, Protocol]]) -> list[str]:
-    """Protocols under their names: what they share, once, then what each has of its own."""
+    """Protocols under their names: what they share, once, then what each has of its own.
+
+    An entry that a protocol lacks is told if another one of the same environment has it.
+    """
     if len(protocols) == 1:
         return [f"{_title(protocols[0][1])}: {protocols[0][1].text()}."]
     every = [protocol.entries for _, protocol in protocols]
@@ -29,7 +32,12 @@ def protocol_notes(protocols: Sequence[tuple[str, Protocol]]) -> list[str]:
     own = [key for key in keys if key not in shared]
     lines = ["Protocol of all: " + "; ".join(f"{key}: {every[0][key]}" for key in shared) + "."] if shared else []
     for name, protocol in protocols:
-        told = [f"{key}: {protocol.entries.get(key, UNSTATED)}" for key in own if key != "environment" or key == name]
+        known = {key for _, other in protocols if other.environment == protocol.environment for key in other.entries}
+        told = [
+            f"{key}: {protocol.entries.get(key, UNSTATED)}"
+            for key in own
+            if key in known and (key != "environment" or key == name)
+        ]
         if told:
             lines.append(f"{_title(protocol)} {name}: {'; '.join(told)}.")
     return lines

@@ -78,7 +78,7 @@ def test_a_log_with_parts_removed_says_so(trained: tuple[Path, Watched], tmp_pat
     assert "parts of the action log were removed" in done.output
     left = json.loads((tmp_path / "all.json").read_text())["episodes"]
     kept = [each for each in trained[1].episodes if each[0] != 1]
-    assert [(each["env"], round(each["total"], 6), each["length"]) for each in left if each["env"] != 1] == kept
+    assert [(each["env"], round(each["return"], 6), each["length"]) for each in left if each["env"] != 1] == kept
     assert 0 < sum(each["env"] == 1 for each in left) < sum(each[0] == 1 for each in trained[1].episodes)
     assert {each["intrinsic"] for each in left} == {None}
 
@@ -122,8 +122,11 @@ def test_parts_of_steps_after_the_last_checkpoint_are_not_listed(trained: tuple[
     listed = json.loads((tmp_path / "all.json").read_text())
     assert listed["complete"]
     assert listed["rows_that_differ"] == 0
+    returns = [each["return"] for each in listed["episodes"]]
+    best = f"{returns.count(max(returns)):,} episodes, first {returns.index(max(returns)):,}, at step "
+    assert best in done.output.replace("\n", " ")
     expected = trained[1].episodes[: len(listed["episodes"])]
-    assert [(each["env"], round(each["total"], 6), each["length"]) for each in listed["episodes"]] == expected
+    assert [(each["env"], round(each["return"], 6), each["length"]) for each in listed["episodes"]] == expected
 
 
 SPOILED = {

@@ -32,6 +32,7 @@ def test_protocols_and_environments_are_never_averaged(write_result: ResultWrite
     assert "Protocol CartPole-v1 [1]: sticky actions: unstated." in text
     assert "Protocol CartPole-v1 [2]: sticky actions: 0.25." in text
     assert text.count("time limit") == 1
+    assert text.count("unstated") == 1, "said of Acrobot, which no result knows with sticky actions"
 
 
 def test_differences_are_taken_under_each_protocol(write_result: ResultWriter) -> None:

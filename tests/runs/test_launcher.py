@@ -168,6 +168,7 @@ def test_ctrl_c_lets_every_run_write_a_checkpoint_and_the_same_command_goes_on(p
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "stopped with 0 of 3 runs finished; the same command resumes the others" in output
+    assert "Error" not in output
     assert "failed" not in output
     for path in metrics:
         assert 0 < RunDirectory(path.parent).checkpoints.steps()[-1] < 15_000
