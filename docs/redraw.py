@@ -25,7 +25,7 @@ import click
 
 from rlkit.cli.compare import compare as compare_command
 from rlkit.cli.plot import plot as plot_command
-from rlkit.report.compare import Table, compare, finished
+from rlkit.report.compare import Table, compare, finished, words
 from rlkit.report.groups import grouped
 from rlkit.report.pictures import drawn
 from rlkit.report.plot import Picture
@@ -67,7 +67,14 @@ def table(text: str, *, brief: bool = False) -> str:
     if brief:
         tables = [_brief(each) for each in tables if BRIEF[1] in each.columns and "normalised" not in each.title]
         tables = [_joined(tables)] if len(tables) > 1 else tables
-    return "\n\n".join(f"**{each.title}**\n\n{each.markdown()}".removeprefix("****\n\n") for each in tables) + "\n"
+    return "\n\n".join(map(_printed, tables)) + "\n"
+
+
+def _printed(table: Table) -> str:
+    """A table with its title; its notes, the protocol among them, are folded."""
+    plain = Table(table.title, table.columns, table.rows).markdown()
+    notes = "\n\n".join(("<details><summary>Protocol and notes</summary>", *map(words, table.notes), "</details>"))
+    return "\n\n".join(([f"**{table.title}**"] if table.title else []) + [plain] + ([notes] if table.notes else []))
 
 
 def _brief(table: Table) -> Table:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
@@ -13,6 +15,9 @@ from rlkit.cli.options import RUN, require_writable
 from rlkit.cli.progress import counting
 from rlkit.cli.trust import TRUST, ask
 from rlkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rlkit.look.episodes import Episode
 
 
 @click.command()
@@ -41,18 +46,7 @@ def episodes(run: Path, last: int, data: Path | None, play: str | None, video: P
     config = opened.config()
     with counting("steps played again") as progress:
         found = list_episodes(opened, config, progress)
-    table = Table(
-        title=f"the last {min(last, len(found.episodes))} of {len(found.episodes):,} training episodes", pad_edge=False
-    )
-    for name in ("number", "ended at", "return", "length", "intrinsic", "codes", "env", "seed"):
-        table.add_column(name, justify="right", no_wrap=True)
-    first = max(0, len(found.episodes) - last)
-    for number, each in enumerate(found.episodes[first:], first):
-        intrinsic = "-" if each.intrinsic is None else f"{each.intrinsic:.3g}"
-        codes = "-" if each.codes is None else f"{each.codes:,}"
-        cells = (f"{number:,}", f"{each.env_steps:,}", f"{each.total:g}", f"{each.length:,}", intrinsic, codes)
-        table.add_row(*cells, str(each.env), str(each.seed))
-    console.print(table)
+    show(found.episodes, last)
     console.print(found.summary())
     if not found.complete:
         say("parts of the action log were removed (train.action_log_size); the episodes in them are not listed")
@@ -69,3 +63,17 @@ def episodes(run: Path, last: int, data: Path | None, play: str | None, video: P
         with counting("video") as progress:
             film_episode(opened, config, chosen, video, progress)
         console.print(f"episode {number:,}, return {chosen.total:g}, {chosen.length:,} steps: {video}", markup=False)
+
+
+def show(episodes: Sequence[Episode], last: int) -> None:
+    """A table of the newest episodes."""
+    first = max(0, len(episodes) - last)
+    table = Table(title=f"the last {len(episodes) - first} of {len(episodes):,} training episodes", pad_edge=False)
+    for name in ("number", "ended at", "return", "length", "intrinsic", "codes", "env", "seed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for number, each in enumerate(episodes[first:], first):
+        intrinsic = "-" if each.intrinsic is None else f"{each.intrinsic:.3g}"
+        codes = "-" if each.codes is None else f"{each.codes:,}"
+        cells = (f"{number:,}", f"{each.env_steps:,}", f"{each.total:g}", f"{each.length:,}", intrinsic, codes)
+        table.add_row(*cells, str(each.env), str(each.seed))
+    console.print(table)

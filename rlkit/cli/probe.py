@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from string import ascii_uppercase
@@ -75,7 +76,17 @@ def probe(
     if not found:
         raise ConfigError("no label varies in these episodes; more --episodes or a larger --epsilon may help")
     where = f"{len(collected.episode):,} steps of {episodes} episodes, a third of them held out"
-    (label, chance, *layers), rows = probing.table_of(found, trained[-1].env_steps)
+    show(*probing.table_of(found, trained[-1].env_steps), where)
+    save(probe_picture(trained[-1], found), files)
+    write_text(
+        data, json.dumps({"run": str(run), "episodes": episodes, "probes": [asdict(each) for each in found]}) + "\n"
+    )
+    console.print(f"written to {data} and {', '.join(map(str, files))}", markup=False)
+
+
+def show(headings: Sequence[str], rows: Sequence[Sequence[str]], where: str) -> None:
+    """The table of probes; layers have letters as headings, which are explained below."""
+    label, chance, *layers = headings
     table = Table(title=f"accuracy of linear probes by layer, trained (untrained): {where}", pad_edge=False)
     table.add_column(label, no_wrap=True)
     for heading in (chance, *ascii_uppercase[: len(layers)]):
@@ -85,8 +96,3 @@ def probe(
     console.print(table)
     for letter, layer in zip(ascii_uppercase, layers, strict=False):
         console.print(f"{letter}: {layer}", markup=False)
-    save(probe_picture(trained[-1], found), files)
-    write_text(
-        data, json.dumps({"run": str(run), "episodes": episodes, "probes": [asdict(each) for each in found]}) + "\n"
-    )
-    console.print(f"written to {data} and {', '.join(map(str, files))}", markup=False)
