@@ -85,6 +85,8 @@ class PPOAgent:
         """All steps with advantages and returns; before the first update the network is initialised from them."""
         values, log_probability = (torch.as_tensor(batch.extras[name]) for name in ("value", "log_probability"))
         if not self.updates and not self._warm and self.learner.initialise(inputs):
+            if self._background is not None:
+                self._background.publish()
             values = self._values(*inputs.all()).view_as(values)  # those before the initialisation mean nothing
         elif self.learner.initialises:  # nor does that of the step which was in flight meanwhile
             values = torch.cat((self._values(*inputs.first()).view_as(values[:1]), values[1:]))
@@ -124,8 +126,13 @@ class PPOAgent:
         return self.bonus.add(nothing.view(-1, 1), batch.windows()).view_as(nothing)
 
     def _values(self, *arguments: Any) -> Tensor:
-        """(B, V) values, from the arguments of the network."""
-        return self.learner.gradient.evaluate(*arguments)[:, -self._config.num_values :]
+        """(B, V) values by the network that acted in the rollout, from its arguments."""
+        if self._background is None:
+            output = self.learner.gradient.evaluate(*arguments)
+        else:
+            with torch.no_grad():
+                output = self.policy.network(*arguments)
+        return output[:, -self._config.num_values :]
 
     def _factors(self, env_steps: int) -> tuple[float, float]:
         """The factors of learning rate and clip range for a rollout that began after `env_steps` steps."""

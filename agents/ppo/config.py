@@ -49,6 +49,15 @@ class BonusValueConfig(Model):
         "early end of an episode is no loss.",
     )
 
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.discount == 1.0 and not self.episodic:
+            raise ValueError(
+                "bonus_value.discount = 1 with episodic = false sums the bonuses of the whole run, without a bound; "
+                "use a discount below 1, or episodic = true"
+            )
+        return self
+
 
 class PPOConfig(PluginConfig, RolloutConfig):
     """Proximal policy optimisation. The defaults suit small environments; the README lists the papers' values."""

@@ -35,9 +35,13 @@ class Background:
 
         `finish` has to be called between two rounds.
         """
-        load_parameters(self._acting, parameter_state(self._learning), "the learner's network")
+        self.publish()
         self.updates += count
         self._running = self._thread.submit(updates)
+
+    def publish(self) -> None:
+        """Acting goes on with the parameters of the learning network. No round may be running."""
+        load_parameters(self._acting, parameter_state(self._learning), "the learner's network")
 
     def finish(self) -> dict[str, float]:
         """Waits for the round that was started; returns its measurements, {} if there was none."""

@@ -274,12 +274,12 @@ def late_starts(agent: BaseModel, steps: int) -> Iterator[str]:
 
 
 def endless_sums(agent: BaseModel, play: Play) -> Iterator[str]:
-    """A note for each discount of 1 if all episodes of the play were cut by a time limit."""
+    """A note for each discount of 1 if no episode of the play terminated: a time limit cut it, or nothing did."""
     for key, value in _named("discount", agent):
-        if value == 1.0 and play.truncated and not play.terminated:
+        if value == 1.0 and not play.terminated:
             yield (
-                f"{key} is 1, and in {play.steps} random steps every episode was truncated: where none ever "
-                "terminates, undiscounted sums of rewards and the values have no bound; use a discount below 1"
+                f"{key} is 1, and in {play.steps} random steps no episode terminated: where none ever does, "
+                "undiscounted sums of rewards and the values have no bound; use a discount below 1"
             )
 
 

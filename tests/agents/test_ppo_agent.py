@@ -13,9 +13,11 @@ from gymnasium.spaces import Discrete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import Tensor
 from torch.nn.utils import parametrize
 
 from agents.ppo import PPOAgent, plugin
+from agents.ppo.agent import explained_variance
 from agents.ppo.learner import PPOLearner
 from envs.gymnasium import plugin as gymnasium
 from helpers.line_world import Line, line_spec, live
@@ -25,6 +27,7 @@ from rlkit.errors import ConfigError
 from rlkit.learning.background import Background
 from rlkit.learning.policy_losses import PolicySteps
 from rlkit.learning.sequences import RolloutInputs
+from rlkit.replay import TrajectoryBatch
 from rlkit.seeding import Streams
 from rlkit.testing import agent_checks
 from rlkit.testing.states import difference, snapshot
@@ -153,6 +156,18 @@ def test_a_value_of_bonuses(episodic: bool, advantages: list[list[float]], rollo
     assert steps.advantage.view(3, 2).tolist() == (np.array(ADVANTAGES) + 2 * np.array(advantages)).tolist()
 
 
+@pytest.mark.parametrize("own", [None, {"discount": 0.0}])
+def test_bonuses_are_added_after_clipping(own: dict[str, Any] | None, rollouts: list[Rollout]) -> None:
+    """All rewards are 1 and clipped to 0.25; bonuses are 1 and stay. With a discount of 0 returns are rewards."""
+    config = {"discount": 0.0, "reward_clip": 0.25, "bonus": True, "bonus_value": own}
+    agent = ppo(EnvSpec(Discrete(8), 2, 2), rollout_steps=3, **config, **TABLE)
+    agent.bonus.add = lambda reward, window: reward + 1.0  # type: ignore[method-assign]
+    play_three_steps(agent)
+    ((_, steps),) = rollouts
+    expected = [[1.25]] if own is None else [[0.25, 1.0]]
+    torch.testing.assert_close(steps.returns, torch.tensor(expected * 6))
+
+
 def test_the_probabilities_learned_with_are_those_of_the_policy_that_acted(rollouts: list[Rollout]) -> None:
     """Also of the step in flight during an update, the first of the next rollout; each step is learned from once."""
     line = Line(line_spec("vector"))
@@ -209,6 +224,25 @@ def test_overlapping_updates_may_end_at_any_time(monkeypatch: pytest.MonkeyPatch
     assert difference(slow[4]["network"], slow[5]["background"]["network"]) is not None  # the last updates act later
 
 
+def test_all_values_of_a_rollout_are_by_the_network_that_acted_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With overlapping updates too, where the learner's network is one round ahead; the first step was in flight."""
+    rounds, line, original = [], Line(line_spec("vector")), PPOAgent._advantages  # noqa: SLF001
+
+    def spy(self: PPOAgent, batch: TrajectoryBatch, values: Tensor, successors: Tensor) -> Any:
+        with torch.no_grad():
+            expected = [self.policy.network(each)[..., -1:] for each in (batch.obs[1:].flatten(0, 1), batch.successors)]
+            ahead = self.learner._network(batch.successors)[..., -1:]  # noqa: SLF001
+        torch.testing.assert_close(values[1:].flatten(0, 1), expected[0])
+        torch.testing.assert_close(successors, expected[1])
+        rounds.append((ahead - successors).abs().max())
+        return original(self, batch, values, successors)
+
+    monkeypatch.setattr(PPOAgent, "_advantages", spy)
+    live(ppo(line.spec, rollout_steps=4, learning_rate=0.3, overlap=True), line, 24)
+    assert len(rounds) == 6
+    assert min(rounds[1:]) > 0.01, "the networks hardly differ: shows too little"
+
+
 @pytest.mark.parametrize(("limit", "epochs"), [(None, 5), (1e-6, 2), (100.0, 5)])
 def test_the_divergence_stops_the_epochs(limit: float | None, epochs: int) -> None:
     """The first epoch's single update is made on-policy, so its divergence is 0."""
@@ -232,11 +266,12 @@ def test_each_step_is_counted_once_and_paid(
 ) -> None:
     """With a discount of 0, returns are rewards, clipped and then with the bonus, by counts of all steps so far.
 
-    SimHash begins when the first rollout has given the mean of the features; its bonuses are then rewritten. The sketch
-    is so large that no codes share its cells.
+    SimHash begins when the first rollout has given the mean of the features; its bonuses are then rewritten. It has so
+    many bits that directions of less than a tenth of a degree have codes of their own, and the sketch is so large that
+    no codes share its cells.
     """
     line = Line(line_spec(shown))
-    bits = {"bits": 256} if hashing == "simhash" else {}
+    bits = {"bits": 4096} if hashing == "simhash" else {}
     bonus = {"beta": 0.5, "hash": {"type": hashing, **bits}, "timing": timing, "count_of": "successor"}
     bonus |= {"episodic": episodic, "counts": {"type": table}}
     agent = ppo(line.spec, seed, rollout_steps=5, discount=0.0, reward_clip=0.5, bonus=bonus, network={"hidden": (4,)})
@@ -331,6 +366,90 @@ def test_annealing_begins_with_the_first_rollout(monkeypatch: pytest.MonkeyPatch
     assert seen == [(1.0, 1.0), (0.5, 1.0), (0.0, 1.0)]
 
 
+def learned_from(rollouts: list[Rollout], **config: Any) -> tuple[PPOAgent, RolloutInputs, PolicySteps]:
+    """An agent that has learned from its first rollout of 16 steps, and what it learned from."""
+    line, inputs = Line(line_spec("vector")), []
+    agent = ppo(line.spec, rollout_steps=8, network={"hidden": (8,), "input": "raw"}, **config)
+    learn = agent.learner.learn
+    agent.learner.learn = lambda given, *rest: (inputs.append(given), learn(given, *rest))[1]  # type: ignore[method-assign]
+    live(agent, line, 8)
+    agent.learner.learn = learn  # type: ignore[method-assign]
+    return agent, inputs[0], rollouts[0][1]
+
+
+def test_annealing_lowers_the_learning_rate_and_the_clip_range(rollouts: list[Rollout]) -> None:
+    agent, inputs, steps = learned_from(rollouts, anneal={"steps": 100}, epochs=4, minibatches=2)
+    before = snapshot(agent.policy.state_dict())
+    agent.learner.learn(inputs, steps, (0.0, 1.0))
+    assert difference(before, agent.policy.state_dict()) is None
+    assert agent.learner.learn(inputs, steps, (1.0, 1e-6))["policy/clip_fraction"] > 0.9
+    assert difference(before, agent.policy.state_dict()) is not None
+
+
+@pytest.mark.parametrize(("how", "sizes"), [("rollout", [16]), ("minibatch", [4, 4, 4, 4]), ("none", [])])
+def test_advantages_are_normalised_over_the_rollout_or_each_minibatch(
+    how: str, sizes: list[int], rollouts: list[Rollout]
+) -> None:
+    agent, inputs, steps = learned_from(rollouts, normalise_advantages=how, epochs=1, minibatches=4)
+    parts: list[Tensor] = []
+    loss = agent.learner._loss  # noqa: SLF001
+    agent.learner._loss = lambda output, batch: (parts.append(batch.advantage), loss(output, batch))[1]  # type: ignore[assignment]  # noqa: SLF001
+    agent.learner.learn(inputs, steps, (1.0, 1.0))
+    used = torch.cat(parts)
+    for part in used.split(sizes) if sizes else ():
+        torch.testing.assert_close(part.mean(), torch.tensor(0.0), atol=1e-6, rtol=0)
+        torch.testing.assert_close(part.std(), torch.tensor(1.0))
+    if how == "none":
+        torch.testing.assert_close(used.sort().values, steps.advantage.sort().values)
+    if how == "rollout":
+        assert len({round(float(part.mean()), 3) for part in parts}) > 1, "each minibatch for itself"
+
+
+def test_the_divergence_is_the_mean_over_an_epoch(rollouts: list[Rollout]) -> None:
+    agent, inputs, steps = learned_from(rollouts, max_kl=1e9, epochs=1, minibatches=4, learning_rate=0.05)
+    ratios: list[Tensor] = []
+    loss = agent.learner._loss  # noqa: SLF001
+
+    def spy(output: Tensor, batch: PolicySteps) -> Any:
+        found = loss(output, batch)
+        ratios.append(found.log_ratio)
+        return found
+
+    _, divergence = agent.learner._epoch(inputs, steps, spy)  # type: ignore[arg-type]  # noqa: SLF001
+    by_hand = [float((ratio.exp() - 1 - ratio).mean()) for ratio in ratios]
+    assert divergence == pytest.approx(np.mean(by_hand), rel=1e-4)
+    assert divergence != pytest.approx(by_hand[-1], rel=0.01), "shows too little"
+
+
+def test_explained_variance_by_hand() -> None:
+    returns = torch.tensor([1.0, 2.0, 3.0, 6.0])  # variance 3.5
+    errors = torch.tensor([1.0, -1.0, 1.0, -1.0])  # variance 1
+    assert float(explained_variance(returns - errors, returns)) == pytest.approx(1 - 1 / 3.5)
+    assert float(explained_variance(torch.zeros(4), torch.ones(4))) == 0.0
+
+
+def test_gauges_show_what_the_next_rollout_is_learned_with() -> None:
+    line = Line(line_spec("vector"))
+    agent = ppo(line.spec, rollout_steps=5, learning_rate=0.02, clip=0.4, anneal={"steps": 40, "clip": 0.5})
+    live(agent, line, 10)  # half of the 40 steps
+    assert agent.gauges()["policy/learning_rate"] == pytest.approx(0.01)
+    assert agent.gauges()["policy/clip"] == pytest.approx(0.3)
+
+
+def test_a_network_of_another_run_is_not_initialised_again() -> None:
+    line, network = Line(line_spec("vector")), {"hidden": (8,), "input": "standardise"}
+    donor = ppo(line.spec, rollout_steps=8, network=network)
+    live(donor, line, 16)
+    taken = snapshot(donor.state_dict())
+    agent = ppo(line.spec, 1, rollout_steps=8, network=network, learning_rate=1e-9)
+    agent.warm_start(taken, ())
+    live(agent, Line(line_spec("vector")), 16)
+    assert agent.updates
+    ours, theirs = agent.policy.state_dict()["network"], taken["policy"]["network"]
+    for name, value in theirs.items():
+        np.testing.assert_allclose(np.asarray(ours[name]), np.asarray(value), atol=1e-6, err_msg=name)
+
+
 def test_annealing_by_hand() -> None:
     anneal = plugin.config(name="ppo", anneal={"steps": 100, "learning_rate": 0.2, "clip": 0.5}).anneal
     assert [anneal.factors(steps) for steps in (0, 50, 100, 200)] == [
@@ -346,6 +465,7 @@ def test_annealing_by_hand() -> None:
     [
         ({"minibatches": 2, "minibatch_size": 3}, "minibatches and minibatch_size both set the size"),
         ({"bonus_value": {}}, "bonus_value needs a bonus"),
+        ({"bonus": {}, "bonus_value": {"discount": 1.0}}, "sums the bonuses of the whole run, without a bound"),
         ({"network": {"dueling": True}}, "network.dueling applies to action values"),
         ({"adjustable_clip": 0.1, "anneal": {"steps": 9}}, "adjustable_clip needs a constant learning rate"),
     ],

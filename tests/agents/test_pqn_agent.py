@@ -172,7 +172,7 @@ def test_each_step_is_counted_once_and_paid(hashing: str, timing: str, episodic:
     SimHash begins when the first rollout has given the mean of the features; its bonuses are then rewritten.
     """
     line = Line(line_spec("vector"))
-    bits = {"bits": 256} if hashing == "simhash" else {}
+    bits = {"bits": 4096} if hashing == "simhash" else {}
     bonus = {"beta": 0.5, "hash": {"type": hashing, **bits}, "timing": timing, "count_of": "successor"}
     bonus["episodic"] = episodic
     agent = pqn(line.spec, rollout_steps=5, discount=0.0, reward_clip=0.5, bonus=bonus, network={"hidden": (4,)})
@@ -275,3 +275,12 @@ def test_what_does_not_fit_the_environments(config: dict[str, Any], says: str) -
     spec = line_spec("image" if "features" in str(config) else "vector")
     with pytest.raises(ConfigError, match=says):
         pqn(spec, rollout_steps=2, **({"minibatches": 2} | config))
+
+
+def test_the_learning_rate_falls_from_the_first_rollout_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr(PQNLearner, "learn", lambda self, samples, rate: seen.append(rate) or {})
+    line = Line(line_spec("vector"))
+    agent = pqn(line.spec, rollout_steps=5, learning_rate=0.2, anneal={"steps": 20}, network={"input": "raw"})
+    live(agent, line, 15)
+    assert seen == pytest.approx([0.2, 0.1, 0.0])

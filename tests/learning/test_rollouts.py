@@ -49,3 +49,8 @@ def test_rollouts_have_about_as_many_steps_whatever_the_number_of_environments(
 def test_annealing_by_hand() -> None:
     anneal = AnnealConfig(steps=100)
     assert [anneal.factor(steps, 0.2) for steps in (0, 50, 100, 200)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+
+
+def test_the_text_of_updates_counts_epochs_and_minibatches() -> None:
+    config = RolloutConfig(rollout_steps=10, epochs=3)
+    assert config.updates_text(4, 1_000, 7) == "525 of 5 or 6 steps: 25 rollouts, 3 epochs, 7 minibatches"
