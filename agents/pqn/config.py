@@ -21,8 +21,9 @@ class PQNNetworkConfig(NetworkConfig):
 
     normalisation: Normalisation | Literal["none"] = Field(  # type: ignore[assignment]  # never None, which a saved config leaves out
         "layer",
-        description='"layer" (Gallici et al. 2024): of each hidden layer before its activation, over channels, height '
-        'and width of images; "none": none, with which PQN may diverge; the others as of other agents.',
+        description='"layer" (Gallici et al. 2024, whose code takes channels alone): of each hidden layer before its '
+        'activation, over channels, height and width of images; "none": none, with which PQN may diverge; the others '
+        "as of other agents.",
     )
 
     def plain(self) -> NetworkConfig:

@@ -17,7 +17,7 @@ from rlkit.errors import ConfigError
     "--x",
     default="env_steps",
     show_default=True,
-    metavar="[env_steps|frames|hours|KEY]",
+    metavar="[env_steps|frames|hours|processor_hours|KEY]",
     help="A config key draws final scores over its values.",
 )
 @click.option(

@@ -86,6 +86,8 @@ def places(run: Result, env_steps: NDArray[np.float64], x: str) -> NDArray[np.fl
         return env_steps
     if x == "frames":
         return env_steps * run.frame_skip
+    if x == "processor_hours":  # known for the whole run alone: assumes constant speed
+        return None if run.processor_hours is None else env_steps * run.processor_hours / run.env_steps
     clock = run.curves.get("time/hours")
     if clock is not None:
         hours: NDArray[np.float64] = np.interp(env_steps, [0, *clock.env_steps], [0, *clock.values])

@@ -25,7 +25,12 @@ from rlkit.report.scores import FEWEST_RUNS, curve_interval, curve_iqm, needed
 # Okabe & Ito 2008, distinguishable if colour-blind; without yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 STYLES = ("-", "--", ":", "-.")
-X_LABELS = {"env_steps": "environment steps", "frames": "frames (with the skipped ones)", "hours": "hours of training"}
+X_LABELS = {
+    "env_steps": "environment steps",
+    "frames": "frames (with the skipped ones)",
+    "hours": "hours of training",
+    "processor_hours": "hours of processor time",
+}
 Y_LABELS = {
     "evaluation/return_mean": "return of an evaluation",
     "evaluation/success_rate": "share of evaluation episodes solved",

@@ -128,6 +128,8 @@ def test_x_can_be_frames_or_hours(write_result: ResultWriter) -> None:
     group = grouped(find([write_result("a.json", frame_skip=4, train_seconds=3600 * 50_000)]).results)
     assert draw(group, "frames").figure.axes[0].lines[0].get_xdata().tolist() == [400, 800, 1200]
     assert draw(group, "hours").figure.axes[0].lines[0].get_xdata().tolist() == [100, 200, 300]
+    timed = grouped(find([write_result("c.json", train_processor_seconds=3600 * 5_000)]).results)
+    assert draw(timed, "processor_hours").figure.axes[0].lines[0].get_xdata().tolist() == [10, 20, 30]
     without = write_result("b.json", seed=1)
     content = json.loads(without.read_text())
     del content["train_seconds"]
