@@ -28,18 +28,10 @@ if TYPE_CHECKING:
     from rlkit.environments import Environments, EnvPlugin
     from rlkit.errors import CapacityError, ConfigError, RlkitError, RunError, SpecError, WorkerError
     from rlkit.exploration.adjustment import Adjustment, mask
-    from rlkit.exploration.bonus import (
-        Actor,
-        Bonus,
-        BonusConfig,
-        BonusTable,
-        NoBonus,
-        bonus_columns,
-        build_actor,
-        build_bonus,
-    )
+    from rlkit.exploration.bonus import BonusConfig, BonusTable, bonus_columns, build_actor, build_bonus
     from rlkit.exploration.count.config import CountConfig
     from rlkit.exploration.epsilon import EpsilonConfig, epsilon_greedy
+    from rlkit.exploration.protocol import Actor, Bonus, NoBonus
     from rlkit.goals import GoalsConfig, GoalSpace, build_goals, one_hot, require_signal
     from rlkit.learning.gradient import Gradient, GradientConfig, GradientSettings
     from rlkit.learning.optimizers import OptimizerConfig, load_optimizer, optimizer_state
@@ -111,17 +103,9 @@ _NAMES = {
     "rlkit.environments": ("EnvPlugin", "Environments"),
     "rlkit.errors": ("CapacityError", "ConfigError", "RlkitError", "RunError", "SpecError", "WorkerError"),
     "rlkit.exploration.adjustment": ("Adjustment", "mask"),
-    "rlkit.exploration.bonus": (
-        "Actor",
-        "Bonus",
-        "BonusConfig",
-        "BonusTable",
-        "NoBonus",
-        "bonus_columns",
-        "build_actor",
-        "build_bonus",
-    ),
+    "rlkit.exploration.bonus": ("BonusConfig", "BonusTable", "bonus_columns", "build_actor", "build_bonus"),
     "rlkit.exploration.count.config": ("CountConfig",),
+    "rlkit.exploration.protocol": ("Actor", "Bonus", "NoBonus"),
     "rlkit.exploration.epsilon": ("EpsilonConfig", "epsilon_greedy"),
     "rlkit.goals": ("GoalSpace", "GoalsConfig", "build_goals", "one_hot", "require_signal"),
     "rlkit.learning.gradient": ("Gradient", "GradientConfig", "GradientSettings"),

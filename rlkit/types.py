@@ -160,7 +160,8 @@ class StepBatch:
     def windows(self, extras: Mapping[str, NDArray[Any]]) -> Window:
         """The step as N windows of one step, on the CPU, for an agent without a replay.
 
-        extras: (N, ...) each, for example what a bonus returned for this step. Shares memory: read only.
+        extras: (N, ...) each, for example what a bonus returned for this step. They become tensors, as from a replay,
+        but for unsigned integers of more than 8 bits. Shares memory: read only.
         """
         columns = {name: torch.from_numpy(getattr(self, name)[:, None]) for name in ("action", "reward", "discount")}
         return Window(
@@ -168,8 +169,14 @@ class StepBatch:
             **columns,
             steps=torch.ones(len(self.action), dtype=torch.int64),
             next_obs=torch.from_numpy(self.after.obs),
-            extras={name: values[:, None] for name, values in extras.items()},
+            extras={name: _window_column(np.asarray(values)) for name, values in extras.items()},
         )
+
+
+def _window_column(values: NDArray[Any]) -> Tensor | NDArray[Any]:
+    """(N, ...) as (N, 1, ...)."""
+    as_tensor = values.dtype.kind in "bif" or values.dtype == np.uint8
+    return torch.from_numpy(values)[:, None] if as_tensor else values[:, None]
 
 
 @dataclass(frozen=True, slots=True)

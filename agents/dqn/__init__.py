@@ -11,8 +11,9 @@ from agents.dqn.config import DQNConfig
 from agents.dqn.monte_carlo import return_columns
 from rlkit.agent import Agent, AgentContext, Policy
 from rlkit.exploration.action_mask import mask_columns
-from rlkit.exploration.bonus import Actor, bonus_columns, build_actor
+from rlkit.exploration.bonus import bonus_columns, build_actor
 from rlkit.exploration.observed import build_seen_bonus, observing, observing_policy, seen_spec
+from rlkit.exploration.protocol import Actor
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.q_learner import QLearner
 from rlkit.learning.recall import memory_columns

@@ -14,7 +14,7 @@ from agents.dqn.monte_carlo import EpisodeReturns, mixed
 from agents.dqn.sequences import SequenceRules, priorities
 from rlkit.devices import to_device
 from rlkit.exploration.action_mask import observed_mask, where_valued
-from rlkit.exploration.bonus import Bonus
+from rlkit.exploration.protocol import Bonus
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.q_learner import QLearner
 from rlkit.learning.returns import clip_reward, n_step_return

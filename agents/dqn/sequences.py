@@ -17,7 +17,7 @@ from torch import Tensor
 from rlkit.devices import to_device
 from rlkit.exploration.action_mask import where_valued
 from rlkit.exploration.adjustment import Adjustment
-from rlkit.exploration.bonus import Bonus
+from rlkit.exploration.protocol import Bonus
 from rlkit.learning.recall import LAST, MEMORY, NEXT_LAST
 from rlkit.learning.returns import clip_reward, n_step_return
 from rlkit.learning.value_loss import Transitions

@@ -16,7 +16,8 @@ from agents.hdqn.policy import HDQNPolicy
 from rlkit.agent import AgentContext
 from rlkit.errors import ConfigError
 from rlkit.exploration.action_mask import mask_columns
-from rlkit.exploration.bonus import Actor, Bonus, bonus_columns, build_actor, build_bonus
+from rlkit.exploration.bonus import bonus_columns, build_actor, build_bonus
+from rlkit.exploration.protocol import Actor, Bonus
 from rlkit.goals import build_goals
 from rlkit.learning.q_learner import QLearner
 from rlkit.nn.modes import refuse_single

@@ -18,7 +18,8 @@ from agents.hdqn.statistics import OptionStatistics
 from rlkit.devices import to_device
 from rlkit.exploration.action_mask import observed_mask
 from rlkit.exploration.adjustment import mask, on_device
-from rlkit.exploration.bonus import Bonus, bonus_columns
+from rlkit.exploration.bonus import bonus_columns
+from rlkit.exploration.protocol import Bonus
 from rlkit.learning.q_learner import QLearner
 from rlkit.learning.value_loss import Transitions
 from rlkit.pacing import Ratio

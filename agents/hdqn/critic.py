@@ -12,7 +12,7 @@ from torch import Tensor
 from agents.hdqn.config import RewardConfig
 from agents.hdqn.options import pick
 from rlkit.exploration.action_mask import where_valued
-from rlkit.exploration.bonus import Bonus
+from rlkit.exploration.protocol import Bonus
 from rlkit.learning.returns import n_step_return
 from rlkit.learning.value_loss import Transitions
 from rlkit.types import Batch

@@ -16,7 +16,7 @@ from agents.hdqn.options import Bools, Ints, OptionRules, explore
 from rlkit.agent import Exported, ScoreFunction
 from rlkit.exploration.action_mask import allowed_actions, restricted
 from rlkit.exploration.adjustment import Adjustment, mask
-from rlkit.exploration.bonus import Actor
+from rlkit.exploration.protocol import Actor
 from rlkit.goals import GoalSpace
 from rlkit.nn.inputs import to_tensor
 from rlkit.nn.parameters import load_parameters, parameter_state

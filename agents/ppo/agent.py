@@ -15,7 +15,7 @@ from agents.ppo.learner import PPOLearner
 from agents.ppo.policy import PPOPolicy
 from rlkit.errors import ConfigError
 from rlkit.exploration.action_mask import ACTED, acted_mask
-from rlkit.exploration.bonus import Bonus
+from rlkit.exploration.protocol import Bonus
 from rlkit.learning.background import Background
 from rlkit.learning.policy_losses import PolicySteps
 from rlkit.learning.returns import clip_reward, gae

@@ -12,8 +12,9 @@ from agents.pqn.config import PQNConfig
 from agents.pqn.learner import PQNLearner
 from rlkit.agent import Agent, AgentContext, Pacing, Policy
 from rlkit.exploration.action_mask import mask_columns
-from rlkit.exploration.bonus import Actor, bonus_columns, build_actor
+from rlkit.exploration.bonus import bonus_columns, build_actor
 from rlkit.exploration.observed import build_seen_bonus, observing, observing_policy, seen_spec
+from rlkit.exploration.protocol import Actor
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.recall import memory_columns
 from rlkit.learning.softmax import build_softmax

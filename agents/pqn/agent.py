@@ -13,7 +13,7 @@ from agents.pqn.config import PQNConfig
 from agents.pqn.learner import PQNLearner, Samples
 from rlkit.errors import ConfigError
 from rlkit.exploration.action_mask import STORED, observed_mask, where_valued
-from rlkit.exploration.bonus import Bonus
+from rlkit.exploration.protocol import Bonus
 from rlkit.exploration.q_policy import QPolicy
 from rlkit.learning.returns import clip_reward, lambda_return
 from rlkit.learning.sequences import rollout_inputs

@@ -20,178 +20,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
-from torch import Tensor
 
 from rlkit import plugins
 from rlkit.config.model import SWITCH, Model, NestedError, over_defaults, without_false
 from rlkit.errors import ConfigError, SpecError
-from rlkit.exploration.adjustment import Adjustment
-from rlkit.exploration.moments import RunningMoments
+from rlkit.exploration.checked import CheckedBonus
+from rlkit.exploration.paid import PaidBonus, UntilConfig
+from rlkit.exploration.protocol import Actor, Bonus, EpisodeInput, NoBonus
 from rlkit.replay import Column, Replay, Trajectory
 from rlkit.seeding import Streams
-from rlkit.types import ActorState, EnvSpec, Metrics, Observation, State, StepBatch, Window
-
-
-class Actor(Protocol):
-    """The part of a bonus that acting reads. It needs no replay and learns nothing, so it goes with a policy alone."""
-
-    def __call__(self, observation: Observation) -> Adjustment[NDArray[np.float32]] | None:
-        """The adjustment of action values (N, A) in these observations; None for none."""
-
-    def state_dict(self) -> State:
-        """What the adjustments depend on. May share memory."""
-
-    def load_state_dict(self, state: State) -> None: ...
-
-
-class EpisodeInput(Protocol):
-    """A number that a policy sees beside each observation, from what happened in the episode so far."""
-
-    def initial_state(self, num_envs: int) -> ActorState:
-        """What is kept from one observation to the next, (num_envs, ...) each."""
-
-    def __call__(self, observation: Observation, state: ActorState) -> tuple[NDArray[np.uint8], ActorState]:
-        """The bytes (N,), and what is kept; called once for each observation, in order. Nothing is written to."""
-
-
-class Bonus(Protocol):
-    """Pays for exploration. A subclass must define `observe` and `add`; the other methods default to doing nothing."""
-
-    @property
-    def actor(self) -> Actor | None:
-        """What acting reads, shared with this bonus; None if the bonus does not change how the agent acts."""
-        return None
-
-    def acting(self, observation: Observation) -> Adjustment[NDArray[np.float32]] | None:
-        """The adjustment of action values (N, A) in the observations that follow the newest step."""
-        return None if self.actor is None else self.actor(observation)
-
-    def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
-        """Takes in a training step; returns the columns to store with it, (N, ...) each, as `BonusConfig.columns`."""
-        ...
-
-    def learn(self) -> Metrics:
-        """Makes the updates that are due before the next update of the agent; returns metrics."""
-        return {}
-
-    def add(self, reward: Tensor, window: Window) -> Tensor:
-        """The rewards (B, n) with the bonus of each step added."""
-        ...
-
-    def bootstrapping(self, window: Window) -> Adjustment[Tensor] | None:
-        """The adjustment of the action values (B, A) of `window.next_obs`."""
-        return None
-
-    def gauges(self) -> Metrics:
-        """Readings of the moment, for the log."""
-        return {}
-
-    def state_dict(self) -> State:
-        """Everything that future bonuses depend on. May share memory."""
-        return {}
-
-    def load_state_dict(self, state: State) -> None:
-        """Takes over a state_dict of a bonus of the same config."""
-        return
-
-
-class NoBonus(Bonus):
-    """Stands for no bonus: counts nothing and changes nothing."""
-
-    def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
-        return {}
-
-    def add(self, reward: Tensor, window: Window) -> Tensor:
-        return reward
-
-
-class UntilConfig(Model):
-    """The table `until`: the bonus ends when the task is solved in training."""
-
-    success: float = Field(
-        0.95,
-        gt=0.0,
-        le=1.0,
-        description='Share of the newest episodes that end with the signal "success", at which paying ends for good.',
-    )
-    episodes: int = Field(100, ge=1, description="Number of the newest episodes, over all environments.")
-
-
-class PaidBonus(Bonus):
-    """A bonus that is scaled to a standard deviation, or is paid until enough of the newest episodes succeed.
-
-    The deviation is over the bonuses of all steps that were learned from so far, those of this call included.
-    """
-
-    def __init__(self, bonus: Bonus, deviation: float | None, until: UntilConfig | None) -> None:
-        self.bonus = bonus
-        self._deviation = deviation
-        self._moments = RunningMoments()
-        self._until = until
-        self._outcomes: NDArray[np.bool_] = np.zeros(0, np.bool_)  # of the newest episodes, at most until.episodes
-        self.solved = False  # from then on nothing is paid
-
-    @property
-    def actor(self) -> Actor | None:
-        return self.bonus.actor
-
-    def acting(self, observation: Observation) -> Adjustment[NDArray[np.float32]] | None:
-        return self.bonus.acting(observation)
-
-    def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
-        if self._until is not None and not self.solved and step.ended.any():
-            outcomes = step.after.signals["success"][step.ended].astype(np.bool_)
-            self._outcomes = np.concatenate((self._outcomes, outcomes))[-self._until.episodes :]
-            enough = len(self._outcomes) == self._until.episodes
-            self.solved = enough and float(self._outcomes.mean()) >= self._until.success
-        return self.bonus.observe(step)
-
-    def learn(self) -> Metrics:
-        return self.bonus.learn()
-
-    def add(self, reward: Tensor, window: Window) -> Tensor:
-        if self.solved:
-            return reward
-        paid = self.bonus.add(torch.zeros_like(reward), window)  # (B, n)
-        if self._deviation is None:
-            return reward + paid
-        counted = torch.arange(paid.shape[1], device=paid.device) < window.steps[:, None].to(paid.device)
-        self._moments.update(paid[counted].cpu().numpy())
-        return reward + paid * self._scale
-
-    @property
-    def _scale(self) -> float:
-        return 1.0 if self._deviation is None else self._deviation / float(self._moments.deviation)
-
-    def bootstrapping(self, window: Window) -> Adjustment[Tensor] | None:
-        return self.bonus.bootstrapping(window)
-
-    def gauges(self) -> Metrics:
-        readings: dict[str, Any] = dict(self.bonus.gauges())
-        if self._deviation is not None:
-            readings["explore/bonus_scale"] = self._scale
-        if self._until is not None:
-            readings["explore/paying"] = float(not self.solved)
-        return readings
-
-    def state_dict(self) -> State:
-        return {
-            "bonus": self.bonus.state_dict(),
-            "moments": self._moments.state_dict(),
-            "outcomes": self._outcomes,
-            "solved": self.solved,
-        }
-
-    def load_state_dict(self, state: State) -> None:
-        self.bonus.load_state_dict(state["bonus"])
-        self._moments.load_state_dict(state["moments"])
-        self._outcomes, self.solved = state["outcomes"].copy(), bool(state["solved"])
+from rlkit.types import EnvSpec
 
 
 class BonusConfig(Model):
@@ -293,7 +134,7 @@ def build_bonus(
 ) -> Bonus:
     """The bonus of a config; arguments and errors as of `BonusConfig.build`.
 
-    Raises ConfigError for a bonus that the agent has to observe: agents that can call `observed.build_seen_bonus`.
+    Raises ConfigError for a bonus that the agent has to observe (`observe_counts`): only ppo, pqn and dqn can.
     """
     if config is not None and config.observed:
         raise ConfigError("bonus.observe_counts: this agent does not observe counts; ppo, pqn and dqn do")
@@ -301,8 +142,13 @@ def build_bonus(
 
 
 def paid(config: BonusConfig, bonus: Bonus, spec: EnvSpec) -> Bonus:
-    """The bonus with the keys that every kind has: `deviation` and `until`. Raises SpecError as `validate_for`."""
+    """The bonus with the keys that every kind has: `deviation` and `until`. Raises SpecError as `validate_for`.
+
+    What a bonus of somebody else's returns is checked.
+    """
     require_success(config, spec)
+    if not type(config).__module__.startswith("rlkit."):
+        bonus = CheckedBonus(bonus, config.type, config.columns())
     if config.deviation is None and config.until is None:
         return bonus
     return PaidBonus(bonus, config.deviation, config.until)

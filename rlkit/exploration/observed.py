@@ -23,7 +23,8 @@ from torch import Tensor
 
 from rlkit.agent import Agent, HasScores, HasWarmStart, Policy, ScoreFunction
 from rlkit.errors import ConfigError, SpecError
-from rlkit.exploration.bonus import Bonus, BonusConfig, EpisodeInput, NoBonus, paid
+from rlkit.exploration.bonus import BonusConfig, paid
+from rlkit.exploration.protocol import Bonus, EpisodeInput, NoBonus
 from rlkit.nn.beside import BESIDE
 from rlkit.replay import Replay, Trajectory
 from rlkit.seeding import Streams

@@ -16,8 +16,9 @@ from pydantic import Field
 from torch import Tensor
 
 from rlkit.errors import SpecError
-from rlkit.exploration.bonus import Bonus, BonusConfig
+from rlkit.exploration.bonus import BonusConfig
 from rlkit.exploration.count.features import LatestFrame, Pixels
+from rlkit.exploration.protocol import Bonus
 from rlkit.learning.gradient import Gradient, GradientSettings
 from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.nn.parameters import load_parameters, parameter_state

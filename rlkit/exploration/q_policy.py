@@ -14,8 +14,8 @@ from torch import Tensor
 from rlkit.agent import Exported, ScoreFunction
 from rlkit.exploration.action_mask import allowed_actions, restricted
 from rlkit.exploration.adjustment import Adjustment, mask
-from rlkit.exploration.bonus import Actor
 from rlkit.exploration.epsilon import epsilon_greedy
+from rlkit.exploration.protocol import Actor
 from rlkit.learning.recall import Recall
 from rlkit.learning.softmax import Softmax
 from rlkit.nn.host import HostNetwork

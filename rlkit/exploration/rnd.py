@@ -16,8 +16,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rlkit.errors import SpecError
-from rlkit.exploration.bonus import Bonus, BonusConfig
+from rlkit.exploration.bonus import BonusConfig
 from rlkit.exploration.moments import RunningMoments
+from rlkit.exploration.protocol import Bonus
 from rlkit.learning.gradient import Gradient, GradientSettings
 from rlkit.learning.optimizers import OptimizerConfig
 from rlkit.nn.config import NetworkConfig

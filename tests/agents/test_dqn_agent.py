@@ -14,7 +14,7 @@ from agents.dqn.config import PrioritisedConfig
 from envs.gymnasium import plugin as gymnasium
 from rlkit.agent import AgentContext
 from rlkit.errors import CapacityError, ConfigError, SpecError
-from rlkit.exploration.bonus import NoBonus
+from rlkit.exploration.protocol import NoBonus
 from rlkit.nn.weight_norm import length_and_direction, normalised_layers
 from rlkit.seeding import Streams
 from rlkit.testing.agents import check_agent

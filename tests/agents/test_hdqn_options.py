@@ -18,7 +18,7 @@ from agents.hdqn.options import OptionReturn, allowed_goals, explore, option_ove
 from helpers.hdqn_worlds import CHAIN, DOORKEY, OBJECTS, TABLE, merged
 from rlkit.config.load import resolve
 from rlkit.config.tables import Config
-from rlkit.exploration.bonus import NoBonus
+from rlkit.exploration.protocol import NoBonus
 from rlkit.types import Batch, StepBatch, Window
 
 pytestmark = pytest.mark.slow  # test_hdqn_agent is fast

@@ -20,8 +20,8 @@ from rlkit.agent import AgentContext
 from rlkit.errors import SpecError
 from rlkit.exploration.action_mask import STORED, random_allowed, require_choice, restricted, where_valued
 from rlkit.exploration.adjustment import Adjustment
-from rlkit.exploration.bonus import NoBonus
 from rlkit.exploration.epsilon import epsilon_greedy
+from rlkit.exploration.protocol import NoBonus
 from rlkit.seeding import Streams
 from rlkit.training.finite import nan_entries
 from rlkit.types import ACTION_MASK, ArraySpec, Batch, Mode, Observation, Window

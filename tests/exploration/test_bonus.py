@@ -17,7 +17,9 @@ from helpers.hdqn_worlds import CHAIN
 from helpers.hdqn_worlds import config as hdqn_config
 from rlkit.config.load import resolve
 from rlkit.errors import ConfigError, SpecError
-from rlkit.exploration.bonus import PaidBonus, UntilConfig, build_bonus
+from rlkit.exploration.bonus import build_bonus
+from rlkit.exploration.checked import CheckedBonus
+from rlkit.exploration.paid import PaidBonus, UntilConfig
 from rlkit.seeding import Streams
 from rlkit.testing import check_agent
 from rlkit.types import Batch, Observation, Purpose, StepBatch, Window
@@ -129,3 +131,39 @@ def test_a_config_with_a_bonus_comes_back_from_toml_as_it_was() -> None:
 def test_true_is_the_count_bonus_and_false_none(value: Any, expected: str | None) -> None:
     bonus = dqn_config(bonus=value).bonus
     assert (bonus and bonus.type) == expected
+
+
+ANSWERS = {  # of `observe` for two environments, and of `add` for rewards (3, 2): what it returns, what is said
+    "a column to broadcast": (
+        lambda step: {"far": np.zeros((2, 1), np.float32)},
+        None,
+        r"'far' as \(2, 1\)",
+    ),
+    "one number": (lambda step: {"far": np.float32(0)}, None, r"'far' as \(\) float32; expected \(2,\) float32"),
+    "a column that would be rounded": (lambda step: {"far": np.zeros(2, np.complex64)}, None, "'far' as .* complex64"),
+    "another column": (lambda step: {"near": np.zeros(2)}, None, r"observe returned \['near'\]; .* \['far'\]"),
+    "nothing observed": (lambda step: None, None, "observe returned NoneType"),
+    "a sum": (None, lambda reward: reward.sum(1), r"add returned a tensor \(3,\) torch.float32; expected .* \(3, 2\)"),
+    "doubles": (None, lambda reward: reward.double(), "torch.float64; expected .* torch.float32"),
+    "an array": (None, lambda reward: reward.numpy(), "add returned a ndarray"),
+}
+
+
+@pytest.mark.parametrize(("observed", "added", "message"), ANSWERS.values(), ids=ANSWERS)
+def test_wrong_answers_of_somebody_elses_bonus_are_named(observed: Any, added: Any, message: str) -> None:
+    spec = gymnasium.make(CARTPOLE, 2, Purpose.TRAIN).spec
+    bonus = build_bonus(dqn_config(bonus={"type": FAR}).bonus, spec, Streams(0), None, 0)
+    assert isinstance(bonus, CheckedBonus)
+    off, zeros, seen = np.zeros(2, np.bool_), np.zeros(2, np.float32), Observation(np.zeros((2, 4)), {}, np.ones(2) > 0)
+    step, window = (
+        StepBatch(seen, np.zeros(2, np.int64), zeros, zeros, off, off, seen, {}),
+        window_of(torch.ones(3, 2), [1]),
+    )
+    assert set(bonus.observe(step)) == {"far"}
+    assert bonus.add(torch.zeros(3, 2), window).shape == (3, 2)
+    if observed is not None:
+        bonus.bonus.observe = observed  # type: ignore[method-assign]
+    else:
+        bonus.bonus.add = lambda reward, window: added(reward)  # type: ignore[method-assign]
+    with pytest.raises(ConfigError, match=rf"agent.bonus \({FAR}\): .*{message}"):
+        bonus.add(torch.zeros(3, 2), window) if observed is None else bonus.observe(step)

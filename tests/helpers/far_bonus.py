@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlkit.exploration.bonus import Bonus, BonusConfig
+from rlkit.exploration.bonus import BonusConfig
+from rlkit.exploration.protocol import Bonus
 from rlkit.replay import Column, Replay
 from rlkit.seeding import Streams
 from rlkit.types import EnvSpec, StepBatch, Window

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.exploration.adjustment import Adjustment
-from rlkit.exploration.bonus import Actor, Bonus
 from rlkit.exploration.count.counts import LimitedCounts, SketchCounts
 from rlkit.exploration.count.episodic import EpisodeCounts, episodic_factor
 from rlkit.exploration.count.optimism import CountOptimism
 from rlkit.exploration.count.tables import CountTable
 from rlkit.exploration.count.visits import Visit, VisitCounter
+from rlkit.exploration.protocol import Actor, Bonus
 from rlkit.replay import Replay, Trajectory
 from rlkit.types import Histogram, Metrics, Observation, State, StepBatch, Window
 
