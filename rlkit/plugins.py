@@ -8,6 +8,8 @@ import importlib
 import importlib.util
 import os
 import sys
+import sysconfig
+import traceback
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -94,8 +96,18 @@ def import_object(path: str) -> Any:
     except AttributeError as error:
         raise ConfigError(f"{path!r}: module {module_name!r} has no {attribute!r}") from error
     except Exception as error:  # a user's module may raise anything when it is imported
-        raise ConfigError(f"{path!r}: importing it failed: {type(error).__name__}: {error}") from error
+        raised = f"{type(error).__name__}: {error}{raised_in(error)}"
+        raise ConfigError(f"{path!r}: importing it failed: {raised}") from error
     return found
+
+
+def raised_in(error: BaseException) -> str:
+    """ " (in act, my_agent.py, line 12)": where in somebody's own code an error was raised; "" if nowhere."""
+    others = (os.path.dirname(__file__) + os.sep, sysconfig.get_path("stdlib") + os.sep, "<")
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(others) and "site-packages" not in frame.filename:
+            return f" (in {frame.name}, {os.path.basename(frame.filename)}, line {frame.lineno})"
+    return ""
 
 
 def load(group: str, name: str) -> Any:

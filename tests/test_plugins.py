@@ -126,11 +126,13 @@ def test_a_plug_in_that_cannot_be_imported_is_named(package: Path, monkeypatch: 
         (":plugin", "names no object"),
         ("my_agent:Plugin", "is a class; name an instance"),
         ("half_written:plugin", "SyntaxError"),
+        ("divided:plugin", r"ZeroDivisionError: .* \(in worked_out, divided.py, line 2\)"),
     ],
 )
 def test_what_is_no_plug_in_is_refused(name: str, words: str, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(package))
     (package / "half_written.py").write_text("def plugin(:\n")
+    (package / "divided.py").write_text("def worked_out():\n    return 1 // 0\n\n\nplugin = worked_out()\n")
     with pytest.raises(ConfigError, match=words):
         plugins.load(plugins.AGENTS, name)
 

@@ -69,7 +69,8 @@ def tables_of(what: str, name: str | None) -> dict[str, Listed]:
     loaded = plugins.load(GROUPS[what], plugin)
     table = {"agents": "agent", "envs": "env", "bonuses": "agent.bonus"}[what]
     model = loaded if what == "bonuses" else loaded.config
-    return _below(name, f"{table}.{inner}", {table: (model, None)}) if dot else {table: (model, None)}
+    chosen = model.model_construct(type=plugin) if what == "bonuses" else None
+    return _below(name, f"{table}.{inner}", {table: (model, chosen)}) if dot else {table: (model, chosen)}
 
 
 def _below(what: str, dotted: str, tables: Mapping[str, Listed]) -> dict[str, Listed]:
@@ -92,7 +93,7 @@ def _below(what: str, dotted: str, tables: Mapping[str, Listed]) -> dict[str, Li
 def _default(model: type[BaseModel], key: str, table: Any) -> Any:
     """The default of a key, where the table that has it is by default `table`."""
     if isinstance(table, model) and not (isinstance(table, Model) and table.whole):
-        return getattr(table, key)
+        return getattr(table, key, None)  # of a bonus that is only named, required keys have no value
     return model.model_fields[key].get_default(call_default_factory=True)
 
 

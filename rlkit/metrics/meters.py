@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import torch
 
+from rlkit.errors import RlkitError
 from rlkit.types import Histogram, Image, Metrics, State, StepBatch
 
 Row: TypeAlias = Mapping[str, float | Histogram | Image]
@@ -40,7 +41,7 @@ class Meters:
                 self._sums[name] = self._sums[name] + value
                 self._counts[name] += 1
             else:
-                self._sums[name] = value
+                self._sums[name] = _number(name, value)
                 self._counts[name] = 1
 
     def take(self) -> dict[str, float | Histogram | Image]:
@@ -94,6 +95,14 @@ def summarise(rows: Sequence[Mapping[str, Any]], parts: int = 24) -> dict[str, l
 
 
 INFO = "info/"  # the beginning of signals that are logged as they are at the end of an episode
+
+
+def _number(name: str, value: Any) -> Any:
+    """`value`, if it is one number. Raises RlkitError."""
+    if getattr(value, "ndim", 0) or not hasattr(value, "__float__"):
+        what = f"of shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+        raise RlkitError(f"the metric {name!r} is {what}; expected one number, a rlkit.Histogram or a rlkit.Image")
+    return value
 
 
 class EpisodeMeter:

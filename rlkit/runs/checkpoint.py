@@ -59,7 +59,12 @@ class _Writer:
             return [self.encode(item, f"{path}/{place}") for place, item in enumerate(value)]
         if isinstance(value, dict) and not any(not isinstance(key, str) or key.startswith("$") for key in value):
             return {key: self.encode(item, f"{path}/{key}") for key, item in value.items()}
-        raise RlkitError(f"state {path}: {type(value).__name__} cannot be saved in a checkpoint")
+        if isinstance(value, dict):
+            raise RlkitError(f"state {path}: its keys must be texts without a leading $, not {[*value][:3]}")
+        raise RlkitError(
+            f"state {path}: {type(value).__name__} cannot be saved in a checkpoint; it holds tensors, arrays, texts, "
+            "bool, int, float, None, and lists and dicts of these (of a random generator: its bit_generator.state)"
+        )
 
     def _array(self, array: NDArray[Any]) -> Any:
         if array.nbytes < LARGE or array.ndim == 0:

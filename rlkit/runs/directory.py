@@ -215,10 +215,9 @@ class RunDirectory:
         except Exception as error:  # whatever an agent does with a state that it does not expect
             reason = error if isinstance(error, RlkitError) else f"{type(error).__name__}: {error}"
             version = self.info().get("versions", {}).get("rlkit", "unknown")
-            raise RunError(
-                f"{self.path}: {what} does not fit: {reason}; the run was made by rlkit {version}, "
-                f"and this is {rlkit.__version__}"
-            ) from error
+            now = f"; the run was made by rlkit {version}, and this is {rlkit.__version__}"
+            changed = now if version != rlkit.__version__ else "; the code of its agent or bonus has changed since"
+            raise RunError(f"{self.path}: {what} does not fit: {reason}{changed}") from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:

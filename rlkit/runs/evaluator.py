@@ -83,7 +83,12 @@ def evaluation_mode(config: Config) -> Mode:
     if not config.evaluation.sample:
         return Mode.EVALUATE
     plugin: object = plugins.load(plugins.AGENTS, config.agent.name)
-    if not (isinstance(plugin, HasSampling) and plugin.samples(config.agent)):
+    if not isinstance(plugin, HasSampling):
+        raise ConfigError(
+            f'evaluation.sample: the plug-in of agent "{config.agent.name}" has no method samples(config), which says '
+            "whether its policy can act in Mode.SAMPLE (see rlkit.HasSampling)"
+        )
+    if not plugin.samples(config.agent):
         raise ConfigError(
             f'evaluation.sample: agent "{config.agent.name}" always takes the best action with these settings; '
             "there is nothing to sample"

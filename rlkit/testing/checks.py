@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from unittest import SkipTest
 
+from rlkit.plugins import raised_in
+
 Check = Callable[[], None]
 
 
@@ -29,7 +31,8 @@ class NamedCheck:
             error.args = (f"{fails} {error}",)
             raise
         except Exception as error:  # whatever the plug-in's code raises
-            raise AssertionError(f"{fails} {type(error).__name__}: {error}") from error
+            raised = f"{type(error).__name__}: {error}{raised_in(error)}"
+            raise AssertionError(f"{fails} {raised}") from error
 
 
 def named_checks(subject: str, checks: Mapping[str, Check], skip: Mapping[str, str] | None) -> list[tuple[str, Check]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from rlkit.testing.running import Case
@@ -67,8 +69,8 @@ def _by_rollouts(case: Case) -> None:
     """Updates come after every T steps of all environments, and never else."""
     found = case.recording.learned_at
     assert len(found) > 1, (
-        f"the agent learned {len(found)} times in {case.num_steps} steps of {case.num_envs} environments; the check "
-        "needs at least two full rollouts: choose shorter ones, or pass more `steps`"
+        f"the agent's `updates` rose {len(found)} times in {case.num_steps} steps of {case.num_envs} environments; the "
+        "check needs at least two full rollouts: choose shorter ones, pass more `steps`, or count updates"
     )
     assert found[0] > 0, "learn made updates before any step was observed; expected none"
     expected = list(range(found[0], case.num_steps + 1, found[0]))
@@ -85,6 +87,8 @@ def _by_rollouts(case: Case) -> None:
 
 
 def _assert_metrics(metrics: Metrics, where: str) -> None:
+    kind = type(metrics).__name__
+    assert isinstance(metrics, Mapping), f"{where} returned {kind}; expected metrics by name, {{}} if there are none"
     for name, value in metrics.items():
         assert "/" in name, f'{where} returned the metric {name!r}; expected a name with a group, "group/what"'
         single = value.ndim == 0 if isinstance(value, torch.Tensor) else isinstance(value, float | Histogram | Image)

@@ -75,7 +75,15 @@ def resume(case: Case) -> None:
             saved.repeat(recorded)
         resumed.load_state(saved.state())
         message = f"the agent saved after {number} of {case.num_steps} steps{moment}, and resumed, differs"
-        _assert_continues(case, resumed, number, message)
+        try:
+            _assert_continues(case, resumed, number, message)
+        except AssertionError as error:
+            held = ", ".join(saved.agent.state_dict())
+            error.args = (
+                f"{error}; state_dict has {held}: what the future depends on besides (an optimizer, a bonus, a random "
+                "generator, a step that waits to be learned from) is missing, or load_state_dict does not take it over",
+            )
+            raise
 
 
 def _assert_continues(case: Case, runner: Runner, start: int, message: str) -> None:

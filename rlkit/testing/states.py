@@ -44,8 +44,21 @@ def difference(expected: Any, found: Any) -> str | None:
         return f"{path} is {'missing' if path in left else 'not expected'}"
     for path, value in left.items():
         if _bits(value) != _bits(right[path]):
-            return f"{path} is {_brief(right[path])}; expected {_brief(value)}"
+            return _told(path, value, right[path])
     return None
+
+
+def _told(path: str, expected: Leaf, found: Leaf) -> str:
+    """What differs, at the first place of two arrays, with all digits."""
+    if isinstance(expected, torch.Tensor | np.ndarray) and isinstance(found, torch.Tensor | np.ndarray):
+        left, right = (
+            each.detach().cpu().numpy() if isinstance(each, torch.Tensor) else each for each in (expected, found)
+        )
+        if left.shape == right.shape and left.dtype == right.dtype and (places := np.argwhere(left != right)).size:
+            place = tuple(int(index) for index in places[0])
+            at = f" at {list(place)}" if place else ""
+            return f"{path} is {right[place].item()!r}{at}; expected {left[place].item()!r}"
+    return f"{path} is {_brief(found)}; expected {_brief(expected)}"
 
 
 def assert_equal(expected: Any, found: Any, message: str) -> None:

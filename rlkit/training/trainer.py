@@ -21,7 +21,7 @@ from rlkit.training.evaluation import EvaluationStopped, Scores
 from rlkit.training.finite import nan_entries, nan_metrics
 from rlkit.training.rewards import RewardWatch
 from rlkit.training.rollout import Rollout
-from rlkit.types import Metrics, State, StepBatch
+from rlkit.types import State, StepBatch
 
 
 class Store(Protocol):
@@ -99,7 +99,7 @@ class Trainer:
             self.save_checkpoint()
         # a checkpoint never contains the last learn, or a finished run that is extended would differ from a longer one
         if not self.solved:  # the policy that solved the task is kept: one more update can change it
-            self._learned(self.agent.learn())
+            self._learn()
         return self.finish()
 
     @property
@@ -112,9 +112,7 @@ class Trainer:
         """One step of all environments."""
         self.rollout.act(self.agent)
         self.rollout.send()
-        metrics = self.agent.learn()
-        if metrics:
-            self._learned(metrics)
+        self._learn()
         try:
             step = self.rollout.receive()
             self.agent.observe(step if self.train.reward_scale == 1.0 else self._scaled(step))
@@ -134,9 +132,10 @@ class Trainer:
         """The step as the agent sees it; metrics have the raw reward."""
         return replace(step, reward=step.reward * np.float32(self.train.reward_scale))
 
-    def _learned(self, metrics: Metrics) -> None:
-        self.meters.add(metrics)
-        self._refuse_nan(nan_metrics(metrics))
+    def _learn(self) -> None:
+        if metrics := self.agent.learn():
+            self.meters.add(metrics)
+            self._refuse_nan(nan_metrics(metrics))
 
     def _refuse_nan(self, names: Iterable[str]) -> None:
         """Raises RlkitError if there are any names."""

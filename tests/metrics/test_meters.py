@@ -1,6 +1,10 @@
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 
+from rlkit.errors import RlkitError
 from rlkit.metrics.meters import EpisodeMeter, Meters, summarise
 from rlkit.types import Histogram, Observation, StepBatch
 
@@ -82,3 +86,11 @@ def test_episodes_say_whether_they_succeeded_where_the_environment_does() -> Non
     meter = EpisodeMeter(3)
     rows = meter.add(step([1, 2, 3], [True, False, True], [False, False, False], [True, True, False]))
     assert [row["episode/success"] for row in rows] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "what"), [(np.zeros(3), r"of shape \(3,\)"), (torch.zeros(1), "of shape"), ([1], "list")]
+)
+def test_a_metric_that_is_no_number_is_named(value: Any, what: str) -> None:
+    with pytest.raises(RlkitError, match=rf"the metric 'loss/each' is {what}.*; expected one number"):
+        Meters().add({"loss/each": value})

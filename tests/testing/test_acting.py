@@ -172,7 +172,7 @@ FAULTS = [
     Fault(
         BeginsAlone(),
         "evaluating_from_policy_state",
-        "initial_state of a bare policy is not that of the agent: age is array([1, 1, 1])",
+        "initial_state of a bare policy is not that of the agent: age is 1 at [0]; expected 0",
         "exploring_from_policy_state",
     ),
     Fault(NoisePlugin(ExploresByMore), "exploring_from_policy_state", "acts differently in Mode.EXPLORE: action is"),

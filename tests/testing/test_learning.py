@@ -136,5 +136,7 @@ def test_rollouts_of_all_steps_together_are_paced_by_environment_steps() -> None
 def test_too_few_rollouts_to_check_are_an_error() -> None:
     plugin = A2CPlugin()
     checks = dict(agent_checks(plugin, plugin.config(name="a2c"), gymnasium, CARTPOLE, steps=15))
-    with pytest.raises(AssertionError, match=r"the agent learned 1 times in 15 steps of 3 environments; .* two full"):
+    with pytest.raises(
+        AssertionError, match=r"the agent's `updates` rose 1 times in 15 steps of 3 environments; .* two full"
+    ):
         checks["pacing"]()
