@@ -25,16 +25,17 @@ from rlkit.types import EnvSpec, State, StepBatch, Window
 class TrajectoryBatch:
     """T consecutive steps of N environments; tensors on the learner's device."""
 
-    obs: Tensor  # (T, N, *O) before each step
-    action: Tensor  # (T, N) int64
-    reward: Tensor  # (T, N) float32, raw
-    discount: Tensor  # (T, N) float32: 0 if nothing is bootstrapped (termination), else 1, also at a truncation
-    first: Tensor  # (T, N) bool: an episode begins with this step
-    ended: Tensor  # (T, N) bool: the next row belongs to another episode; in the last row: the episode is over
-    successors: Tensor  # (N + K, *O) the true successors that are not in `obs`: those of the last row, then those of
-    #                     the K earlier steps that ended an episode
-    final: Tensor  # (K,) int64: these K steps, as t * N + environment
-    extras: Mapping[str, Tensor | NDArray[Any]]  # (T, N, ...) each
+    obs: Tensor  #: (T, N, *O) before each step
+    action: Tensor  #: (T, N) int64
+    reward: Tensor  #: (T, N) float32, raw
+    discount: Tensor  #: (T, N) float32: 0 if nothing is bootstrapped (termination), else 1, also at a truncation
+    first: Tensor  #: (T, N) bool: an episode begins with this step
+    ended: Tensor  #: (T, N) bool: the next row belongs to another episode; in the last row: the episode is over
+    #: (N + K, *O) the true successors that are not in `obs`: those of the last row, then those of the K earlier steps
+    #: that ended an episode. `next_values` puts their values where they belong
+    successors: Tensor
+    final: Tensor  #: (K,) int64: these K steps, as t * N + environment; `next_values` uses them
+    extras: Mapping[str, Tensor | NDArray[Any]]  #: (T, N, ...) each
 
     def next_values(self, values: Tensor, successor_values: Tensor) -> Tensor:
         """(T, N, ...) values of the true successors, from values of `obs` (T, N, ...) and of `successors` (N + K, ...).
