@@ -20,6 +20,7 @@ from rlkit.exploration.adjustment import Adjustment
 from rlkit.exploration.protocol import Bonus
 from rlkit.learning.recall import LAST, MEMORY, NEXT_LAST
 from rlkit.learning.returns import clip_reward, n_step_return
+from rlkit.learning.sequences import device_column
 from rlkit.learning.value_loss import Transitions
 from rlkit.replay import Replay
 from rlkit.types import Sequences, Window
@@ -44,7 +45,7 @@ class SequenceRules:
     def arguments(self, sequences: Sequences, steps: int, rows: Tensor | None, burn_in: int) -> tuple[Any, ...]:
         """The network's arguments for burn-in and `steps` observations; rows: of its output, t * B + sequence."""
         total = self.burn_in + steps
-        memory, starts = _tensor(sequences.extras[MEMORY])[:, 0], self.burn_in - sequences.before  # (B, S), (B,)
+        memory, starts = device_column(sequences.extras[MEMORY])[:, 0], self.burn_in - sequences.before  # (B, S), (B,)
         resets = np.zeros((total, len(starts)), np.bool_)
         resets[starts, np.arange(len(starts))] = True  # the first valid step begins with the stored state
         last = None if LAST not in sequences.extras else self._last(sequences)[:, :total].transpose(0, 1)
@@ -53,7 +54,7 @@ class SequenceRules:
 
     def _last(self, sequences: Sequences) -> Tensor:
         """(B, T + 1, P) last action and reward before each observation; that after the last step has its own."""
-        own, following = (_tensor(sequences.extras[name]) for name in (LAST, NEXT_LAST))
+        own, following = (device_column(sequences.extras[name]) for name in (LAST, NEXT_LAST))
         goes_on = torch.cat((sequences.mask, torch.zeros_like(sequences.mask[:, :1])), 1)
         goes_on[:, : self.burn_in] = True
         own, following = torch.cat((own, own[:, -1:]), 1), torch.cat((following[:, :1], following), 1)
@@ -128,8 +129,3 @@ def priorities(errors: Tensor, sequence: Tensor, count: int) -> Tensor:
     largest = empty.scatter_reduce(0, sequence, size, "amax", include_self=False)
     mean = empty.scatter_reduce(0, sequence, size, "mean", include_self=False)
     return LARGEST_SHARE * largest + (1.0 - LARGEST_SHARE) * mean
-
-
-def _tensor(values: Any) -> Tensor:
-    assert isinstance(values, Tensor)  # these columns are never on the host
-    return values

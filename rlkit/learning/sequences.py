@@ -95,8 +95,8 @@ class SequenceInputs:
         self._length = length
         self._count = len(batch.obs) // length * batch.obs.shape[1]  # of sequences
         self._resets = batch.first.cpu()  # (T, N), where pieces are cut
-        self._memory = _tensor(batch.extras[MEMORY])  # (T, N, S)
-        self._last = _tensor(batch.extras[LAST]) if LAST in batch.extras else None  # (T, N, P)
+        self._memory = device_column(batch.extras[MEMORY])  # (T, N, S)
+        self._last = device_column(batch.extras[LAST]) if LAST in batch.extras else None  # (T, N, P)
 
     @property
     def observations(self) -> Tensor:
@@ -116,7 +116,7 @@ class SequenceInputs:
         memory = self._memory.flatten(0, 1).index_select(0, steps)
         last = None
         if self._last is not None:
-            told = self._last.flatten(0, 1), _tensor(batch.extras[NEXT_LAST]).flatten(0, 1)
+            told = self._last.flatten(0, 1), device_column(batch.extras[NEXT_LAST]).flatten(0, 1)
             last = torch.stack([each.index_select(0, steps) for each in told])
         return evaluate(torch.stack((before, batch.successors)), memory, None, last)[len(steps) :]
 
@@ -184,6 +184,7 @@ def rollout_inputs(batch: TrajectoryBatch, network: Network, length: int) -> Sin
     return SingleInputs(batch.obs, batch.successors)
 
 
-def _tensor(values: Any) -> Tensor:
+def device_column(values: Any) -> Tensor:
+    """A stored column as the tensor that it is."""
     assert isinstance(values, Tensor)  # these columns are never on the host
     return values
