@@ -16,7 +16,8 @@ import pytest
 
 from helpers.command import call
 from rlkit.errors import ConfigError, RlkitError
-from rlkit.runs.cluster.executors import SharedFolder, executor_for, sees
+from rlkit.runs.cluster.executors import executor_for
+from rlkit.runs.cluster.reach import SharedFolder, sees
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.launcher import Job, make_jobs, plan
 from rlkit.runs.runner import LOSSES, Lost, Runner, start_process

@@ -11,7 +11,7 @@ from rlkit.config.tables import Config
 from rlkit.errors import ConfigError, RlkitError, WorkerError
 from rlkit.extras import needed
 from rlkit.runs.cluster.actors import Playing, enter
-from rlkit.runs.cluster.executors import SharedFolder, require_reachable, sees
+from rlkit.runs.cluster.reach import SharedFolder, require_reachable, sees
 from rlkit.runs.launcher import Job
 from rlkit.runs.runner import Lost, start_process
 from rlkit.types import State, StepBatch

@@ -11,7 +11,7 @@ from typing import Any
 
 from rlkit.errors import ConfigError
 from rlkit.extras import needed
-from rlkit.runs.cluster.executors import SharedFolder, sees
+from rlkit.runs.cluster.reach import SharedFolder, sees
 from rlkit.runs.directory import RunDirectory
 from rlkit.runs.launcher import Job
 from rlkit.runs.runner import Lost, start_process
