@@ -65,7 +65,8 @@ def evaluate(
     evaluation = policies.evaluate_run(
         run, checkpoint=checkpoint, overrides=overrides, video=video, video_episodes=video_episodes
     )
-    show_scores(evaluation.scores.returns, evaluation.protocol, evaluation.scores.distinct)
+    scores = evaluation.scores
+    show_scores(scores.returns, evaluation.protocol, scores.distinct, scores.successes)
     write_text(path, json.dumps(evaluation.to_dict()) + "\n")
     console.print(f"written to {path}" + (f" and {video}" if video else ""), markup=False)
     if video and (names := publish_video(run, video, evaluation.protocol, evaluation.env_steps)):

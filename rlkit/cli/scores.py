@@ -28,8 +28,8 @@ def interval(returns: Any, distinct: int) -> tuple[float, float] | None:
     return None if len(returns) == 1 or distinct == 1 else bootstrap_interval(returns)
 
 
-def show_scores(returns: Any, protocol: dict[str, str], distinct: int = 0) -> None:
-    """distinct: the number of different episodes, 0 if it is not known."""
+def show_scores(returns: Any, protocol: dict[str, str], distinct: int = 0, successes: Any = None) -> None:
+    """distinct: the number of different episodes, 0 if it is not known; successes: of each episode, None if unknown."""
     import numpy as np
 
     from rlkit.training.evaluation import iqm
@@ -37,6 +37,8 @@ def show_scores(returns: Any, protocol: dict[str, str], distinct: int = 0) -> No
     found = interval(returns, distinct)
     title = f"{len(returns)} episodes" if len(returns) > 1 else "1 episode"
     table = Table("score", "value", title=title, title_justify="left")
+    if successes is not None:
+        table.add_row("success rate", f"{np.mean(successes):.3f}")
     table.add_row("mean", f"{returns.mean():.2f}")
     table.add_row("median", f"{np.median(returns):.2f}")
     bounds = "" if found is None else f"  [{found[0]:.2f}, {found[1]:.2f}] 95% bootstrap over episodes"
@@ -71,7 +73,7 @@ def show_finished(run: RunDirectory) -> None:
     result = json.loads((run.path / "result.json").read_text())
     returns = np.array(result["final"]["returns"])
     distinct = result.get("distinct_episodes", 0)
-    show_scores(returns, result["protocol"], distinct)
+    show_scores(returns, result["protocol"], distinct, result["final"].get("successes"))
     found = interval(returns, distinct)
     bounds = "one episode, no interval" if found is None else f"95% interval {found[0]:.4g} to {found[1]:.4g}"
     early = result["env_steps"] < result["config"]["train"]["steps"]

@@ -65,17 +65,18 @@ class Listing:
         """The highest return: how many episodes have it, and which was the first."""
         if not self.episodes:
             return "no episode has ended yet"
-        number, best = self.chosen("best")
-        reached = sum(episode.total == best.total for episode in self.episodes)
-        return f"highest return {best.total:g}: {reached:,} episodes, first {number:,}, at step {best.env_steps:,}"
+        highest = max(episode.total for episode in self.episodes)
+        reached = [number for number, episode in enumerate(self.episodes) if episode.total == highest]
+        step = self.episodes[reached[0]].env_steps
+        return f"highest return {highest:g}: {len(reached):,} episodes, first {reached[0]:,}, at step {step:,}"
 
     def chosen(self, which: str) -> tuple[int, Episode]:
-        """(number, episode) for "best" (of equals the first), "last", or a number. Raises ConfigError for others."""
+        """(number, episode) for "best" (of equals the newest), "last", or a number. Raises ConfigError for others."""
         last = len(self.episodes) - 1
         if last < 0:
             raise ConfigError(f"--play {which}: no episode has ended yet")
         if which == "best":
-            number = max(range(last + 1), key=lambda index: self.episodes[index].total)
+            number = max(range(last + 1), key=lambda index: (self.episodes[index].total, index))
         elif which == "last":
             number = last
         elif which.isdecimal() and len(which) <= 18 and int(which) <= last:

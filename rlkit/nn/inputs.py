@@ -63,6 +63,7 @@ Layout: TypeAlias = Literal["auto", "channels_first", "channels_last"]
 MEASURED = ("measured", "standardise")  # kinds that need mean and deviation
 RULES = (*MEASURED, "auto")  # kinds that choose another by the space
 MINIGRID_CODES = (11, 6, 4)  # objects, colours, states (doors: 3; the agent seen from above has 4 directions)
+LARGEST_CODE = 20  # of a grid that is taken for one of codes; amounts are usually larger
 LARGEST_GRID = 25  # the largest MiniGrid world is 25 x 25; colour images are rarely that small
 LEAST_OBSERVATIONS = 100  # mean and deviation of fewer say little
 
@@ -223,6 +224,14 @@ def holds_no_codes(space: gym.Space[Any], kind: InputKind, high: NDArray[Any]) -
     if kind not in RULES or not isinstance(space, gym.spaces.Box) or _box_kind(space, kind) != "codes":
         return False
     return bool((high.reshape(*high.shape[:-1], -1, 3) >= MINIGRID_CODES).any())
+
+
+def may_be_unnamed_codes(space: gym.Space[Any], kind: InputKind, high: NDArray[Any]) -> bool:
+    """Whether a small grid of whole numbers, observed up to `high` (*O), enters as amounts, but may hold codes."""
+    if kind not in RULES or not isinstance(space, gym.spaces.Box) or len(space.shape) not in (2, 3):
+        return False
+    grid = np.issubdtype(space.dtype, np.integer) and max(space.shape[:2]) <= LARGEST_GRID
+    return bool(grid and _box_kind(space, kind) != "codes" and 1 < high.max() <= LARGEST_CODE and space.low.min() >= 0)
 
 
 def _may_hold_codes(space: gym.spaces.Box) -> bool:

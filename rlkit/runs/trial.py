@@ -27,7 +27,7 @@ from rlkit.environments import Environments, reset
 from rlkit.errors import RlkitError, SpecError, WorkerError
 from rlkit.exploration.action_mask import allowed_actions, random_allowed
 from rlkit.nn.config import NetworkConfig
-from rlkit.nn.inputs import holds_no_codes
+from rlkit.nn.inputs import holds_no_codes, may_be_unnamed_codes
 from rlkit.runs.durations import DAY, duration
 from rlkit.structure import space_text
 from rlkit.testing.playing import EnvCase
@@ -145,6 +145,7 @@ class Trial:
                 f"equal seeds gave different episodes (at step {self.differs_at}): the environment does not follow the "
                 "seed of reset, so the run cannot be resumed exactly, and its scores are not from fixed seeds"
             )
+        found += self._unnamed_codes(config.agent)
         if outside := self.outside():
             found.append(
                 f"observations from {outside} lie outside their space {space_text(self.spec.observation_space)}"
@@ -178,6 +179,16 @@ class Trial:
                         "are pictures and not MiniGrid's codes, for which they would be taken; set "
                         'network.input = "pixels"'
                     )
+
+    def _unnamed_codes(self, agent: BaseModel) -> list[str]:
+        """A note for each grid that may hold codes and enters as amounts."""
+        kinds = {network.input for network in tables_of(agent, NetworkConfig)}
+        return [
+            f"observations of shape {space.shape} are whole numbers up to {high.max()}, and enter as amounts; if they "
+            'are codes, such as 0 wall, 1 door, give them as MultiDiscrete ("Grids of codes", docs/your-environment.md)'
+            for space, high in self._highest()
+            if any(may_be_unnamed_codes(space, kind, high) for kind in kinds)
+        ]
 
     def _highest(self) -> list[tuple[gym.Space[Any], NDArray[Any]]]:
         """The space of each array of an observation, and the highest values seen in it."""

@@ -14,7 +14,7 @@ import rlkit
 from helpers.command import call
 from rlkit.config.load import resolve
 from rlkit.errors import RunError
-from rlkit.look.episodes import list_episodes
+from rlkit.look.episodes import Episode, Listing, list_episodes
 from rlkit.look.played_again import is_complete, logged_parts
 from rlkit.runs.directory import RunDirectory
 from rlkit.types import StepBatch
@@ -164,3 +164,12 @@ def test_without_an_episode_none_is_played(tmp_path: Path) -> None:
         assert "no episode has ended yet" in done.output
     done = call("evaluate", run, "--checkpoint", "²")
     assert "has no checkpoint" in done.output
+
+
+def test_the_best_is_the_newest_of_equals_and_the_summary_names_the_first() -> None:
+    """Where all successes pay 1, the first one is an untrained agent's luck."""
+    returns = [0.0, 1.0, 0.0, 1.0, 0.5]
+    episodes = [Episode(0, 1, 0, 0, 5, total, 10 * number, None, None) for number, total in enumerate(returns)]
+    listing = Listing(episodes, complete=True, agreeing=0, differing=0)
+    assert listing.chosen("best")[0] == 3
+    assert listing.summary() == "highest return 1: 2 episodes, first 1, at step 10"

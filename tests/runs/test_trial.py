@@ -32,6 +32,8 @@ class Played(gym.Env):
         self.fault = fault
         if fault == "picture":
             self.observation_space = gym.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+        elif fault in ("codes", "grey"):
+            self.observation_space = gym.spaces.Box(0, 255, (5, 5), np.uint8)
         else:
             self.observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
         self.action_space = gym.spaces.Discrete(2)
@@ -39,6 +41,8 @@ class Played(gym.Env):
     def look(self) -> Any:
         if self.fault == "picture":
             return np.full((16, 16, 3), 200, np.uint8)
+        if self.fault in ("codes", "grey"):
+            return self.np_random.integers(0, 7 if self.fault == "codes" else 90, (5, 5), np.uint8)
         if self.fault == "global":
             return np.array([random.random(), 0], np.float32)
         if self.fault == "blind":
@@ -138,6 +142,12 @@ def test_random_generators_are_left_alone() -> None:
     played("global")
     assert random.getstate() == before[0]
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+
+
+@pytest.mark.parametrize(("fault", "said"), [("codes", True), ("grey", False), ("", False)])
+def test_a_grid_that_may_hold_codes_is_said(fault: str, said: bool) -> None:
+    notes = played(fault).notes(config(fault, agent={"name": "ppo"}))
+    assert any("of shape (5, 5) are whole numbers up to 6, and enter as amounts" in note for note in notes) == said
 
 
 @pytest.mark.parametrize(
