@@ -217,6 +217,21 @@ WORLDS["ppo-memory"] = (
 )
 
 
+# A thread learns while worker processes step
+WORLDS["ppo-overlap-async"] = (
+    PPO.replace("epochs = 2\n", "epochs = 2\noverlap = true\n"),
+    CARTPOLE + '\nmode = "async"',
+)
+WORLDS["ppo-atari"] = (
+    PPO.replace('hidden = [16]\nactivation = "tanh"', 'encoder = "nips"\nhidden = [16]'),
+    ATARI + "2",
+)
+WORLDS["pqn-memory"] = (
+    PQN + 'memory = { type = "gru", size = 4 }\n',
+    GYMNASIUM + 'id = "rlkit/MemoryChain-v0"\nkwargs = { length = 23 }',
+)
+
+
 def write_config(folder: Path, world: str) -> Path:
     part, env = WORLDS[world]
     path = folder / f"{world}.toml"
@@ -297,7 +312,7 @@ def slow(*values: Any) -> Any:
 
 
 SLOW = {  # each has a neighbour of its kind that is fast
-    "atari-one-thread", "cartpole", "cartpole-async", "hdqn-montezuma",
+    "atari-one-thread", "cartpole", "cartpole-async", "hdqn-montezuma", "ppo-atari", "ppo-overlap-async", "pqn-memory",
     *(f"minatar-{game}" for game in ("Asterix", "Freeway", "Seaquest", "SpaceInvaders")),
 }  # fmt: skip
 
