@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,10 @@ def test_a_policy_that_does_not_fit_is_refused_with_the_versions(small_run: Path
     shutil.copytree(small_run, copy)
     run = RunDirectory.open(copy)
     run.save_policy("final", {}, env_steps=400)
-    with pytest.raises(
-        RunError, match=rf"run: the policy does not fit: .*made by rlkit .* this is {rlkit.__version__}"
-    ):
+    with pytest.raises(RunError, match=r"run: the policy does not fit: .*the code of its agent or bonus has changed"):
+        rlkit.load_policy(copy)
+    info = json.loads((copy / "run.json").read_text())
+    info["versions"]["rlkit"] = "0.0.9"
+    (copy / "run.json").write_text(json.dumps(info))
+    with pytest.raises(RunError, match=rf"not fit: .*made by rlkit 0.0.9, and this is {rlkit.__version__}"):
         rlkit.load_policy(copy)
