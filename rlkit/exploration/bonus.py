@@ -85,7 +85,9 @@ class BonusConfig(Model):
         replay: stores `columns()`; None if the agent itself keeps what `observe` returns. warm_up: as of
         `validate_for`; the first rollout of an agent with a trajectory. Raises as `validate_for`.
         """
-        raise NotImplementedError
+        raise ConfigError(
+            f"agent.bonus ({self.type}): {type(self).__name__} has no method build, which makes the bonus"
+        )
 
     def build_actor(self, spec: EnvSpec) -> Actor | None:
         """What acting reads, without the bonus; its state comes by `load_state_dict`."""

@@ -10,29 +10,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlkit.errors import ConfigError
-from rlkit.exploration.adjustment import Adjustment
-from rlkit.exploration.protocol import Actor, Bonus
+from rlkit.exploration.protocol import Bonus, BonusAround
 from rlkit.replay import Column
-from rlkit.types import Metrics, Observation, State, StepBatch, Window
+from rlkit.types import StepBatch, Window
 
 
-class CheckedBonus(Bonus):
+class CheckedBonus(BonusAround):
     """The same bonus; a column or reward of another shape or kind than declared raises ConfigError with its name.
 
     Without the check it would be broadcast in silence, or end in an error of NumPy or torch somewhere else.
     """
 
     def __init__(self, bonus: Bonus, name: str, columns: Mapping[str, Column]) -> None:
-        self.bonus = bonus
+        super().__init__(bonus)
         self._name = name
         self._columns = columns
-
-    @property
-    def actor(self) -> Actor | None:
-        return self.bonus.actor
-
-    def acting(self, observation: Observation) -> Adjustment[NDArray[np.float32]] | None:
-        return self.bonus.acting(observation)
 
     def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
         found: Any = self.bonus.observe(step)
@@ -48,9 +40,6 @@ class CheckedBonus(Bonus):
                 )
         return dict(found)
 
-    def learn(self) -> Metrics:
-        return self.bonus.learn()
-
     def add(self, reward: Tensor, window: Window) -> Tensor:
         paid: Any = self.bonus.add(reward, window)
         if not isinstance(paid, Tensor) or paid.shape != reward.shape or paid.dtype != reward.dtype:
@@ -60,18 +49,6 @@ class CheckedBonus(Bonus):
                 f"add returned {what}; expected the rewards with the bonus, {tuple(reward.shape)} {reward.dtype}"
             )
         return paid
-
-    def bootstrapping(self, window: Window) -> Adjustment[Tensor] | None:
-        return self.bonus.bootstrapping(window)
-
-    def gauges(self) -> Metrics:
-        return self.bonus.gauges()
-
-    def state_dict(self) -> State:
-        return self.bonus.state_dict()
-
-    def load_state_dict(self, state: State) -> None:
-        self.bonus.load_state_dict(state)
 
     def _wrong(self, what: str) -> ConfigError:
         return ConfigError(f"agent.bonus ({self._name}): {what}")

@@ -19,17 +19,16 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rlkit.agent import Agent, HasScores, HasWarmStart, Policy, ScoreFunction
 from rlkit.errors import ConfigError, SpecError
 from rlkit.exploration.bonus import BonusConfig, paid
-from rlkit.exploration.protocol import Bonus, EpisodeInput, NoBonus
+from rlkit.exploration.protocol import Bonus, BonusAround, EpisodeInput, NoBonus
 from rlkit.nn.beside import BESIDE
 from rlkit.replay import Replay, Trajectory
 from rlkit.seeding import Streams
 from rlkit.structure import Structure
-from rlkit.types import ActorOutput, ActorState, EnvSpec, Metrics, Mode, Observation, State, StepBatch, Window
+from rlkit.types import ActorOutput, ActorState, EnvSpec, Metrics, Mode, Observation, State, StepBatch
 
 KEPT = "input/"  # prefix of what is kept for the byte, in actor state and extras
 NOW = KEPT + "byte"
@@ -158,35 +157,20 @@ class ObservingAgent:
         self.agent.load_policy_state(state)
 
 
-class UnseenBonus(Bonus):
+class UnseenBonus(BonusAround):
     """A bonus of an agent that observes rows: it is given the observations of the environment, as it expects."""
 
     def __init__(self, bonus: Bonus, spec: EnvSpec) -> None:
-        self._bonus = bonus
+        super().__init__(bonus)
         self._space = spec.observation_space
 
     def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
-        return self._bonus.observe(replace(step, before=self._parted(step.before), after=self._parted(step.after)))
+        return self.bonus.observe(replace(step, before=self._parted(step.before), after=self._parted(step.after)))
 
     def _parted(self, observation: Observation) -> Observation:
         shape = self._space.shape or ()
         obs = observation.obs[:, :-1].reshape(len(observation.obs), *shape)
         return replace(observation, obs=obs.astype(self._space.dtype, copy=False))
-
-    def learn(self) -> Metrics:
-        return self._bonus.learn()
-
-    def add(self, reward: Tensor, window: Window) -> Tensor:
-        return self._bonus.add(reward, window)
-
-    def gauges(self) -> Metrics:
-        return self._bonus.gauges()
-
-    def state_dict(self) -> State:
-        return self._bonus.state_dict()
-
-    def load_state_dict(self, state: State) -> None:
-        self._bonus.load_state_dict(state)
 
 
 def joined(observation: Observation, byte: NDArray[np.uint8], structure: Structure) -> Observation:

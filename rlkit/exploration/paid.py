@@ -11,10 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from rlkit.config.model import Model
-from rlkit.exploration.adjustment import Adjustment
 from rlkit.exploration.moments import RunningMoments
-from rlkit.exploration.protocol import Actor, Bonus
-from rlkit.types import Metrics, Observation, State, StepBatch, Window
+from rlkit.exploration.protocol import Bonus, BonusAround
+from rlkit.types import Metrics, State, StepBatch, Window
 
 
 class UntilConfig(Model):
@@ -29,26 +28,19 @@ class UntilConfig(Model):
     episodes: int = Field(100, ge=1, description="Number of the newest episodes, over all environments.")
 
 
-class PaidBonus(Bonus):
+class PaidBonus(BonusAround):
     """A bonus that is scaled to a standard deviation, or is paid until enough of the newest episodes succeed.
 
     The deviation is over the bonuses of all steps that were learned from so far, those of this call included.
     """
 
     def __init__(self, bonus: Bonus, deviation: float | None, until: UntilConfig | None) -> None:
-        self.bonus = bonus
+        super().__init__(bonus)
         self._deviation = deviation
         self._moments = RunningMoments()
         self._until = until
         self._outcomes: NDArray[np.bool_] = np.zeros(0, np.bool_)  # of the newest episodes, at most until.episodes
         self.solved = False  # from then on nothing is paid
-
-    @property
-    def actor(self) -> Actor | None:
-        return self.bonus.actor
-
-    def acting(self, observation: Observation) -> Adjustment[NDArray[np.float32]] | None:
-        return self.bonus.acting(observation)
 
     def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
         if self._until is not None and not self.solved and step.ended.any():
@@ -57,9 +49,6 @@ class PaidBonus(Bonus):
             enough = len(self._outcomes) == self._until.episodes
             self.solved = enough and float(self._outcomes.mean()) >= self._until.success
         return self.bonus.observe(step)
-
-    def learn(self) -> Metrics:
-        return self.bonus.learn()
 
     def add(self, reward: Tensor, window: Window) -> Tensor:
         if self.solved:
@@ -74,9 +63,6 @@ class PaidBonus(Bonus):
     @property
     def _scale(self) -> float:
         return 1.0 if self._deviation is None else self._deviation / float(self._moments.deviation)
-
-    def bootstrapping(self, window: Window) -> Adjustment[Tensor] | None:
-        return self.bonus.bootstrapping(window)
 
     def gauges(self) -> Metrics:
         readings: dict[str, Any] = dict(self.bonus.gauges())

@@ -75,6 +75,41 @@ class Bonus(Protocol):
         return
 
 
+class BonusAround(Bonus):
+    """A bonus that passes every call on to the one inside; a subclass changes what it needs to."""
+
+    def __init__(self, bonus: Bonus) -> None:
+        self.bonus = bonus
+
+    @property
+    def actor(self) -> Actor | None:
+        return self.bonus.actor
+
+    def acting(self, observation: Observation) -> Adjustment[NDArray[np.float32]] | None:
+        return self.bonus.acting(observation)
+
+    def observe(self, step: StepBatch) -> dict[str, NDArray[Any]]:
+        return self.bonus.observe(step)
+
+    def learn(self) -> Metrics:
+        return self.bonus.learn()
+
+    def add(self, reward: Tensor, window: Window) -> Tensor:
+        return self.bonus.add(reward, window)
+
+    def bootstrapping(self, window: Window) -> Adjustment[Tensor] | None:
+        return self.bonus.bootstrapping(window)
+
+    def gauges(self) -> Metrics:
+        return self.bonus.gauges()
+
+    def state_dict(self) -> State:
+        return self.bonus.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        self.bonus.load_state_dict(state)
+
+
 class NoBonus(Bonus):
     """Stands for no bonus: counts nothing and changes nothing."""
 

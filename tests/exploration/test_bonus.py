@@ -17,7 +17,7 @@ from helpers.hdqn_worlds import CHAIN
 from helpers.hdqn_worlds import config as hdqn_config
 from rlkit.config.load import resolve
 from rlkit.errors import ConfigError, SpecError
-from rlkit.exploration.bonus import build_bonus
+from rlkit.exploration.bonus import BonusConfig, build_bonus
 from rlkit.exploration.checked import CheckedBonus
 from rlkit.exploration.paid import PaidBonus, UntilConfig
 from rlkit.seeding import Streams
@@ -167,3 +167,9 @@ def test_wrong_answers_of_somebody_elses_bonus_are_named(observed: Any, added: A
         bonus.bonus.add = lambda reward, window: added(reward)  # type: ignore[method-assign]
     with pytest.raises(ConfigError, match=rf"agent.bonus \({FAR}\): .*{message}"):
         bonus.add(torch.zeros(3, 2), window) if observed is None else bonus.observe(step)
+
+
+def test_a_config_without_build_is_named() -> None:
+    spec = gymnasium.make(CARTPOLE, 1, Purpose.TRAIN).spec
+    with pytest.raises(ConfigError, match=r"agent.bonus \(mine\): BonusConfig has no method build"):
+        build_bonus(BonusConfig(type="mine"), spec, Streams(0), None, 0)
